@@ -1,0 +1,80 @@
+"""The one exception tree. A type says who has to act, the exit code, and whether trying again helps.
+
+    MixnetError
+    ├── InputError            2  the caller's mistake: an option, a name, a path
+    │   ├── RecipeError          a recipe's key or value
+    │   └── DatasetError         a dataset that is missing, empty or not what the recipe expects
+    ├── MachineError          3  this machine lacks something: permission, disk, device, package
+    ├── IntegrityError        4  bytes are not what they should be
+    │   ├── DigestMismatch       sha256 differs from the published one
+    │   └── CheckpointMismatch   parameter names or shapes differ from the network's
+    ├── ReleaseConflict       5  another release already has this name
+    ├── StageFailed           6  a child process failed; its `retryable` says whether again helps
+    └── TransientError        7  the network or a service failed; again helps
+
+Messages are one line: what was got, what was expected, what to do.
+"""
+
+from __future__ import annotations
+
+
+class MixnetError(Exception):
+    """Base of everything this project raises on purpose.
+
+    Attributes:
+        retryable: whether the same call may succeed later with nothing changed by the user.
+        exit_code: what the `mixnet` command ends with.
+    """
+
+    retryable: bool = False
+    exit_code: int = 1
+
+
+class InputError(MixnetError):
+    exit_code = 2
+
+
+class RecipeError(InputError):
+    pass
+
+
+class DatasetError(InputError):
+    pass
+
+
+class MachineError(MixnetError):
+    exit_code = 3
+
+
+class IntegrityError(MixnetError):
+    exit_code = 4
+
+
+class DigestMismatch(IntegrityError):
+    """Expected and actual digest differ. Not retryable: a second download of a wrong file is wrong."""
+
+
+class CheckpointMismatch(IntegrityError):
+    pass
+
+
+class ReleaseConflict(MixnetError):
+    exit_code = 5
+
+
+class StageFailed(MixnetError):
+    """A supervised child process did not finish its stage.
+
+    `retryable` belongs to the instance: a killed worker may succeed again, a diverged loss will not.
+    """
+
+    exit_code = 6
+
+    def __init__(self, message: str, *, retryable: bool) -> None:
+        super().__init__(message)
+        self.retryable = retryable
+
+
+class TransientError(MixnetError):
+    retryable = True
+    exit_code = 7

@@ -1,0 +1,89 @@
+"""Every path inside a workspace and inside a run, named once."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from mixnet_core.errors import InputError
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+
+
+def checked_name(name: str, what: str) -> str:
+    """A run's or release's name, safe as one path component and one object key.
+
+    Raises:
+        InputError: it is not 1 to 100 of a-z, 0-9, dot, underscore, hyphen, a letter or digit first.
+    """
+    if not _NAME.fullmatch(name):
+        raise InputError(
+            f"{what} {name!r} is not a usable name: expected 1 to 100 of a-z 0-9 . _ - "
+            "starting with a letter or digit"
+        )
+    return name
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Where one user's datasets, weights, runs and local releases live."""
+
+    root: Path
+
+    @property
+    def datasets(self) -> Path:
+        return self.root / "datasets"
+
+    @property
+    def weights(self) -> Path:
+        return self.root / "weights"
+
+    @property
+    def releases(self) -> Path:
+        """Default place to publish to."""
+        return self.root / "releases"
+
+    def run(self, name: str) -> RunDir:
+        return RunDir(self.root / "runs" / checked_name(name, "run"))
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """One execution of a recipe."""
+
+    root: Path
+
+    @property
+    def name(self) -> str:
+        return self.root.name
+
+    @property
+    def recipe(self) -> Path:
+        """The effective recipe, written before anything else."""
+        return self.root / "recipe.yaml"
+
+    @property
+    def metrics(self) -> Path:
+        """JSON lines, a row each logged step and each epoch; see `train.metrics`."""
+        return self.root / "metrics.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.root / "checkpoints"
+
+    @property
+    def report_json(self) -> Path:
+        return self.root / "report.json"
+
+    @property
+    def report_markdown(self) -> Path:
+        return self.root / "report.md"
+
+    def record(self, stage: str) -> Path:
+        """What a finished stage was given and what it returned; see `stages`."""
+        return self.root / "stages" / f"{stage}.json"
+
+    def attempts(self, stage: str) -> Path:
+        """Holds one folder an attempt of the stage's child process: request, result, logs."""
+        return self.root / "attempts" / stage

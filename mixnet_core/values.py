@@ -1,0 +1,171 @@
+"""What crosses from one stage to the next: small frozen values of paths, digests and numbers.
+
+They hold no arrays and no open files, so Prefect can store them, the command line can print them and a
+stage can be run again from them alone.
+"""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PreparedDataset(Value):
+    """An image folder with the splits train, select and val.
+
+    Attributes:
+        root: absolute path of the folder that holds `manifest.json` and one folder a split.
+        fingerprint: hex sha256 over every image's split, class and content digest.
+        classes: names in label order: the label of `classes[i]` is `i`.
+        counts: images a split.
+        reused: whether it stood there already and nothing was done.
+    """
+
+    root: str
+    fingerprint: str
+    classes: tuple[str, ...]
+    counts: dict[str, int]
+    reused: bool = False
+
+
+class FetchedWeights(Value):
+    """A verified weights file on this machine.
+
+    Attributes:
+        name: of the release it came from.
+        path: absolute.
+        sha256: hex, of the whole file; verified in this call.
+        reused: whether the cached file was taken and nothing was transferred.
+    """
+
+    name: str
+    path: str
+    sha256: str
+    reused: bool = False
+
+
+class Checkpoint(Value):
+    """A complete bundle that training left.
+
+    Attributes:
+        path: absolute, of the bundle's folder.
+        step: optimizer steps done, epoch: epochs done.
+        weights_sha256: hex, of `weights.ckpt` in it.
+    """
+
+    path: str
+    step: int
+    epoch: int
+    weights_sha256: str
+
+
+class TrainedRun(Value):
+    """What training left: its checkpoints, oldest first, and what it cost.
+
+    Attributes:
+        seconds: wall time of the attempt that finished, start-up and compile included.
+        images_per_second: over all ranks, after the first step's compile.
+        resumed_from_step: 0 when it started fresh.
+    """
+
+    run_dir: str
+    checkpoints: tuple[Checkpoint, ...]
+    steps: int
+    epochs: int
+    loss: float
+    ranks: int
+    seconds: float
+    images_per_second: float
+    resumed_from_step: int = 0
+    reused: bool = False
+
+
+class Score(Value):
+    """Counts over a split, each image once.
+
+    Attributes:
+        correct1, correct5: images whose label is the first, is among the first five.
+        loss: mean cross-entropy in nats, without label smoothing.
+    """
+
+    count: int
+    correct1: int
+    correct5: int
+    loss: float
+
+    @property
+    def top1(self) -> float:
+        """Share in 0..1."""
+        return self.correct1 / self.count
+
+    @property
+    def top5(self) -> float:
+        """Share in 0..1; with five classes or fewer it is 1."""
+        return self.correct5 / self.count
+
+
+class Candidate(Value):
+    checkpoint: Checkpoint
+    score: Score
+
+
+class Selection(Value):
+    """The checkpoint chosen on the select split, with every candidate's figures.
+
+    Attributes:
+        rule: how it was chosen, in words.
+    """
+
+    chosen: Checkpoint
+    candidates: tuple[Candidate, ...]
+    rule: str
+    reused: bool = False
+
+
+class Validation(Value):
+    """The chosen file measured once on the val split.
+
+    Attributes:
+        report_json, report_markdown: absolute paths.
+    """
+
+    checkpoint: Checkpoint
+    score: Score
+    dataset_fingerprint: str
+    report_json: str
+    report_markdown: str
+    reused: bool = False
+
+
+class Release(Value):
+    """A published release: weights with their evidence.
+
+    Attributes:
+        uri: of the release's folder, `file://` or `s3://`.
+        files: role (weights, report, ...) -> name in that folder; names carry their digest.
+        manifest_sha256: hex, of the `manifest.json` that was written last.
+    """
+
+    name: str
+    uri: str
+    files: dict[str, str]
+    manifest_sha256: str
+    reused: bool = False
+
+
+class TrainRequest(Value):
+    """What `python -m mixnet_core.train` is given.
+
+    Attributes:
+        recipe: path of the effective recipe.
+        threads: CPU threads of this rank.
+    """
+
+    recipe: str
+    run_dir: str
+    dataset: PreparedDataset
+    weights: FetchedWeights | None
+    threads: int
