@@ -1,0 +1,1 @@
+"""The network: `build_model`, and the tables it is built from."""

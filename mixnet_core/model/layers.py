@@ -1,0 +1,159 @@
+"""The parts of a MixNet. Cell attribute names spell MindCV's parameter names: they are a file format.
+
+Letters: N images, C channels, H and W rows and columns, k kernel size.
+"""
+
+from __future__ import annotations
+
+from mindspore import Tensor, nn, ops
+
+from mixnet_core.model.variants import Activation, Block, Flavour, split_channels
+
+
+def conv(
+    in_channels: int, out_channels: int, kernel: int, flavour: Flavour, *, stride: int = 1,
+    group: int = 1, bias: bool = False,
+) -> nn.Conv2d:
+    """(N, in_channels, H, W) -> (N, out_channels, ceil(H / stride), ceil(W / stride))."""
+    same = flavour.padding == "same"
+    return nn.Conv2d(
+        in_channels, out_channels, kernel, stride=stride, group=group, has_bias=bias,
+        pad_mode="same" if same else "pad", padding=0 if same else kernel // 2,
+    )
+
+
+def batch_norm(channels: int, flavour: Flavour) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(channels, eps=flavour.bn_eps, momentum=flavour.bn_decay)
+
+
+class Swish(nn.Cell):
+    """x * sigmoid(x), elementwise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sigmoid = ops.Sigmoid()
+
+    def construct(self, x: Tensor) -> Tensor:
+        return x * self.sigmoid(x)
+
+
+def activation(name: Activation) -> nn.Cell:
+    return Swish() if name == "swish" else nn.ReLU()
+
+
+class GroupedConv(nn.Cell):
+    """A 1x1 convolution cut into independent parts: (N, in, H, W) -> (N, out, H, W).
+
+    Separate weights per part, as released checkpoints have them, rather than one grouped
+    convolution: parts may differ in width when channels do not divide evenly.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, parts: int, flavour: Flavour) -> None:
+        super().__init__()
+        self.parts = parts
+        self.in_split = split_channels(in_channels, parts)
+        out_split = split_channels(out_channels, parts)
+        if parts == 1:
+            self.grouped_conv = conv(in_channels, out_channels, 1, flavour)
+        else:
+            self.grouped_conv = nn.CellList(
+                [conv(i, o, 1, flavour) for i, o in zip(self.in_split, out_split, strict=True)]
+            )
+
+    def construct(self, x: Tensor) -> Tensor:
+        if self.parts == 1:
+            return self.grouped_conv(x)
+        outputs, end = [], 0
+        for i in range(self.parts):
+            start, end = end, end + self.in_split[i]
+            outputs.append(self.grouped_conv[i](x[:, start:end]))
+        return ops.concat(outputs, axis=1)
+
+
+class MixedDepthwiseConv(nn.Cell):
+    """MixConv (section 3 of the paper): (N, C, H, W) -> (N, C, ceil(H / s), ceil(W / s)).
+
+    Channels are cut into one share per kernel size; each share has its own depthwise
+    convolution. The plain formulation, and the oracle of any faster one.
+    """
+
+    def __init__(
+        self, channels: int, kernels: tuple[int, ...], stride: int, flavour: Flavour
+    ) -> None:
+        super().__init__()
+        self.parts = len(kernels)
+        self.split = split_channels(channels, self.parts)
+        if self.parts == 1:
+            self.mixed_depthwise_conv = conv(
+                channels, channels, kernels[0], flavour, stride=stride, group=channels
+            )
+        else:
+            self.mixed_depthwise_conv = nn.CellList(
+                [
+                    conv(c, c, k, flavour, stride=stride, group=c)
+                    for c, k in zip(self.split, kernels, strict=True)
+                ]
+            )
+
+    def construct(self, x: Tensor) -> Tensor:
+        if self.parts == 1:
+            return self.mixed_depthwise_conv(x)
+        outputs, end = [], 0
+        for i in range(self.parts):
+            start, end = end, end + self.split[i]
+            outputs.append(self.mixed_depthwise_conv[i](x[:, start:end]))
+        return ops.concat(outputs, axis=1)
+
+
+class SqueezeExcite(nn.Cell):
+    """Scales each channel by a gate computed from all channels' means: (N, C, H, W) -> the same."""
+
+    def __init__(
+        self, channels: int, squeezed: int, inner: nn.Cell, flavour: Flavour
+    ) -> None:
+        super().__init__()
+        self.conv_reduce = conv(channels, squeezed, 1, flavour, bias=True)
+        self.act = inner
+        self.conv_expand = conv(squeezed, channels, 1, flavour, bias=True)
+        self.gate = ops.Sigmoid()
+        self.mean = ops.ReduceMean(keep_dims=True)
+
+    def construct(self, x: Tensor) -> Tensor:
+        gate = self.mean(x, (2, 3))
+        gate = self.conv_expand(self.act(self.conv_reduce(gate)))
+        return x * self.gate(gate)
+
+
+class MixNetBlock(nn.Cell):
+    """One `Block` row: (N, in_channels, H, W) -> (N, out_channels, ceil(H / s), ceil(W / s))."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, row: Block, stride: int, flavour: Flavour
+    ) -> None:
+        super().__init__()
+        inner = in_channels * row.expansion
+        cells: list[nn.Cell] = []
+        if row.expansion != 1:
+            cells += [
+                GroupedConv(in_channels, inner, row.expand_groups, flavour),
+                batch_norm(inner, flavour),
+                activation(row.activation),
+            ]
+        cells += [
+            MixedDepthwiseConv(inner, row.kernels, stride, flavour),
+            batch_norm(inner, flavour),
+            activation(row.activation),
+        ]
+        if row.se_ratio > 0:
+            squeezed = flavour.squeeze_channels(in_channels, row.se_ratio)
+            gate_activation = row.activation if flavour.se_activation == "block" else "relu"
+            cells.append(SqueezeExcite(inner, squeezed, activation(gate_activation), flavour))
+        cells += [
+            GroupedConv(inner, out_channels, row.project_groups, flavour),
+            batch_norm(out_channels, flavour),
+        ]
+        self.convs = nn.SequentialCell(cells)
+        self.residual = stride == 1 and in_channels == out_channels
+
+    def construct(self, x: Tensor) -> Tensor:
+        return x + self.convs(x) if self.residual else self.convs(x)

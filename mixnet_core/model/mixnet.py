@@ -1,0 +1,116 @@
+"""MixNet as a MindSpore cell, and `build_model`, the one way to make it."""
+
+from __future__ import annotations
+
+import math
+
+from mindspore import Tensor, nn, ops
+from mindspore.common import initializer as init
+
+from mixnet_core.errors import InputError
+from mixnet_core.model.layers import MixNetBlock, activation, batch_norm, conv
+from mixnet_core.model.variants import (
+    FLAVOURS,
+    VARIANTS,
+    Flavour,
+    FlavourName,
+    Variant,
+    VariantName,
+    round_channels,
+)
+
+
+class MixNet(nn.Cell):
+    """(N, in_channels, H, W) float32 -> logits (N, num_classes) float32.
+
+    H and W may be anything from 1 up; the planes shrink 32-fold with the default stem.
+    """
+
+    def __init__(
+        self, variant: Variant, flavour: Flavour, num_classes: int, in_channels: int,
+        drop_rate: float, stem_stride: int,
+    ) -> None:
+        super().__init__()
+        scaled = [round_channels(variant.stem_channels * variant.width)]
+        self.stem_conv = nn.SequentialCell(
+            conv(in_channels, scaled[0], 3, flavour, stride=stem_stride),
+            batch_norm(scaled[0], flavour),
+            activation("relu"),
+        )
+        layers, channels = [], scaled[0]
+        for row in variant.blocks:
+            out = round_channels(row.out_channels * variant.width)
+            for repeat in range(row.repeats):
+                stride = row.stride if repeat == 0 else 1
+                layers.append(MixNetBlock(channels, out, row, stride, flavour))
+                channels = out
+        self.layers = nn.SequentialCell(layers)
+        self.head_conv = nn.SequentialCell(
+            conv(channels, variant.head_channels, 1, flavour),
+            batch_norm(variant.head_channels, flavour),
+            activation("relu"),
+        )
+        # ReduceMean, not AdaptiveAvgPool2d: the latter has no ONNX export.
+        self.pool = ops.ReduceMean(keep_dims=False)
+        self.dropout = nn.Dropout(p=drop_rate)
+        self.classifier = nn.Dense(variant.head_channels, num_classes)
+        _initialise(self, flavour)
+
+    def construct(self, x: Tensor) -> Tensor:
+        x = self.head_conv(self.layers(self.stem_conv(x)))
+        return self.classifier(self.dropout(self.pool(x, (2, 3))))
+
+
+def _initialise(net: nn.Cell, flavour: Flavour) -> None:
+    """He-normal by fan-out for convolutions, uniform 1/sqrt(num_classes) for the classifier."""
+    for _, cell in net.cells_and_names():
+        if isinstance(cell, nn.Conv2d):
+            fan_out = cell.kernel_size[0] * cell.kernel_size[1] * cell.out_channels
+            if cell.group > 1 and flavour.depthwise_fan_out == "kernel":
+                fan_out //= cell.group
+            _set(cell.weight, init.Normal(math.sqrt(2.0 / fan_out)))
+            if cell.has_bias:
+                _set(cell.bias, init.Zero())
+        elif isinstance(cell, nn.Dense):
+            _set(cell.weight, init.Uniform(1.0 / math.sqrt(cell.weight.shape[0])))
+            _set(cell.bias, init.Zero())
+
+
+def _set(parameter: Tensor, how: init.Initializer) -> None:
+    parameter.set_data(init.initializer(how, parameter.shape, parameter.dtype))
+
+
+def build_model(
+    variant: VariantName,
+    num_classes: int = 1000,
+    in_channels: int = 3,
+    *,
+    flavour: FlavourName = "mindcv",
+    drop_rate: float = 0.2,
+    stem_stride: int = 2,
+) -> MixNet:
+    """A freshly initialised MixNet; seed MindSpore before for a reproducible one.
+
+    Args:
+        variant: "s", "m", "l" or "xl"; learnable parameters with 1000 classes: 4,134,606,
+            5,014,382, 7,329,252 and 11,896,768.
+        num_classes: width of the classifier, at least 1.
+        in_channels: of the image, at least 1.
+        flavour: whose conventions the weights follow (`variants.Flavour`).
+        drop_rate: probability that a feature is dropped before the classifier while training.
+        stem_stride: 2 as published; 1 keeps twice the resolution for small images.
+
+    Raises:
+        InputError: an argument names no variant or flavour, or is out of range.
+    """
+    if variant not in VARIANTS:
+        raise InputError(f"unknown MixNet variant {variant!r}: expected one of {', '.join(VARIANTS)}")
+    if flavour not in FLAVOURS:
+        raise InputError(f"unknown flavour {flavour!r}: expected one of {', '.join(FLAVOURS)}")
+    if num_classes < 1 or in_channels < 1:
+        raise InputError(
+            f"num_classes and in_channels must be at least 1, got {num_classes} and {in_channels}"
+        )
+    return MixNet(
+        VARIANTS[variant], FLAVOURS[flavour], num_classes, in_channels, drop_rate, stem_stride
+    )
