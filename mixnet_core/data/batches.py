@@ -1,0 +1,160 @@
+"""Batches for the device: from a split's index to normalised float32 arrays, with mindspore.dataset.
+
+Letters: N images a batch, C channels, S pixels of `Input.image_size`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import mindspore.dataset as ds
+import numpy as np
+from mindspore.dataset import transforms, vision
+from numpy.typing import NDArray
+
+from mixnet_core.data.index import Index
+from mixnet_core.errors import DatasetError, RecipeError
+from mixnet_core.recipe import Augment, Input, Recipe
+
+_INTERPOLATIONS = {"bilinear": vision.Inter.BILINEAR, "bicubic": vision.Inter.BICUBIC}
+
+
+@dataclass(frozen=True)
+class Batch:
+    """images (N, C, S, S) float32; labels (N,) int32; positions (N,) int32 into the split's index."""
+
+    images: NDArray[np.float32]
+    labels: NDArray[np.int32]
+    positions: NDArray[np.int32]
+
+
+class _Files:
+    """Random access to (undecoded bytes, label, position) in a given order."""
+
+    def __init__(self, index: Index, order: NDArray[np.int64]) -> None:
+        self._index = index
+        self._order = order
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __getitem__(self, i: int) -> tuple[NDArray[np.uint8], np.int32, np.int32]:
+        position = int(self._order[i])
+        content = np.fromfile(self._index.root / self._index.paths[position], np.uint8)
+        return content, self._index.labels[position], np.int32(position)
+
+
+def steps_per_epoch(images: int, recipe: Recipe) -> int:
+    """Full global batches in `images`; the remainder is dropped, another one each epoch.
+
+    Raises:
+        RecipeError: not even one.
+    """
+    steps = images // recipe.training.global_batch
+    if steps == 0:
+        raise RecipeError(
+            f"training.global_batch {recipe.training.global_batch} exceeds the {images} training "
+            "images: lower it"
+        )
+    return steps
+
+
+def rank_order(images: int, recipe: Recipe, epoch: int, rank: int) -> NDArray[np.int64]:
+    """Positions that `rank` sees in `epoch`: its own share of one shuffle that all ranks compute.
+
+    It depends on (training.seed, epoch, rank, ranks) only, so an epoch can be begun again.
+    """
+    used = steps_per_epoch(images, recipe) * recipe.training.global_batch
+    shuffle = np.random.default_rng((recipe.training.seed, epoch)).permutation(images)
+    return shuffle[:used][rank :: recipe.devices.ranks]
+
+
+def training_batches(
+    index: Index, recipe: Recipe, *, epoch: int, rank: int, threads: int
+) -> Iterator[Batch]:
+    """The batches of one epoch on one rank, augmented; `recipe.rank_batch` images each.
+
+    Equal arguments give equal batches, bit for bit.
+    """
+    order = rank_order(len(index.paths), recipe, epoch, rank)
+    operations = [
+        *_random_crop(recipe.augment, recipe.input),
+        vision.RandomHorizontalFlip(recipe.augment.hflip),
+        *_to_network(recipe.input, recipe.network.in_channels),
+    ]
+    # mindspore.dataset's random operations take their seed from this global when a pipeline is built.
+    ds.config.set_seed(_mixed_seed(recipe.training.seed, epoch, rank))
+    yield from _run(index, order, operations, recipe.rank_batch, threads)
+
+
+def evaluation_batches(
+    index: Index, settings: Input, in_channels: int, *, batch: int, threads: int
+) -> Iterator[Batch]:
+    """Every image of the split exactly once, in index order; the last batch may be shorter."""
+    shorter = round(settings.image_size / settings.crop_pct)
+    operations = [
+        vision.Decode(),
+        vision.Resize(shorter, _INTERPOLATIONS[settings.interpolation]),
+        vision.CenterCrop(settings.image_size),
+        *_to_network(settings, in_channels),
+    ]
+    yield from _run(index, np.arange(len(index.paths)), operations, batch, threads)
+
+
+def _random_crop(augment: Augment, settings: Input) -> list[object]:
+    """Undecoded bytes -> uint8 (S, S, 3)."""
+    size, interpolation = settings.image_size, _INTERPOLATIONS[settings.interpolation]
+    if augment.crop_scale == (1.0, 1.0) and augment.crop_ratio == (1.0, 1.0):
+        return [vision.Decode(), vision.Resize((size, size), interpolation)]
+    return [
+        vision.RandomCropDecodeResize(size, augment.crop_scale, augment.crop_ratio, interpolation)
+    ]
+
+
+def _to_network(settings: Input, in_channels: int) -> list[object]:
+    """uint8 (S, S, 3) -> float32 (in_channels, S, S)."""
+    if in_channels == 3:
+        return [vision.Normalize(list(settings.mean), list(settings.std)), vision.HWC2CHW()]
+    return [
+        vision.ConvertColor(vision.ConvertMode.COLOR_RGB2GRAY),
+        # Back to three equal channels: Normalize and HWC2CHW do not take a plane without channels.
+        vision.ConvertColor(vision.ConvertMode.COLOR_GRAY2RGB),
+        vision.Normalize([settings.mean[0]] * 3, [settings.std[0]] * 3),
+        vision.HWC2CHW(),
+        transforms.Slice(slice(0, 1)),
+    ]
+
+
+def _run(
+    index: Index, order: NDArray[np.int64], operations: list[object], batch: int, threads: int
+) -> Iterator[Batch]:
+    # Otherwise mindspore.dataset re-decides worker counts itself, and its random draws with them.
+    ds.config.set_auto_num_workers(False)
+    pipeline = ds.GeneratorDataset(
+        _Files(index, order),
+        ["image", "label", "position"],
+        shuffle=False,
+        num_parallel_workers=1,
+        python_multiprocessing=False,
+    )
+    pipeline = pipeline.map(operations, ["image"], num_parallel_workers=threads)
+    pipeline = pipeline.batch(batch, drop_remainder=False)
+    try:
+        for row in pipeline.create_dict_iterator(num_epochs=1, output_numpy=True):
+            yield Batch(row["image"], row["label"], row["position"])
+    except RuntimeError as error:
+        raise DatasetError(
+            f"cannot read images of {index.root}: {_cause(error)}; "
+            "run `mixnet prepare` again to have every image checked"
+        ) from error
+
+
+def _cause(error: RuntimeError) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return next((line for line in lines if "Error" in line or "ailed" in line), lines[0])
+
+
+def _mixed_seed(seed: int, epoch: int, rank: int) -> int:
+    """One 31-bit seed out of three numbers, so that neither epochs nor ranks repeat each other."""
+    return int(np.random.SeedSequence((seed, epoch, rank)).generate_state(1)[0] & 0x7FFFFFFF)

@@ -1,0 +1,171 @@
+"""Preparing: images, checked, split and indexed in one folder that appears all at once."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from mixnet_core.data.index import (
+    FORMAT,
+    Row,
+    counts_by_class,
+    dataset_fingerprint,
+    open_prepared,
+    read_manifest,
+    write_classes,
+    write_index,
+)
+from mixnet_core.data.sources import open_source
+from mixnet_core.data.sources.download import Fetch, download
+from mixnet_core.data.sources.source import Source
+from mixnet_core.data.splits import Part, cut
+from mixnet_core.errors import DatasetError, IntegrityError
+from mixnet_core.files import fingerprint, folder_aside, write_json
+from mixnet_core.recipe import Data
+from mixnet_core.values import PreparedDataset
+
+OnImage = Callable[[int, int], None]
+
+_log = logging.getLogger(__name__)
+
+# Images handed to the threads at a time: a queue of a million tasks would itself fill the memory.
+_CHUNK_IMAGES = 512
+
+
+class _PreparedMeanwhile(Exception):
+    """Another process finished the same dataset first."""
+
+
+def prepare_dataset(
+    data: Data, datasets: Path, on_image: OnImage | None = None, fetch: Fetch = download
+) -> PreparedDataset:
+    """Checks, splits and indexes the recipe's images in `<datasets>/<source>-<key>/`.
+
+    The key stands for the source's images and the settings that decide the splits: a second call
+    with the same ones only checks that everything is in its place, a damaged folder is made anew.
+    While it works nothing but `.aside-*` exists. `data.index` tells the layout, `data.splits` who
+    goes where; images of an image_folder are hard links where possible (`sources.image_folder`).
+
+    Args:
+        datasets: the workspace's folder of datasets; made if missing.
+        on_image: called with (done, total) in this thread after every image.
+        fetch: brings a file of a source that has to be downloaded.
+
+    Raises:
+        DatasetError: the source is missing or malformed, an image does not decode, a class has
+            too few images for its splits.
+        MachineError: a package is missing, something cannot be read or written, the disk is full.
+        DigestMismatch, TransientError: a download failed.
+    """
+    source = open_source(data, datasets, fetch)
+    settings = _settings(data, source)
+    key = fingerprint(
+        {
+            "format": FORMAT,
+            "source": data.source,
+            "identity": source.identity,
+            "classes": source.classes,
+            "settings": settings,
+        }
+    )
+    root = datasets / f"{data.source}-{key[:8]}"
+    ready = _ready(root, key)
+    if ready:
+        return ready
+    parts = cut(source, data)
+    try:
+        with folder_aside(root) as aside:
+            rows = _write_images(aside, source.classes, parts, on_image)
+            for split in rows:
+                write_index(aside, split, rows[split])
+            write_classes(aside, source.classes)
+            manifest = {
+                "format": FORMAT,
+                "key": key,
+                "source": data.source,
+                "settings": settings,
+                "classes": source.classes,
+                "counts": counts_by_class(source.classes, rows),
+                "ignored_files": source.ignored_files,
+                "fingerprint": dataset_fingerprint(source.classes, rows),
+            }
+            write_json(aside / "manifest.json", manifest)
+            # Replacing it would take the images away from under a training that already reads them.
+            if _ready(root, key, quiet=True):
+                raise _PreparedMeanwhile
+    except _PreparedMeanwhile:
+        return open_prepared(root)
+    return open_prepared(root).model_copy(update={"reused": False})
+
+
+def expect_classes(dataset: PreparedDataset, num_classes: int | None) -> int:
+    """How many classes the network needs; None takes as many as the dataset has.
+
+    Raises:
+        DatasetError: the recipe says another number than the dataset has.
+    """
+    found = len(dataset.classes)
+    if num_classes is not None and num_classes != found:
+        raise DatasetError(
+            f"the dataset has {found} classes, network.num_classes says {num_classes}: "
+            f"set it to {found} or null"
+        )
+    return found
+
+
+def _settings(data: Data, source: Source) -> dict[str, Any]:
+    """What decides the splits: val_share does not where the source has its own val."""
+    return {
+        "val_share": data.val_share if source.val is None else None,
+        "train_limit": data.train_limit,
+        "select_share": data.select_share,
+        "split_seed": data.split_seed,
+    }
+
+
+def _ready(root: Path, key: str, quiet: bool = False) -> PreparedDataset | None:
+    if not root.exists():
+        return None
+    try:
+        dataset = open_prepared(root)
+        # The folder's name has only the key's beginning.
+        return dataset if read_manifest(root)["key"] == key else None
+    except (DatasetError, IntegrityError) as error:
+        if not quiet:
+            _log.warning("preparing anew: %s", error)
+        return None
+
+
+def _write_images(
+    root: Path, classes: tuple[str, ...], parts: Sequence[Part], on_image: OnImage | None
+) -> dict[str, list[Row]]:
+    total = sum(len(part.positions) for part in parts)
+    done = 0
+    rows: dict[str, list[Row]] = {part.split: [] for part in parts}
+    # Threads suffice: decoding, hashing and writing release Python's lock.
+    with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
+        for part in parts:
+            for label in sorted({int(part.images.labels[i]) for i in part.positions}):
+                (root / part.split / classes[label]).mkdir(parents=True)
+            for row in _rows(pool, root, classes, part):
+                rows[part.split].append(row)
+                done += 1
+                if on_image:
+                    on_image(done, total)
+    return rows
+
+
+def _rows(
+    pool: ThreadPoolExecutor, root: Path, classes: tuple[str, ...], part: Part
+) -> Iterator[Row]:
+    def write(position: int) -> Row:
+        label = int(part.images.labels[position])
+        path = f"{part.split}/{classes[label]}/{part.images.names[position]}"
+        return Row(path, label, part.images.write(position, root / path))
+
+    for start in range(0, len(part.positions), _CHUNK_IMAGES):
+        yield from pool.map(write, part.positions[start : start + _CHUNK_IMAGES])

@@ -1,0 +1,211 @@
+"""A folder with train/<class>/*.jpg and optionally val/<class>/*.jpg."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from mixnet_core.data.sources.source import Images, Source
+from mixnet_core.errors import DatasetError
+from mixnet_core.files import os_errors_explained
+
+IMAGE_SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".tif", ".tiff", ".webp", ".gif", ".jp2")
+)
+
+# What mindspore.dataset decodes, by content. A .webp is refused rather than left out: images that
+# silently do not take part are worse than an error. MPO is the JPEG of cameras with two pictures.
+_FORMATS = ("JPEG", "MPO", "PNG", "BMP", "PPM", "TIFF")
+
+# Classes are lines of a text file; lone surrogates stand for bytes that are not UTF-8.
+_UNUSABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+
+
+@dataclass(frozen=True)
+class _Listing:
+    """Files of one split in class and name order; `lines` tell whether one of them changed."""
+
+    files: list[Path]
+    labels: list[int]
+    lines: list[str]
+    ignored: int
+
+
+def open_image_folder(path: str) -> Source:
+    """Lists the images; labels number the sorted folder names of train/, in val/ too.
+
+    Hidden files are ignored. Files without an image's suffix are ignored and counted. An image
+    that was replaced by one of equal size and modification time goes unnoticed. Links are
+    followed: what counts is the file they lead to.
+
+    Raises:
+        DatasetError: no folder, no train/, no classes, a class without images or with a folder
+            inside, a class in val/ that train/ lacks, a broken link, a name that cannot be written.
+        MachineError: something in it cannot be read.
+    """
+    root = checked_root(path)
+    classes = class_names(root / "train")
+    train = _listed(root, "train", classes, classes)
+    val = None
+    if (root / "val").is_dir():
+        val_classes = class_names(root / "val")
+        unknown = sorted(set(val_classes) - set(classes))
+        if unknown:
+            raise DatasetError(
+                f"{root / 'val'} has class {unknown[0]!r}, which {root / 'train'} lacks: "
+                "expected the same folder names in both"
+            )
+        val = _listed(root, "val", val_classes, classes)
+    lines = [*train.lines, *(val.lines if val else ())]
+    return Source(
+        identity={"listing": _digest(root, lines)},
+        classes=classes,
+        train=_images(train),
+        val=_images(val) if val else None,
+        ignored_files=train.ignored + (val.ignored if val else 0),
+    )
+
+
+def checked_root(path: str) -> Path:
+    """`path` as a folder that has train/.
+
+    Raises:
+        DatasetError: it has not.
+    """
+    root = Path(path).expanduser()
+    if not root.is_dir():
+        raise DatasetError(f"data.path {path} is no folder: expected one that has train/<class>/")
+    if not (root / "train").is_dir():
+        raise DatasetError(f"data.path {path} has no folder train/: expected train/<class>/")
+    return root
+
+
+def class_names(split: Path) -> tuple[str, ...]:
+    """Sorted names of the folders in `split`.
+
+    Raises:
+        DatasetError: there is none, or one cannot be a line of text.
+    """
+    names = tuple(entry.name for entry in _entries(split) if entry.is_dir())
+    if not names:
+        raise DatasetError(f"{split} has no class folders: expected {split}/<class>/<image>")
+    for name in names:
+        _check_name(split, name)
+    return names
+
+
+def _listed(
+    root: Path, split: str, split_classes: tuple[str, ...], classes: tuple[str, ...]
+) -> _Listing:
+    files: list[Path] = []
+    labels: list[int] = []
+    lines: list[str] = []
+    ignored = sum(not entry.is_dir() for entry in _entries(root / split))
+    for name in split_classes:
+        folder = root / split / name
+        entries = _entries(folder)
+        images = [entry for entry in entries if _is_image(folder, entry)]
+        if not images:
+            raise DatasetError(
+                f"{folder} has no images: add some or remove the folder (known suffixes: "
+                f"{' '.join(sorted(IMAGE_SUFFIXES))})"
+            )
+        for entry in images:
+            with os_errors_explained(Path(entry.path), "read"):
+                status = entry.stat()
+            files.append(folder / entry.name)
+            lines.append(f"{split}/{name}/{entry.name}\0{status.st_size}\0{status.st_mtime_ns}")
+        labels += [classes.index(name)] * len(images)
+        ignored += len(entries) - len(images)
+    return _Listing(files, labels, lines, ignored)
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """What is in a folder and not hidden, sorted by name: no file system's order gets through."""
+    with os_errors_explained(folder, "read"), os.scandir(folder) as entries:
+        return sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: e.name)
+
+
+def _is_image(folder: Path, entry: os.DirEntry[str]) -> bool:
+    if entry.is_dir():
+        raise DatasetError(
+            f"{folder} has a folder {entry.name!r}: move its images up into the class, or give it "
+            "a leading dot to leave it out"
+        )
+    if Path(entry.name).suffix.lower() not in IMAGE_SUFFIXES:
+        return False
+    _check_name(folder, entry.name)
+    if not entry.is_file():
+        raise DatasetError(
+            f"{folder / entry.name} is a broken link or no regular file: remove or replace it"
+        )
+    return True
+
+
+def _digest(root: Path, lines: list[str]) -> str:
+    # With its place: two unpacked archives may share all sizes and times and still differ.
+    place = os.fsencode(root.resolve())
+    return hashlib.sha256(b"\n".join((place, *map(str.encode, lines)))).hexdigest()
+
+
+def _check_name(folder: Path, name: str) -> None:
+    if _UNUSABLE.search(name):
+        raise DatasetError(
+            f"{folder} has an entry named {name!r}, which is not plain UTF-8 text: rename it"
+        )
+
+
+def _images(listing: _Listing) -> Images:
+    files = listing.files
+
+    def write(position: int, target: Path) -> str:
+        return _link_or_copy(files[position], target)
+
+    names = tuple(file.name for file in files)
+    return Images(names, np.array(listing.labels, np.int32), write)
+
+
+def _link_or_copy(source: Path, target: Path) -> str:
+    """Checks an image, then hard-links it, or copies it where the file system does not allow that.
+
+    A link costs no space, but shares its content with the original: writing into the original
+    later changes the prepared image as well, and its recorded digest no longer fits. Replacing the
+    original by a new file, as most tools do, or deleting it leaves the prepared image as it was.
+    """
+    with os_errors_explained(source, "read"):
+        content = source.read_bytes()
+    _check_decodes(source, content)
+    try:
+        os.link(os.path.realpath(source), target)
+    except OSError:
+        target.write_bytes(content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def _check_decodes(source: Path, content: bytes) -> None:
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            found = image.format
+            if found in _FORMATS:
+                # For JPEG this skips most of the arithmetic, and still reads every coded byte.
+                image.draft(image.mode, (1, 1))
+                image.load()
+    # Pillow's parsers raise whatever they stumble over: SyntaxError, struct.error, zlib.error, ...
+    except Exception as error:
+        reason = " ".join(str(error).replace(repr(content), "").split()) or type(error).__name__
+        if "cannot identify image file" in reason:
+            reason = "not an image"
+        raise DatasetError(
+            f"{source} cannot be decoded ({reason}): replace or remove it"
+        ) from error
+    if found not in _FORMATS:
+        raise DatasetError(
+            f"{source} is {found}, expected one of {', '.join(_FORMATS)}: convert or remove it"
+        )

@@ -1,0 +1,118 @@
+"""Which image trains, which selects, which validates.
+
+In this order, seeded by `split_seed`, independent of the file system's order:
+
+    val      the source's own, else `val_share` of every class
+    limit    `train_limit` keeps at most so many of the rest: the same number of every class, as far
+             as there are enough
+    select   `select_share` of every class of what was kept
+    train    what is left: train and select together keep to `train_limit`
+
+A share is rounded to whole images, at least one. Each class is shuffled once, then cut into
+consecutive pieces: another `train_limit` or `select_share` leaves val as it is, another image in
+one class leaves the other classes as they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mixnet_core.data.sources.source import Images, Source
+from mixnet_core.errors import DatasetError
+from mixnet_core.recipe import Data
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Which of `images` form a split: `positions` by label, then by name."""
+
+    split: str
+    images: Images
+    positions: list[int]
+
+
+def cut(source: Source, data: Data) -> tuple[Part, Part, Part]:
+    """The splits train, select and val; no image is in two of them.
+
+    Raises:
+        DatasetError: a class has too few images to have one in each of the splits cut from it.
+    """
+    classes = _shuffled_classes(source, data.split_seed)
+    val: list[int] = []
+    if source.val is None:
+        _expect(source, classes, 3, "train, select and val")
+        counts = [_share(len(positions), data.val_share, leave=2) for positions in classes]
+        val = _heads(classes, counts)
+        classes = _tails(classes, counts)
+    else:
+        _expect(source, classes, 2, "train and select")
+    kept = _even([len(positions) for positions in classes], data.train_limit)
+    if min(kept) < 2:
+        raise DatasetError(
+            f"data.train_limit {data.train_limit} leaves a class {min(kept)} images, expected at "
+            f"least 2, one each for train and select: raise it to {2 * len(kept)} or more"
+        )
+    classes = [positions[:limit] for positions, limit in zip(classes, kept, strict=True)]
+    counts = [_share(limit, data.select_share, leave=1) for limit in kept]
+    return (
+        _part("train", source.train, [i for tail in _tails(classes, counts) for i in tail]),
+        _part("select", source.train, _heads(classes, counts)),
+        _part("val", source.train, val)
+        if source.val is None
+        else _part("val", source.val, list(range(len(source.val.names)))),
+    )
+
+
+def _shuffled_classes(source: Source, seed: int) -> list[list[int]]:
+    """Positions in `source.train`, a list a class."""
+    names, labels = source.train.names, source.train.labels
+    classes: list[list[int]] = [[] for _ in source.classes]
+    for position in sorted(range(len(names)), key=names.__getitem__):
+        classes[labels[position]].append(position)
+    return [
+        [positions[i] for i in np.random.default_rng((seed, label)).permutation(len(positions))]
+        for label, positions in enumerate(classes)
+    ]
+
+
+def _expect(source: Source, classes: list[list[int]], needed: int, splits: str) -> None:
+    for name, positions in zip(source.classes, classes, strict=True):
+        if len(positions) < needed:
+            raise DatasetError(
+                f"class {name!r} has {len(positions)} training images, expected at least {needed}, "
+                f"one each for {splits}: add images or remove the class"
+            )
+
+
+def _share(count: int, share: float, leave: int) -> int:
+    """`share` of `count` to the nearest whole number, at least 1, leaving at least `leave`."""
+    return min(max(1, int(count * share + 0.5)), count - leave)
+
+
+def _even(available: list[int], limit: int | None) -> list[int]:
+    """At most `limit` in all, as equal as `available` allows; spares go to later classes."""
+    if limit is None:
+        return available
+    kept = [0] * len(available)
+    left = limit
+    # The scarcest first, so that what they cannot give is shared among the others.
+    for done, label in enumerate(sorted(range(len(available)), key=available.__getitem__)):
+        kept[label] = min(available[label], left // (len(available) - done))
+        left -= kept[label]
+    return kept
+
+
+def _heads(classes: list[list[int]], counts: list[int]) -> list[int]:
+    """The first so many of every class, in one list."""
+    return [i for positions, n in zip(classes, counts, strict=True) for i in positions[:n]]
+
+
+def _tails(classes: list[list[int]], counts: list[int]) -> list[list[int]]:
+    return [positions[n:] for positions, n in zip(classes, counts, strict=True)]
+
+
+def _part(split: str, images: Images, positions: list[int]) -> Part:
+    positions = sorted(positions, key=lambda i: (images.labels[i], images.names[i]))
+    return Part(split, images, positions)

@@ -1,0 +1,276 @@
+"""Checks before the work: what would end a run minutes or hours later is said within seconds.
+
+Nothing here imports MindSpore. The only traces are the workspace's folder and a small object that
+is written to the publish target and deleted again.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable
+from importlib import metadata, util
+from pathlib import Path
+
+from mixnet_core import errors
+from mixnet_core.data.sources import digits, fashion_mnist, image_folder
+from mixnet_core.data.sources.download import check_reachable
+from mixnet_core.errors import MachineError, MixnetError, RecipeError
+from mixnet_core.files import os_errors_explained
+from mixnet_core.recipe import Data, Devices, Recipe
+from mixnet_core.run_dir import Workspace
+from mixnet_core.storage import open_storage
+from mixnet_core.values import Value
+
+# Learnable parameters with 1000 classes, rounded up.
+_PARAMETERS = {"s": 4.2e6, "m": 5.1e6, "l": 7.4e6, "xl": 12e6}
+# Weights and what the optimizer keeps a parameter, in float32.
+_BYTES_PER_PARAMETER = {"momentum": 2 * 4, "adamw": 3 * 4}
+# A small image takes one block on disk.
+_SMALL_IMAGE_BYTES = 4096
+_SMALL_IMAGES = {"digits": 1_797, "fashion_mnist": 70_000}
+# Reports, logs, metrics and what a compiler leaves.
+_RUN_BYTES = 100e6
+_SAMPLED_CLASSES = 10
+
+
+class CheckResult(Value):
+    """One check's outcome.
+
+    Attributes:
+        name: recipe, workspace, disk, packages, device, msrun, data or publish.
+        detail: what was found, in one line.
+        fix: what to do; empty if ok, or where `detail` says it already.
+        error: the class in `errors` that `require` raises.
+    """
+
+    name: str
+    ok: bool
+    detail: str
+    fix: str = ""
+    error: str = "MachineError"
+
+
+def check_all(recipe: Recipe, *, workspace: Workspace, publish_to: str) -> list[CheckResult]:
+    """Every check, the first failure being the one to mend first. What they look for is not raised.
+
+    Args:
+        publish_to: as `storage.open_storage` takes it.
+    """
+    return [
+        check_recipe(recipe),
+        check_workspace(workspace),
+        check_disk(recipe, workspace),
+        check_packages(),
+        check_device(recipe.devices),
+        check_msrun(recipe.devices),
+        check_data(recipe.data, workspace.datasets),
+        check_publish(publish_to),
+    ]
+
+
+def require(results: Iterable[CheckResult]) -> None:
+    """Raises the first failure as the typed error that the work itself would have ended with."""
+    for result in results:
+        if not result.ok:
+            message = f"{result.detail}; {result.fix}" if result.fix else result.detail
+            raise getattr(errors, result.error)(message)
+
+
+def unsupported(recipe: Recipe) -> list[str]:
+    """Dotted keys whose value the trainer cannot honour yet."""
+    return [key for key, (used, _) in _unsupported(recipe).items() if used]
+
+
+def check_recipe(recipe: Recipe) -> CheckResult:
+    """The trainer honours every setting: RecipeError otherwise."""
+    keys = unsupported(recipe)
+    if not keys:
+        return CheckResult(name="recipe", ok=True, detail=f"{recipe.name}: all of it is supported")
+    settings = _unsupported(recipe)
+    return _failed(
+        "recipe",
+        f"this version does not train with {' and '.join(keys)} yet",
+        ", ".join(f"set {key} to {settings[key][1]}" for key in keys) + " to train without",
+        RecipeError,
+    )
+
+
+def check_workspace(workspace: Workspace) -> CheckResult:
+    """A file can be made there; the folder is made if missing."""
+    try:
+        with os_errors_explained(workspace.root):
+            workspace.root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=workspace.root) as file:
+                file.write(b"writable")
+    except MachineError as error:
+        return _from_error("workspace", error)
+    return CheckResult(name="workspace", ok=True, detail=f"{workspace.root} is writable")
+
+
+def check_disk(recipe: Recipe, workspace: Workspace) -> CheckResult:
+    """Free space for the prepared dataset and the checkpoints that are kept: an estimate."""
+    checkpoint = (
+        _PARAMETERS[recipe.network.variant] * _BYTES_PER_PARAMETER[recipe.optimizer.name]
+    )
+    # One more than is kept: the oldest goes only when the newest is complete.
+    checkpoints = (recipe.training.keep_checkpoints + 1) * checkpoint
+    place = _existing(workspace.root)
+    needed = checkpoints + _dataset_bytes(recipe.data, place) + _RUN_BYTES
+    try:
+        with os_errors_explained(place, "read"):
+            free = shutil.disk_usage(place).free
+    except MachineError as error:
+        return _from_error("disk", error)
+    detail = f"{_size(free)} free at {place}, about {_size(needed)} needed"
+    if free < needed:
+        fix = "free space, choose another workspace or lower training.keep_checkpoints"
+        return _failed("disk", detail, fix)
+    return CheckResult(name="disk", ok=True, detail=detail)
+
+
+def check_packages() -> CheckResult:
+    """MindSpore is installed, with a numpy that it works with; nothing is imported."""
+    try:
+        mindspore = metadata.version("mindspore")
+        numpy = metadata.version("numpy")
+    except metadata.PackageNotFoundError as error:
+        return _failed("packages", f"{error.name} is not installed", f"pip install {error.name}")
+    if int(numpy.partition(".")[0]) >= 2:
+        return _failed(
+            "packages",
+            f"numpy {numpy} is installed, mindspore {mindspore} works with numpy 1 only",
+            "pip install 'numpy<2'",
+        )
+    return CheckResult(name="packages", ok=True, detail=f"mindspore {mindspore}, numpy {numpy}")
+
+
+def check_device(
+    devices: Devices, *, dev: Path = Path("/dev"), ascend: Path = Path("/usr/local/Ascend")
+) -> CheckResult:
+    """Something of the target's kind is on this machine; whether it works shows only in use.
+
+    Args:
+        dev: where device files stand.
+        ascend: where Ascend's toolkit is installed.
+    """
+    target = devices.target
+    if target == "Ascend" and not (any(dev.glob("davinci[0-9]*")) or ascend.is_dir()):
+        found = f"no {dev}/davinci* and no {ascend}"
+    elif target == "GPU" and not any(dev.glob("nvidia[0-9]*")):
+        found = f"no {dev}/nvidia*"
+    else:
+        return CheckResult(name="device", ok=True, detail=f"{target}: found")
+    return _failed(
+        "device",
+        f"devices.target is {target}, but this machine has {found}",
+        "run on a machine that has the device, or set devices.target to CPU",
+    )
+
+
+def check_msrun(devices: Devices, *, python: Path = Path(sys.executable)) -> CheckResult:
+    """MindSpore's launcher stands beside the interpreter, where more than one rank needs it."""
+    if devices.ranks == 1:
+        return CheckResult(name="msrun", ok=True, detail="one rank runs without msrun")
+    msrun = python.parent / "msrun"
+    if not os.access(msrun, os.X_OK):
+        return _failed(
+            "msrun",
+            f"devices.ranks is {devices.ranks}, but there is no executable {msrun}",
+            "install mindspore into this environment, or set devices.ranks to 1",
+        )
+    return CheckResult(name="msrun", ok=True, detail=f"found {msrun}")
+
+
+def check_data(data: Data, datasets: Path) -> CheckResult:
+    """The source is there, or can be downloaded; its images are not read."""
+    try:
+        detail = _found_data(data, datasets)
+    except MixnetError as error:
+        return _from_error("data", error)
+    return CheckResult(name="data", ok=True, detail=detail)
+
+
+def check_publish(uri: str) -> CheckResult:
+    """A small object can be written to the target and deleted again."""
+    try:
+        open_storage(uri).check_writable()
+    except MixnetError as error:
+        return _from_error("publish", error)
+    return CheckResult(name="publish", ok=True, detail=f"{uri} is writable")
+
+
+def _found_data(data: Data, datasets: Path) -> str:
+    if data.source == "digits":
+        if util.find_spec("sklearn") is None:
+            raise MachineError(digits.MISSING)
+        return "digits: inside scikit-learn"
+    if data.source == "image_folder":
+        root = image_folder.checked_root(data.path or "")
+        classes = image_folder.class_names(root / "train")
+        return f"{root}: {len(classes)} classes"
+    if data.path is not None:
+        fashion_mnist.given_files(data.path)
+        return f"{data.path}: four IDX files"
+    if fashion_mnist.is_here(datasets):
+        return "Fashion-MNIST: on this machine"
+    check_reachable(fashion_mnist.first_url())
+    return "Fashion-MNIST: can be downloaded"
+
+
+def _unsupported(recipe: Recipe) -> dict[str, tuple[bool, str]]:
+    """Dotted key -> whether the recipe uses it, and the value that does without."""
+    augment, precision = recipe.augment, recipe.precision
+    return {
+        "augment.rand_augment": (augment.rand_augment is not None, "null"),
+        "augment.erasing": (augment.erasing is not None, "null"),
+        "augment.mix": (augment.mix is not None, "null"),
+        "precision.loss_scale_type": (precision.loss_scale_type == "dynamic", "fixed"),
+        "precision.drop_overflow_update": (precision.drop_overflow_update, "false"),
+    }
+
+
+def _dataset_bytes(data: Data, place: Path) -> float:
+    """What preparing adds on the workspace's disk; 0 where it only links or cannot tell."""
+    if data.source != "image_folder":
+        return _SMALL_IMAGES[data.source] * _SMALL_IMAGE_BYTES
+    try:
+        root = image_folder.checked_root(data.path or "")
+        if root.stat().st_dev == place.stat().st_dev:
+            return 0
+        return sum(_split_bytes(root / split) for split in ("train", "val"))
+    except (MixnetError, OSError):
+        return 0
+
+
+def _split_bytes(split: Path) -> float:
+    """Estimated from a few classes: asking a network disk for a million sizes takes minutes."""
+    if not split.is_dir():
+        return 0
+    names = image_folder.class_names(split)
+    sampled = names[:_SAMPLED_CLASSES]
+    size = sum(file.stat().st_size for name in sampled for file in (split / name).iterdir())
+    return size * len(names) / len(sampled)
+
+
+def _existing(path: Path) -> Path:
+    """The path itself or the nearest folder above that is there."""
+    path = path.absolute()
+    return next(folder for folder in (path, *path.parents) if folder.exists())
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e9:.1f} GB"
+
+
+def _failed(
+    name: str, detail: str, fix: str, error: type[MixnetError] = MachineError
+) -> CheckResult:
+    return CheckResult(name=name, ok=False, detail=detail, fix=fix, error=error.__name__)
+
+
+def _from_error(name: str, error: MixnetError) -> CheckResult:
+    """Its message already ends with what to do."""
+    return _failed(name, str(error), "", type(error))

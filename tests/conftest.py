@@ -1,0 +1,1 @@
+from tests.object_store import object_store, s3_environment  # noqa: F401

@@ -1,0 +1,288 @@
+from __future__ import annotations
+
+import builtins
+import sys
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mixnet_core import errors, preflight
+from mixnet_core.data.sources import fashion_mnist
+from mixnet_core.preflight import (
+    CheckResult,
+    check_all,
+    check_data,
+    check_device,
+    check_disk,
+    check_msrun,
+    check_packages,
+    check_publish,
+    check_recipe,
+    check_workspace,
+    require,
+    unsupported,
+)
+from mixnet_core.recipe import Devices, load_recipe
+from mixnet_core.run_dir import Workspace
+from tests.data.samples import data, write_idx_folder, write_image_folder
+
+NAMES = ["recipe", "workspace", "disk", "packages", "device", "msrun", "data", "publish"]
+EVERY_UNSUPPORTED_SETTING = {
+    "augment.rand_augment": {
+        "operations": 2, "magnitude": 9, "magnitude_std": 0.5, "increasing": False
+    },
+    "augment.erasing": {"probability": 0.25, "scale": [0.02, 0.33], "ratio": [0.3, 3.3]},
+    "augment.mix": {
+        "mixup_alpha": 0.2, "cutmix_alpha": 1.0, "probability": 1.0, "switch_probability": 0.5
+    },
+    "precision.loss_scale_type": "dynamic",
+    "precision.drop_overflow_update": True,
+}  # fmt: skip
+
+
+def devices(target: str, ranks: int = 1) -> Devices:
+    return Devices.model_validate({"target": target, "ranks": ranks, "threads_per_rank": 0})
+
+
+def failure(result: CheckResult) -> errors.MixnetError:
+    """What `require` raises for a result, after looking at its form."""
+    assert not result.ok
+    with pytest.raises(errors.MixnetError) as caught:
+        require([result])
+    assert "\n" not in str(caught.value)
+    assert type(caught.value).__name__ == result.error
+    return caught.value
+
+
+def test_a_machine_that_can_run_the_digits_recipe_passes_every_check(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "workspace")
+    results = check_all(
+        load_recipe("digits"), workspace=workspace, publish_to=f"file://{tmp_path}/releases"
+    )
+    assert [result.name for result in results] == NAMES
+    assert all(result.ok and result.detail and not result.fix for result in results)
+    require(results)
+    assert list(workspace.root.iterdir()) == []
+
+
+def test_every_failure_is_reported_and_the_first_is_raised(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    recipe = load_recipe("mixnet_s", {"data.path": str(tmp_path / "nowhere")})
+    results = check_all(
+        recipe, workspace=Workspace(tmp_path / "file"), publish_to="ftp://somewhere"
+    )
+    assert [result.name for result in results] == NAMES
+    failed = [result for result in results if not result.ok]
+    assert {"workspace", "data", "publish"} <= {result.name for result in failed}
+    with pytest.raises(getattr(errors, failed[0].error)) as caught:
+        require(results)
+    assert failed[0].detail in str(caught.value)
+
+
+def test_results_survive_storage_as_json() -> None:
+    result = check_device(devices("Ascend"), dev=Path("/nowhere"), ascend=Path("/nowhere"))
+    assert CheckResult.model_validate_json(result.model_dump_json()) == result
+
+
+@pytest.mark.parametrize("key", EVERY_UNSUPPORTED_SETTING)
+def test_a_setting_that_cannot_be_honoured_is_named_with_the_way_out(key: str) -> None:
+    recipe = load_recipe("digits", {key: EVERY_UNSUPPORTED_SETTING[key]})
+    assert unsupported(recipe) == [key]
+    error = failure(check_recipe(recipe))
+    assert isinstance(error, errors.RecipeError)
+    without = {"loss_scale_type": "fixed", "drop_overflow_update": "false"}
+    value = without.get(key.split(".")[1], "null")
+    assert str(error) == (
+        f"this version does not train with {key} yet; set {key} to {value} to train without"
+    )
+
+
+def test_all_unsupported_settings_are_named_at_once() -> None:
+    recipe = load_recipe("digits", EVERY_UNSUPPORTED_SETTING)
+    assert unsupported(recipe) == list(EVERY_UNSUPPORTED_SETTING)
+    message = str(failure(check_recipe(recipe)))
+    assert all(message.count(key) == 2 for key in EVERY_UNSUPPORTED_SETTING)
+
+
+def test_a_workspace_that_cannot_be_made_is_a_machine_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    error = failure(check_workspace(Workspace(tmp_path / "file" / "workspace")))
+    assert isinstance(error, errors.MachineError)
+    assert f"cannot write {tmp_path}/file/workspace" in str(error)
+
+
+def test_too_small_a_disk_is_told_with_both_sizes(tmp_path: Path) -> None:
+    recipe = load_recipe("digits", {"training.keep_checkpoints": 10**9})
+    error = failure(check_disk(recipe, Workspace(tmp_path / "not" / "there")))
+    # A billion checkpoints of 4.2 million parameters with their momentum.
+    assert "GB free at" in str(error)
+    assert "about 33600000." in str(error)
+    assert check_disk(load_recipe("digits"), Workspace(tmp_path)).ok
+
+
+def test_adamw_needs_half_as_much_again_for_a_checkpoint(tmp_path: Path) -> None:
+    changes = {"training.keep_checkpoints": 10**9, "optimizer.name": "adamw"}
+    error = failure(check_disk(load_recipe("digits", changes), Workspace(tmp_path)))
+    assert "about 50400000." in str(error)
+
+
+def test_a_folder_on_another_disk_counts_with_its_images(tmp_path: Path) -> None:
+    elsewhere = Path("/dev/shm")
+    if not elsewhere.is_dir() or elsewhere.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is no second file system")
+    images = write_image_folder(tmp_path / "images", {f"class{i:02d}": 2 for i in range(12)})
+    size = next(images.rglob("*.png")).stat().st_size
+    counted = preflight._dataset_bytes(data("image_folder", images), elsewhere)
+    assert 24 * size * 0.9 < counted < 24 * size * 1.1
+    assert preflight._dataset_bytes(data("image_folder", images), tmp_path) == 0
+
+
+def test_installed_packages_are_named_without_importing_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(name: str, *rest: Any) -> Any:
+        assert name != "mindspore"
+        return imported(name, *rest)
+
+    imported = builtins.__import__
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    result = check_packages()
+    assert result.ok
+    assert metadata.version("mindspore") in result.detail
+
+
+def with_versions(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, versions: dict[str, str]
+) -> None:
+    """Python's path leads only to packages of these versions."""
+    for name, version in versions.items():
+        info = tmp_path / f"{name}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+
+
+@pytest.mark.parametrize(
+    ("versions", "message"),
+    [
+        ({"numpy": "1.26.4"}, "mindspore is not installed; pip install mindspore"),
+        ({"mindspore": "2.10.0"}, "numpy is not installed; pip install numpy"),
+        (
+            {"mindspore": "2.10.0", "numpy": "2.1.0"},
+            "numpy 2.1.0 is installed, mindspore 2.10.0 works with numpy 1 only; "
+            "pip install 'numpy<2'",
+        ),
+    ],
+)
+def test_packages_that_do_not_work_are_named_with_the_command(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, versions: dict[str, str], message: str
+) -> None:
+    with_versions(monkeypatch, tmp_path, versions)
+    result = check_packages()
+    monkeypatch.undo()
+    assert str(failure(result)) == message
+
+
+@pytest.mark.parametrize(("target", "file"), [("Ascend", "davinci0"), ("GPU", "nvidia0")])
+def test_a_device_is_looked_for_among_the_machines_device_files(
+    tmp_path: Path, target: str, file: str
+) -> None:
+    # The manager's file is there on machines without a chip.
+    (tmp_path / f"{file[:-1]}_manager").touch()
+    result = check_device(devices(target), dev=tmp_path, ascend=tmp_path / "Ascend")
+    assert f"devices.target is {target}, but this machine has no" in str(failure(result))
+    (tmp_path / file).touch()
+    assert check_device(devices(target), dev=tmp_path, ascend=tmp_path / "Ascend").ok
+
+
+def test_ascends_toolkit_is_enough_and_a_cpu_is_always_there(tmp_path: Path) -> None:
+    (tmp_path / "Ascend").mkdir()
+    assert check_device(devices("Ascend"), dev=tmp_path, ascend=tmp_path / "Ascend").ok
+    assert check_device(devices("CPU"), dev=tmp_path, ascend=tmp_path / "none").ok
+
+
+def test_msrun_is_needed_beside_python_for_more_than_one_rank(tmp_path: Path) -> None:
+    python = tmp_path / "bin" / "python"
+    assert check_msrun(devices("CPU", 1), python=python).ok
+    error = failure(check_msrun(devices("CPU", 2), python=python))
+    assert f"no executable {tmp_path}/bin/msrun" in str(error)
+    python.parent.mkdir()
+    (python.parent / "msrun").touch(0o644)
+    assert not check_msrun(devices("CPU", 2), python=python).ok
+    (python.parent / "msrun").chmod(0o755)
+    assert check_msrun(devices("CPU", 2), python=python).ok
+
+
+def test_digits_need_scikit_learn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert check_data(data("digits"), tmp_path).ok
+    for name in [name for name in sys.modules if name.split(".")[0] == "sklearn"]:
+        monkeypatch.delitem(sys.modules, name)
+    with_versions(monkeypatch, tmp_path, {})
+    monkeypatch.setattr(sys, "meta_path", [f for f in sys.meta_path if "editable" not in str(f)])
+    result = check_data(data("digits"), tmp_path)
+    monkeypatch.undo()
+    error = failure(result)
+    assert isinstance(error, errors.MachineError)
+    assert "pip install 'mixnet[demo]'" in str(error)
+
+
+def no_train(images: Path) -> None:
+    (images / "train").rename(images / "other")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda images: images.rename(images.with_name("moved")), "is no folder"),
+        (no_train, "has no folder train/"),
+    ],
+)
+def test_an_image_folder_is_looked_at(
+    tmp_path: Path, spoil: Callable[[Path], None], message: str
+) -> None:
+    images = write_image_folder(tmp_path / "images", {"ant": 1, "bee": 1})
+    result = check_data(data("image_folder", images), tmp_path)
+    assert result.ok
+    assert "2 classes" in result.detail
+    spoil(images)
+    error = failure(check_data(data("image_folder", images), tmp_path))
+    assert isinstance(error, errors.DatasetError)
+    assert message in str(error)
+
+
+def test_fashion_mnist_is_looked_for_before_the_network_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Port 1 refuses: nothing listens there.
+    monkeypatch.setattr(fashion_mnist, "URL", "http://127.0.0.1:1/")
+    monkeypatch.setattr(fashion_mnist, "DEBIAN", tmp_path / "debian")
+    monkeypatch.delenv("http_proxy", raising=False)
+    monkeypatch.delenv("HTTP_PROXY", raising=False)
+    error = failure(check_data(data("fashion_mnist"), tmp_path))
+    assert isinstance(error, errors.TransientError)
+    assert "cannot download http://127.0.0.1:1/train-images" in str(error)
+
+    write_idx_folder(tmp_path / "fashion_mnist-idx", [0, 1], [0])
+    assert check_data(data("fashion_mnist"), tmp_path).ok
+    given = write_idx_folder(tmp_path / "given", [0, 1], [0])
+    assert check_data(data("fashion_mnist", given), tmp_path).ok
+    (given / "train-labels-idx1-ubyte.gz").unlink()
+    assert "has no train-labels" in str(
+        failure(check_data(data("fashion_mnist", given), tmp_path))
+    )
+
+
+def test_a_publish_target_is_written_to_and_left_as_it_was(tmp_path: Path) -> None:
+    assert check_publish(f"file://{tmp_path}/releases").ok
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_publish_target_that_cannot_be_used_keeps_its_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    blocked = failure(check_publish(f"file://{tmp_path}/file/releases"))
+    assert isinstance(blocked, errors.MachineError)
+    unknown = failure(check_publish("ftp://somewhere"))
+    assert isinstance(unknown, errors.InputError)
