@@ -1,0 +1,1 @@
+"""Checkpoints on disk: complete bundles, and strict loading of weights files."""

@@ -1,0 +1,115 @@
+"""Between MindSpore's parameters and files: strict loading, and saving with the optimizer's state."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import mindspore
+from mindspore import Parameter, nn
+
+from mixnet_core.checkpoints.bundle import OPTIMIZER, WEIGHTS
+from mixnet_core.errors import CheckpointMismatch, InputError, IntegrityError
+
+CLASSIFIER = ("classifier.weight", "classifier.bias")
+
+
+def read_parameters(path: Path) -> dict[str, Parameter]:
+    """Parameters by name from a `.ckpt` file (protobuf: reading it runs no code).
+
+    Raises:
+        InputError: there is no such file.
+        IntegrityError: it is not a MindSpore checkpoint.
+    """
+    if not path.is_file():
+        raise InputError(f"no checkpoint file at {path}: check the path")
+    try:
+        return dict(mindspore.load_checkpoint(str(path)))
+    except (ValueError, RuntimeError, TypeError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise IntegrityError(
+            f"{path} is not a readable MindSpore checkpoint ({reason}): fetch or save it again"
+        ) from error
+
+
+def load_weights(net: nn.Cell, path: Path, *, reset_classifier: bool = False) -> None:
+    """Loads a weights file into `net`, every name and shape exactly, or nothing at all.
+
+    Args:
+        reset_classifier: keep the network's own classifier, whatever the file's looks like.
+
+    Raises:
+        InputError, IntegrityError: as `read_parameters`.
+        CheckpointMismatch: a parameter is missing, unknown or of another shape; it is named.
+    """
+    expected = {parameter.name: parameter for parameter in net.get_parameters()}
+    found = read_parameters(path)
+    if reset_classifier:
+        for name in CLASSIFIER:
+            expected.pop(name)
+            found.pop(name, None)
+    _check_match(expected, found, path)
+    for name, parameter in expected.items():
+        parameter.set_data(found[name])
+
+
+def optimizer_state(optimizer: nn.Optimizer, net: nn.Cell) -> dict[str, Parameter]:
+    """The optimizer's own parameters: momenta and counters, not the weights nor the schedule.
+
+    The learning rates are left out because the recipe states them: resuming must not bring back others.
+    """
+    of_net = {parameter.name for parameter in net.get_parameters()}
+    return {
+        parameter.name: parameter
+        for parameter in optimizer.get_parameters()
+        if parameter.name not in of_net and not parameter.name.startswith("learning_rate")
+    }
+
+
+def save_into(folder: Path, net: nn.Cell, optimizer: nn.Optimizer) -> None:
+    """Writes WEIGHTS and OPTIMIZER into a folder that is not yet in its final place.
+
+    MindSpore deletes a target before it writes and leaves files at mode 0400; in a folder aside the
+    first does no harm, and the second is undone so that owners can move and delete their checkpoints.
+    """
+    _save(folder / WEIGHTS, net.get_parameters())
+    _save(folder / OPTIMIZER, optimizer_state(optimizer, net).values())
+
+
+def restore(bundle: Path, net: nn.Cell, optimizer: nn.Optimizer) -> None:
+    """Puts a verified bundle's weights and optimizer state back.
+
+    Raises:
+        CheckpointMismatch: it belongs to another network or optimizer.
+    """
+    load_weights(net, bundle / WEIGHTS)
+    state = optimizer_state(optimizer, net)
+    found = read_parameters(bundle / OPTIMIZER)
+    _check_match(state, found, bundle / OPTIMIZER)
+    for name, parameter in state.items():
+        parameter.set_data(found[name])
+
+
+def _save(path: Path, parameters: Iterable[Parameter]) -> None:
+    rows: list[dict[str, Any]] = [{"name": p.name, "data": p} for p in parameters]
+    mindspore.save_checkpoint(rows, str(path))
+    os.chmod(path, 0o644)  # noqa: PTH101
+
+
+def _check_match(expected: dict[str, Any], found: dict[str, Any], path: Path) -> None:
+    faults = [f"missing {name}" for name in expected if name not in found]
+    faults += [f"unexpected {name}" for name in found if name not in expected]
+    faults += [
+        f"{name} has shape {tuple(found[name].shape)}, expected {tuple(parameter.shape)}"
+        for name, parameter in expected.items()
+        if name in found and tuple(found[name].shape) != tuple(parameter.shape)
+    ]
+    if not faults:
+        return
+    shown = "; ".join(faults[:3]) + (f"; and {len(faults) - 3} more" if len(faults) > 3 else "")
+    hint = "check variant and flavour"
+    if any(name.startswith("classifier.") for name in (f.split()[0] for f in faults)):
+        hint += ", or set weights.reset_classifier for another class count"
+    raise CheckpointMismatch(f"{path} does not fit the network: {shown}; {hint}")
