@@ -1,4 +1,4 @@
-"""The one exception tree. A type says who has to act, the exit code, and whether trying again helps.
+"""The one exception tree. A type says who has to act, the exit code and whether again helps.
 
     MixnetError
     ├── InputError            2  the caller's mistake: an option, a name, a path
@@ -51,7 +51,7 @@ class IntegrityError(MixnetError):
 
 
 class DigestMismatch(IntegrityError):
-    """Expected and actual digest differ. Not retryable: a second download of a wrong file is wrong."""
+    """Expected and actual digest differ. Not retryable: a wrong file stays wrong."""
 
 
 class CheckpointMismatch(IntegrityError):
@@ -65,7 +65,7 @@ class ReleaseConflict(MixnetError):
 class StageFailed(MixnetError):
     """A supervised child process did not finish its stage.
 
-    `retryable` belongs to the instance: a killed worker may succeed again, a diverged loss will not.
+    `retryable` is the instance's: a killed worker may succeed again, a diverged loss will not.
     """
 
     exit_code = 6

@@ -1,7 +1,7 @@
 """Durable files: written aside in the target's folder, verified or synced, then renamed.
 
-A reader therefore sees the old content, the new content or nothing; never a part. What a crash leaves
-behind is named `.aside-*` and is safe to delete.
+A reader therefore sees the old content, the new content or nothing; never a part. What a crash
+leaves behind is named `.aside-*` and is safe to delete.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def fingerprint(data: Any) -> str:
 
 @contextmanager
 def file_aside(target: Path) -> Iterator[Path]:
-    """Yields a path in the target's folder to write to; renames it to `target` if the block succeeds.
+    """Yields a path in the target's folder; renames it to `target` if the block succeeds.
 
     The parent folder is made. If the block raises, nothing is left and `target` is as before.
 
@@ -88,8 +88,8 @@ def file_aside(target: Path) -> Iterator[Path]:
 def folder_aside(target: Path) -> Iterator[Path]:
     """Yields an empty folder beside `target`; renames it to `target` if the block succeeds.
 
-    An existing `target` is replaced only then: it is first renamed aside, so a crash between the two
-    renames leaves no `target` rather than a mixture.
+    An existing `target` is replaced only then: it is first renamed aside, so a crash between the
+    two renames leaves no `target` rather than a mixture.
 
     Raises:
         MachineError: the parent cannot be written, the disk is full.

@@ -1,7 +1,9 @@
-"""Recipe: everything that decides what a run computes, strict and typed, in one complete YAML file."""
+"""Recipe: everything that decides what a run computes, strict and typed, in one complete file."""
 
 from __future__ import annotations
 
+import difflib
+import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -112,8 +114,9 @@ class Mix(Section):
 class Augment(Section):
     """Random changes of training images."""
 
-    crop_scale: tuple[float, float] = Field(description="share of the area; [1, 1] with ratio "
-                                            "[1, 1] only resizes")
+    crop_scale: tuple[float, float] = Field(
+        description="share of the area; [1, 1] with ratio [1, 1] only resizes"
+    )
     crop_ratio: tuple[float, float] = Field(description="width / height")
     hflip: Share = Field(description="probability of a mirror image")
     rand_augment: RandAugment | None
@@ -138,7 +141,9 @@ class Optimizer(Section):
     momentum: Annotated[float, Field(ge=0, lt=1)] = Field(description="AdamW's beta1")
     nesterov: bool
     weight_decay: Annotated[float, Field(ge=0)]
-    decay_norm_and_bias: bool = Field(description="decay BatchNorm's and biases too, as MindCV does")
+    decay_norm_and_bias: bool = Field(
+        description="decay BatchNorm's and biases too, as MindCV does"
+    )
 
     @model_validator(mode="after")
     def _nesterov_is_momentum(self) -> Optimizer:
@@ -238,8 +243,12 @@ class Recipe(Section):
 
     @property
     def fingerprint(self) -> str:
-        """Hex sha256 of every value except name and description."""
-        return fingerprint(self.model_dump(mode="json", exclude={"name", "description"}))
+        """Hex sha256 of what is computed: every value except name, description and devices.
+
+        Devices are left out so that a run can be continued on another number of ranks; its global
+        batch stays the same.
+        """
+        return fingerprint(self.model_dump(mode="json", exclude={"name", "description", "devices"}))
 
     @property
     def rank_batch(self) -> int:
@@ -283,7 +292,7 @@ def parse_recipe(data: dict[str, Any], where: str) -> Recipe:
         RecipeError: as `load_recipe`.
     """
     try:
-        # Lists stand for tuples in YAML; JSON mode accepts that and nothing else that strict refuses.
+        # Lists stand for tuples in YAML: JSON mode accepts that, and is as strict otherwise.
         return Recipe.model_validate_json(_as_json(data))
     except ValidationError as error:
         faults = "; ".join(_fault(item, data) for item in error.errors())
@@ -312,13 +321,13 @@ def _override(data: dict[str, Any], key: str, value: Any) -> None:
     for name in sections:
         section = section.get(name) if isinstance(section, dict) else None
     if not isinstance(section, dict) or last not in section:
-        raise RecipeError(f"the recipe has no key {key!r} to override: `mixnet recipe show` lists all")
+        raise RecipeError(
+            f"the recipe has no key {key!r} to override: `mixnet recipe show` lists all"
+        )
     section[last] = value
 
 
 def _as_json(data: dict[str, Any]) -> str:
-    import json
-
     try:
         return json.dumps(data)
     except TypeError as error:
@@ -338,8 +347,6 @@ def _fault(item: Any, data: dict[str, Any]) -> str:
 
 
 def _did_you_mean(loc: tuple[Any, ...]) -> str:
-    import difflib
-
     model: Any = Recipe
     for part in loc[:-1]:
         annotation = model.model_fields[part].annotation

@@ -15,7 +15,7 @@ def checked_name(name: str, what: str) -> str:
     """A run's or release's name, safe as one path component and one object key.
 
     Raises:
-        InputError: it is not 1 to 100 of a-z, 0-9, dot, underscore, hyphen, a letter or digit first.
+        InputError: it is not 1 to 100 of a-z 0-9 . _ - with a letter or digit first.
     """
     if not _NAME.fullmatch(name):
         raise InputError(
@@ -84,6 +84,15 @@ class RunDir:
         """What a finished stage was given and what it returned; see `stages`."""
         return self.root / "stages" / f"{stage}.json"
 
+    @property
+    def lock(self) -> Path:
+        """Held by whoever works on the run; see `runs.exclusive`."""
+        return self.root / ".lock"
+
     def attempts(self, stage: str) -> Path:
         """Holds one folder an attempt of the stage's child process: request, result, logs."""
         return self.root / "attempts" / stage
+
+    def progress(self, stage: str) -> Path:
+        """JSON lines that the stage's child process appends to while it works."""
+        return self.attempts(stage) / "progress.jsonl"

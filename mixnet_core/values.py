@@ -1,12 +1,12 @@
 """What crosses from one stage to the next: small frozen values of paths, digests and numbers.
 
-They hold no arrays and no open files, so Prefect can store them, the command line can print them and a
-stage can be run again from them alone.
+They hold no arrays and no open files, so Prefect can store them, the command line can print them
+and a stage can be run again from them alone.
 """
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class Value(BaseModel):
@@ -169,3 +169,36 @@ class TrainRequest(Value):
     dataset: PreparedDataset
     weights: FetchedWeights | None
     threads: int
+
+
+class EvaluateRequest(Value):
+    """What `python -m mixnet_core.evaluate` is given.
+
+    Attributes:
+        recipe: path of the effective recipe, which says the network, its input and the device.
+        dataset: root of the prepared dataset; split: train, select or val.
+        weights: weights files, each scored on the whole split.
+        classes: width of the classifier.
+        batch: images a forward pass; threads: of the data pipeline.
+        progress: path of a JSON-lines file that is begun anew; its rows: see `evaluate.scoring`.
+    """
+
+    recipe: str
+    dataset: str
+    split: str
+    weights: tuple[str, ...] = Field(min_length=1)
+    classes: int = Field(ge=1)
+    batch: int = Field(ge=1)
+    threads: int = Field(ge=1)
+    progress: str
+
+
+class EvaluateResult(Value):
+    """A score for each of the request's weights files, in its order.
+
+    Attributes:
+        images_per_second: over all of them, decoding included, the graph's compile left out.
+    """
+
+    scores: tuple[Score, ...]
+    images_per_second: float

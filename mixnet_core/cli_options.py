@@ -1,0 +1,75 @@
+"""The options that several subcommands of `mixnet` share, with their help texts."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mixnet_core.options import DEFAULT_RECIPE
+
+EPILOG = (
+    "Exit codes: 0 done; 2 a mistake in what was asked; 3 this machine lacks something; 4 bytes "
+    "are not what they should be; 5 another release has the name; 6 a stage failed; 7 the network "
+    "or a service failed, try again; 130 interrupted."
+)
+
+RecipeArgument = Annotated[
+    str | None,
+    typer.Argument(
+        help="A bundled recipe's name (`mixnet recipe list`) or a YAML file. "
+        f"Without it the recipe of --run; without both: {DEFAULT_RECIPE}.",
+        show_default=False,
+    ),
+]
+RunOption = Annotated[
+    str | None,
+    typer.Option("--run", help="Name of the run. Default: recipe's name and fingerprint."),
+]
+WorkspaceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--workspace",
+        help="Folder for datasets, runs, releases. Default: $MIXNET_HOME, else ./workspace.",
+    ),
+]
+PublishOption = Annotated[
+    str | None,
+    typer.Option(
+        "--publish-to",
+        help="Where releases go and are looked up: a folder, file:///PATH or "
+        "s3://BUCKET/PREFIX. Default: releases/ in the workspace.",
+    ),
+]
+NameOption = Annotated[
+    str | None, typer.Option("--name", help="Name of the release. Default: the run's.")
+]
+DataOption = Annotated[
+    str | None,
+    typer.Option("--data", help="Folder of images with train/ and val/ (or of IDX files)."),
+]
+WeightsOption = Annotated[
+    str | None, typer.Option("--weights", help="Name or URI of the release to start from.")
+]
+EpochsOption = Annotated[
+    int | None, typer.Option("--epochs", help="Length; the schedule is stretched with it.")
+]
+BatchOption = Annotated[
+    int | None, typer.Option("--global-batch", help="Images a step, over all ranks.")
+]
+LrOption = Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")]
+RanksOption = Annotated[
+    int | None, typer.Option("--ranks", help="Worker processes, one a device; 1: no msrun.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Any key of the recipe, as in training.seed=7. Repeatable.",
+    ),
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Results as one JSON object on standard output.")
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]

@@ -1,0 +1,116 @@
+"""The few settings that people change from run to run, as flat options over a recipe.
+
+The command line and the flows offer the same ones; everything else is a dotted key in `settings`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mixnet_core.errors import InputError, RecipeError
+from mixnet_core.recipe import Recipe, load_recipe
+from mixnet_core.run_dir import Workspace
+from mixnet_core.storage import open_storage
+
+DEFAULT_RECIPE = "digits"
+
+
+def adjusted_recipe(
+    recipe: str,
+    *,
+    data: str | None = None,
+    weights: str | None = None,
+    epochs: int | None = None,
+    global_batch: int | None = None,
+    lr: float | None = None,
+    ranks: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Recipe:
+    """A recipe with options applied, then `settings` (dotted key -> value) on top of them.
+
+    Args:
+        recipe: name of a bundled recipe or path of a YAML file.
+        data: folder of images, or of IDX files where the recipe's source is Fashion-MNIST. With a
+            folder of images the class count is taken from it.
+        weights: name or URI of the release to start from. Its classifier is kept only if the
+            recipe's weights.reset_classifier says so.
+        epochs: the schedule's warm-up and decay are stretched or shortened with it.
+
+    Raises:
+        RecipeError: as `load_recipe`.
+    """
+    base = load_recipe(recipe, _data_overrides(recipe, data))
+    changes = _data_overrides(recipe, data)
+    if weights is not None:
+        changes["weights.name"] = weights
+    if epochs is not None:
+        changes |= _epochs_overrides(base, epochs)
+    if global_batch is not None:
+        changes["training.global_batch"] = global_batch
+    if lr is not None:
+        changes["schedule.lr"] = float(lr)
+        changes["schedule.min_lr"] = min(base.schedule.min_lr, float(lr))
+    if ranks is not None:
+        changes["devices.ranks"] = ranks
+    return load_recipe(recipe, changes | dict(settings or {}))
+
+
+def parse_settings(items: list[str]) -> dict[str, Any]:
+    """["training.epochs=3"] -> {"training.epochs": 3}; values are YAML.
+
+    Raises:
+        InputError: an item is not KEY=VALUE.
+    """
+    settings = {}
+    for item in items:
+        key, separator, value = item.partition("=")
+        if not separator or not key:
+            raise InputError(f"--set {item!r}: expected KEY=VALUE, as in training.seed=7")
+        try:
+            settings[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise InputError(f"--set {item!r}: the value is not valid YAML") from error
+    return settings
+
+
+def open_workspace(folder: str | None) -> Workspace:
+    """The given folder, else $MIXNET_HOME, else `workspace` in the current folder; absolute."""
+    root = folder or os.environ.get("MIXNET_HOME") or "workspace"
+    return Workspace(Path(root).expanduser().absolute())
+
+
+def releases_uri(workspace: Workspace, publish_to: str | None) -> str:
+    """Where releases go and are looked up, in full: the given URI or path, else the workspace's.
+
+    Raises:
+        InputError: it is not a storage.
+    """
+    return open_storage(publish_to or str(workspace.releases)).uri
+
+
+def _data_overrides(recipe: str, data: str | None) -> dict[str, Any]:
+    if data is None:
+        return {}
+    # A file by path may need `data` to be valid at all, so its source is read leniently.
+    try:
+        source = load_recipe(recipe).data.source
+    except RecipeError:
+        source = "image_folder"
+    path = str(Path(data).expanduser().absolute())
+    if source == "fashion_mnist":
+        return {"data.path": path}
+    return {"data.source": "image_folder", "data.path": path, "network.num_classes": None}
+
+
+def _epochs_overrides(recipe: Recipe, epochs: int) -> dict[str, Any]:
+    factor = epochs / recipe.training.epochs
+    return {
+        "training.epochs": epochs,
+        "schedule.warmup_epochs": recipe.schedule.warmup_epochs * factor,
+        "schedule.decay_epochs": recipe.schedule.decay_epochs * factor,
+    }

@@ -1,0 +1,85 @@
+"""How far a stage is, for whoever watches: a terminal's bar, a flow's progress artifact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Tick:
+    """One sign of life.
+
+    Attributes:
+        stage: which stage works.
+        done, total: in `unit`; total is None where it is not known.
+        unit: "img" or "B".
+        images_per_second: over all ranks, without compilation; None if it is not known yet.
+        detail: what goes on, in a few words.
+        milestone: whether `detail` is worth a line of its own.
+    """
+
+    stage: str
+    done: int
+    total: int | None
+    unit: str
+    images_per_second: float | None = None
+    detail: str = ""
+    milestone: bool = False
+
+    @property
+    def share(self) -> float:
+        """Of the work, in 0..1; 0 while the total is unknown."""
+        return min(1.0, self.done / self.total) if self.total else 0.0
+
+
+Watch = Callable[[Tick], None]
+
+
+def unwatched(tick: Tick) -> None:
+    """For callers that do not look."""
+
+
+class TrainingTicks:
+    """Rows of `train.metrics` -> ticks."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+        self._total = self._batch = 0
+        self._epochs = 0
+        self._speed: float | None = None
+
+    def __call__(self, row: dict[str, Any]) -> None:
+        event = row["event"]
+        if event == "start":
+            self._batch = row["images_per_step"]
+            self._total = row["steps"] * self._batch
+            self._epochs = row["epochs"]
+            begin = f"resuming after step {row['step']}" if row["step"] else "compiling"
+            self._tick(row, f"{begin}, {row['ranks']} rank(s)", milestone=True)
+        elif event == "compiled":
+            self._tick(row, f"compiled in {row['seconds']:.0f} s", milestone=True)
+        elif event == "step":
+            self._speed = row["images_per_second"] or None
+            self._tick(row, f"epoch {row['epoch']}/{self._epochs}, loss {row['loss']:.3f}")
+        elif event == "epoch":
+            text = f"epoch {row['epoch']}/{self._epochs} done, mean loss {row['loss']:.3f}"
+            self._tick(row, text, milestone=True)
+
+    def _tick(self, row: dict[str, Any], detail: str, *, milestone: bool = False) -> None:
+        done = row["step"] * self._batch
+        self._watch(Tick("train", done, self._total, "img", self._speed, detail, milestone))
+
+
+class EvaluationTicks:
+    """Rows of `evaluate.scoring` -> ticks."""
+
+    def __init__(self, stage: str, watch: Watch) -> None:
+        self._stage, self._watch = stage, watch
+
+    def __call__(self, row: dict[str, Any]) -> None:
+        done = row["checkpoint"] * row["images"] + row["done"]
+        detail = f"checkpoint {row['checkpoint'] + 1}/{row['checkpoints']}"
+        total = row["checkpoints"] * row["images"]
+        self._watch(Tick(self._stage, done, total, "img", None, detail))

@@ -1,0 +1,1 @@
+"""Training: what every rank runs."""

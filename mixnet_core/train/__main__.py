@@ -1,0 +1,10 @@
+"""One rank of training, as `launch` starts it: `python -m mixnet_core.train ATTEMPT_FOLDER`."""
+
+from __future__ import annotations
+
+from mixnet_core.child import main
+from mixnet_core.train.loop import train
+from mixnet_core.values import TrainRequest
+
+if __name__ == "__main__":
+    raise SystemExit(main(train, TrainRequest))

@@ -1,0 +1,51 @@
+"""What training says while it runs: JSON lines, one row an event, written by rank 0.
+
+    {"event": "start",      "step", "steps", "epochs", "ranks", "images_per_step"}
+    {"event": "compiled",   "step", "seconds"}
+    {"event": "step",       "step", "epoch", "loss", "lr", "images_per_second"}
+    {"event": "epoch",      "step", "epoch", "loss", "seconds"}
+    {"event": "checkpoint", "step", "epoch", "path"}
+
+step counts finished optimizer steps and epoch finished ones, except in "step" rows, where epoch is
+the running one from 1. loss is rank 0's mean since the last row, lr the rate of the last step.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mixnet_core.files import os_errors_explained, write_text
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """All whole rows; a last line that a crash cut short is left out."""
+    if not path.is_file():
+        return []
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break
+    return rows
+
+
+class MetricsLog:
+    """Appends rows; on opening drops those beyond `step`, which a resumed run writes again."""
+
+    def __init__(self, path: Path, *, step: int) -> None:
+        kept = [row for row in read_metrics(path) if row["step"] <= step and step > 0]
+        write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
+        self._path = path
+        self._file = path.open("a", encoding="utf-8")
+
+    def row(self, event: str, **values: Any) -> None:
+        """Raises MachineError if it cannot be written, as when the disk is full."""
+        with os_errors_explained(self._path):
+            self._file.write(json.dumps({"event": event, **values}) + "\n")
+            self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
