@@ -107,7 +107,12 @@ def folder_aside(target: Path) -> Iterator[Path]:
             aside.chmod(0o755)
             if target.exists():
                 target.rename(old)
-            aside.rename(target)
+            try:
+                aside.rename(target)
+            except OSError:
+                if old.exists():
+                    old.rename(target)
+                raise
             _sync(target.parent)
         finally:
             shutil.rmtree(aside, ignore_errors=True)

@@ -15,6 +15,7 @@ import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 from pydantic import ValidationError
 
@@ -31,11 +32,11 @@ class Contents(Value):
     """What `bundle.json` says.
 
     Attributes:
-        loss_sum, loss_steps: of the finished epoch, on rank 0.
+        loss: mean over the finished epoch's steps, on rank 0.
         files: name -> hex sha256.
     """
 
-    format: int
+    format: Literal[1]
     step: int
     epoch: int
     loss: float
@@ -56,9 +57,7 @@ def write_bundle(
         digests = {path.name: sha256_of(path) for path in sorted(aside.iterdir())}
         contents = Contents(format=1, step=step, epoch=epoch, loss=loss, files=digests)
         write_json(aside / CONTENTS, contents.model_dump())
-    return Checkpoint(
-        path=str(target), step=step, epoch=epoch, weights_sha256=digests[WEIGHTS]
-    )
+    return Checkpoint(path=str(target), step=step, epoch=epoch, weights_sha256=digests[WEIGHTS])
 
 
 def read_contents(bundle: Path) -> Contents:
@@ -66,10 +65,17 @@ def read_contents(bundle: Path) -> Contents:
     try:
         contents = Contents.model_validate(read_json(bundle / CONTENTS))
     except (InputError, ValidationError) as error:
-        raise IntegrityError(f"{bundle} is not a complete checkpoint: {error}") from error
+        reason = " ".join(str(error).split())
+        raise IntegrityError(f"{bundle} is not a complete checkpoint: {reason}") from error
+    for name in (WEIGHTS, OPTIMIZER):
+        if name not in contents.files:
+            raise IntegrityError(f"{bundle / CONTENTS} does not list {name}: delete {bundle}")
     for name, expected in contents.files.items():
         path = bundle / name
-        got = sha256_of(path) if path.is_file() else "no file"
+        try:
+            got = sha256_of(path)
+        except FileNotFoundError:
+            got = "no file"
         if got != expected:
             raise IntegrityError(
                 f"{path} is damaged: expected sha256 {expected[:8]}, got {got[:8]}; delete {bundle}"
@@ -98,11 +104,14 @@ def complete_bundles(folder: Path) -> list[Checkpoint]:
 
 
 def prune(folder: Path, keep: int) -> None:
-    """Deletes all but the newest `keep` bundles, and what crashes left aside.
+    """Deletes all but the newest `keep` complete bundles, and what crashes left aside.
 
-    Call it after the newest is complete, from the one process that writes here.
+    Call it after the newest is complete, from the one process that writes here. Damaged ones
+    go too: a later one, left from before a resume, would otherwise push out those just written.
     """
-    for bundle in sorted(folder.glob("step-*"))[:-keep]:
-        shutil.rmtree(bundle)
+    kept = {checkpoint.path for checkpoint in complete_bundles(folder)[-keep:]}
+    for bundle in folder.glob("step-*"):
+        if str(bundle) not in kept:
+            shutil.rmtree(bundle)
     for leftover in folder.glob(f"{ASIDE_PREFIX}*"):
         shutil.rmtree(leftover, ignore_errors=True)

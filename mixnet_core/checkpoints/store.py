@@ -1,4 +1,4 @@
-"""Between MindSpore's parameters and files: strict loading, and saving with the optimizer's state."""
+"""Between MindSpore's parameters and files: strict loading, saving with the optimizer's state."""
 
 from __future__ import annotations
 
@@ -58,13 +58,16 @@ def load_weights(net: nn.Cell, path: Path, *, reset_classifier: bool = False) ->
 def optimizer_state(optimizer: nn.Optimizer, net: nn.Cell) -> dict[str, Parameter]:
     """The optimizer's own parameters: momenta and counters, not the weights nor the schedule.
 
-    The learning rates are left out because the recipe states them: resuming must not bring back others.
+    Learning rates and momentum are left out because the recipe states them: resuming must not bring
+    back others.
     """
     of_net = {parameter.name for parameter in net.get_parameters()}
     return {
         parameter.name: parameter
         for parameter in optimizer.get_parameters()
-        if parameter.name not in of_net and not parameter.name.startswith("learning_rate")
+        if parameter.name not in of_net
+        and not parameter.name.startswith("learning_rate")
+        and parameter.name != "momentum"
     }
 
 
@@ -72,7 +75,7 @@ def save_into(folder: Path, net: nn.Cell, optimizer: nn.Optimizer) -> None:
     """Writes WEIGHTS and OPTIMIZER into a folder that is not yet in its final place.
 
     MindSpore deletes a target before it writes and leaves files at mode 0400; in a folder aside the
-    first does no harm, and the second is undone so that owners can move and delete their checkpoints.
+    first does no harm, and the second is undone so that owners can move and delete their files.
     """
     _save(folder / WEIGHTS, net.get_parameters())
     _save(folder / OPTIMIZER, optimizer_state(optimizer, net).values())

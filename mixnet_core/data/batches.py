@@ -1,4 +1,4 @@
-"""Batches for the device: from a split's index to normalised float32 arrays, with mindspore.dataset.
+"""Batches for the device: from a split's index to normalised float32, with mindspore.dataset.
 
 Letters: N images a batch, C channels, S pixels of `Input.image_size`.
 """
@@ -22,7 +22,7 @@ _INTERPOLATIONS = {"bilinear": vision.Inter.BILINEAR, "bicubic": vision.Inter.BI
 
 @dataclass(frozen=True)
 class Batch:
-    """images (N, C, S, S) float32; labels (N,) int32; positions (N,) int32 into the split's index."""
+    """images (N, C, S, S) float32; labels (N,) int32; positions (N,) int32 in the split's index."""
 
     images: NDArray[np.float32]
     labels: NDArray[np.int32]
@@ -83,7 +83,7 @@ def training_batches(
         vision.RandomHorizontalFlip(recipe.augment.hflip),
         *_to_network(recipe.input, recipe.network.in_channels),
     ]
-    # mindspore.dataset's random operations take their seed from this global when a pipeline is built.
+    # mindspore.dataset's random operations take their seed from this global when one is built.
     ds.config.set_seed(_mixed_seed(recipe.training.seed, epoch, rank))
     yield from _run(index, order, operations, recipe.rank_batch, threads)
 

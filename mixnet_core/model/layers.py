@@ -1,4 +1,4 @@
-"""The parts of a MixNet. Cell attribute names spell MindCV's parameter names: they are a file format.
+"""The parts of a MixNet. Attribute names spell MindCV's parameter names: they are a file format.
 
 Letters: N images, C channels, H and W rows and columns, k kernel size.
 """
@@ -11,14 +11,26 @@ from mixnet_core.model.variants import Activation, Block, Flavour, split_channel
 
 
 def conv(
-    in_channels: int, out_channels: int, kernel: int, flavour: Flavour, *, stride: int = 1,
-    group: int = 1, bias: bool = False,
+    in_channels: int,
+    out_channels: int,
+    kernel: int,
+    flavour: Flavour,
+    *,
+    stride: int = 1,
+    group: int = 1,
+    bias: bool = False,
 ) -> nn.Conv2d:
     """(N, in_channels, H, W) -> (N, out_channels, ceil(H / stride), ceil(W / stride))."""
     same = flavour.padding == "same"
     return nn.Conv2d(
-        in_channels, out_channels, kernel, stride=stride, group=group, has_bias=bias,
-        pad_mode="same" if same else "pad", padding=0 if same else kernel // 2,
+        in_channels,
+        out_channels,
+        kernel,
+        stride=stride,
+        group=group,
+        has_bias=bias,
+        pad_mode="same" if same else "pad",
+        padding=0 if same else kernel // 2,
     )
 
 
@@ -108,9 +120,7 @@ class MixedDepthwiseConv(nn.Cell):
 class SqueezeExcite(nn.Cell):
     """Scales each channel by a gate computed from all channels' means: (N, C, H, W) -> the same."""
 
-    def __init__(
-        self, channels: int, squeezed: int, inner: nn.Cell, flavour: Flavour
-    ) -> None:
+    def __init__(self, channels: int, squeezed: int, inner: nn.Cell, flavour: Flavour) -> None:
         super().__init__()
         self.conv_reduce = conv(channels, squeezed, 1, flavour, bias=True)
         self.act = inner

@@ -27,8 +27,13 @@ class MixNet(nn.Cell):
     """
 
     def __init__(
-        self, variant: Variant, flavour: Flavour, num_classes: int, in_channels: int,
-        drop_rate: float, stem_stride: int,
+        self,
+        variant: Variant,
+        flavour: Flavour,
+        num_classes: int,
+        in_channels: int,
+        drop_rate: float,
+        stem_stride: int,
     ) -> None:
         super().__init__()
         scaled = [round_channels(variant.stem_channels * variant.width)]
@@ -104,7 +109,9 @@ def build_model(
         InputError: an argument names no variant or flavour, or is out of range.
     """
     if variant not in VARIANTS:
-        raise InputError(f"unknown MixNet variant {variant!r}: expected one of {', '.join(VARIANTS)}")
+        raise InputError(
+            f"unknown MixNet variant {variant!r}: expected one of {', '.join(VARIANTS)}"
+        )
     if flavour not in FLAVOURS:
         raise InputError(f"unknown flavour {flavour!r}: expected one of {', '.join(FLAVOURS)}")
     if num_classes < 1 or in_channels < 1:

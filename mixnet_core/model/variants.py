@@ -27,7 +27,7 @@ class Block:
         expansion: inner channels = block input channels x expansion; 1 means no expand convolution.
         activation: after expand and depthwise.
         se_ratio: squeeze-excite width as a share of the block's *input* channels; 0 means none.
-        repeats: how often the row stands; from the second on stride is 1 and the input is the output.
+        repeats: how often the row stands; from the second on stride is 1 and input = output width.
     """
 
     out_channels: int

@@ -1,0 +1,139 @@
+"""Against MindCV's and timm's networks, and the paper's figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import mindspore
+import numpy as np
+import pytest
+from mindspore import Tensor
+
+from mixnet_core.errors import InputError
+from mixnet_core.model.layers import conv
+from mixnet_core.model.mixnet import build_model
+from mixnet_core.model.variants import FLAVOURS, FlavourName, VariantName
+from tests.model.reference import fill, images, reference
+
+
+@pytest.fixture(autouse=True)
+def eager() -> Iterator[None]:
+    """Kernels one by one: a single forward pass costs less than compiling its graph."""
+    before = mindspore.get_context("mode")
+    mindspore.set_context(mode=mindspore.PYNATIVE_MODE)
+    yield
+    mindspore.set_context(mode=before)
+
+
+@pytest.mark.parametrize(
+    ("variant", "learnable"),
+    [("s", 4_134_606), ("m", 5_014_382), ("l", 7_329_252), ("xl", 11_896_768)],
+)
+def test_a_variant_has_the_published_number_of_learnable_parameters(
+    variant: VariantName, learnable: int
+) -> None:
+    assert sum(p.size for p in build_model(variant).trainable_params()) == learnable
+
+
+@pytest.mark.parametrize("variant", ["s", "m", "l"])
+def test_names_and_shapes_are_those_of_mindcv_checkpoints_in_order(variant: VariantName) -> None:
+    expected = [(name, tuple(shape)) for name, shape, _ in reference("mindcv", variant)["tensors"]]
+    assert [(p.name, p.shape) for p in build_model(variant).get_parameters()] == expected
+
+
+@pytest.mark.parametrize(
+    ("variant", "flavour"),
+    [
+        ("s", "timm"),
+        ("m", "timm"),
+        ("l", "timm"),
+        ("xl", "timm"),
+        ("s", "tf"),
+        ("m", "tf"),
+        ("l", "tf"),
+    ],
+)
+def test_shapes_and_kinds_are_those_of_timm_checkpoints_in_order(
+    variant: VariantName, flavour: FlavourName
+) -> None:
+    kinds = {"mean": "moving_mean", "var": "moving_variance", "bn_scale": "gamma"}
+    kinds |= {"bn_shift": "beta", "conv": "weight", "dense": "weight", "bias": "bias"}
+    expected = [
+        (kinds[kind], tuple(shape)) for _, shape, kind in reference("timm", variant)["tensors"]
+    ]
+    parameters = build_model(variant, flavour=flavour).get_parameters()
+    assert [(p.name.split(".")[-1], p.shape) for p in parameters] == expected
+
+
+@pytest.mark.parametrize(
+    ("flavour", "tolerance"),
+    [
+        ("mindcv", 1e-4),
+        # Other float32 kernels: timm's and these are each 0.6e-4 off the logits in float64.
+        ("timm", 2e-4),
+    ],
+)
+def test_logits_are_those_of_the_reference_network(flavour: FlavourName, tolerance: float) -> None:
+    facts = reference(flavour, "s")
+    net = build_model("s", flavour=flavour).set_train(False)
+    fill(net, facts["tensors"])
+    logits = net(Tensor(images())).asnumpy()
+    off = np.abs(logits[:, :8] - np.array(facts["logits_first8"])).max()
+    assert off <= tolerance * facts["logits_std"]
+    assert abs(logits.mean() - facts["logits_mean"]) <= tolerance * facts["logits_std"]
+    assert abs(logits.std() - facts["logits_std"]) <= tolerance * facts["logits_std"]
+
+
+def test_the_tf_flavour_pads_a_strided_convolution_at_the_bottom_right() -> None:
+    pixels = np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4)
+    sums = {}
+    for name in ("tf", "timm"):
+        cell = conv(1, 1, 3, FLAVOURS[name], stride=2)
+        cell.weight.set_data(Tensor(np.ones((1, 1, 3, 3), np.float32)))
+        sums[name] = float(cell(Tensor(pixels)).asnumpy()[0, 0, 0, 0])
+    assert sums == {"tf": pixels[0, 0, :3, :3].sum(), "timm": pixels[0, 0, :2, :2].sum()}
+
+
+def test_grey_images_another_class_count_and_an_unstrided_stem_fit() -> None:
+    net = build_model("s", 7, 1, stem_stride=1).set_train(False)
+    assert net.stem_conv[0](Tensor(np.zeros((1, 1, 9, 9), np.float32))).shape == (1, 16, 9, 9)
+    assert net(Tensor(np.zeros((2, 1, 9, 9), np.float32))).shape == (2, 7)
+
+
+@pytest.mark.parametrize(("flavour", "counted"), [("mindcv", 96 * 9), ("timm", 9)])
+def test_depthwise_weights_start_as_wide_as_their_flavour_says(
+    flavour: FlavourName, counted: int
+) -> None:
+    mindspore.set_seed(1)
+    weights = build_model("s", flavour=flavour).layers[1].convs[3].mixed_depthwise_conv.weight
+    assert weights.shape == (96, 1, 3, 3)
+    assert weights.asnumpy().std() == pytest.approx(np.sqrt(2 / counted), rel=0.1)
+
+
+def test_equal_seeds_give_equal_weights_and_other_seeds_do_not() -> None:
+    drawn = []
+    for seed in (1, 1, 2):
+        mindspore.set_seed(seed)
+        drawn.append(build_model("s").head_conv[0].weight.asnumpy())
+    assert np.array_equal(drawn[0], drawn[1])
+    assert not np.array_equal(drawn[0], drawn[2])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"variant": "xs"}, "unknown MixNet variant 'xs': expected one of s, m, l, xl"),
+        (
+            {"variant": "s", "flavour": "jax"},
+            "unknown flavour 'jax': expected one of mindcv, timm, tf",
+        ),
+        (
+            {"variant": "s", "num_classes": 0},
+            "num_classes and in_channels must be at least 1, got 0 and 3",
+        ),
+    ],
+)
+def test_an_impossible_network_is_refused(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError) as raised:
+        build_model(**arguments)
+    assert str(raised.value) == message
