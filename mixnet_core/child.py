@@ -1,0 +1,118 @@
+"""The inside of a stage's process: request.json in, result.json or failure-RANK.json out.
+
+A stage's module ends with
+
+    if __name__ == "__main__":
+        raise SystemExit(child.main(train, TrainRequest))
+
+and is started by `launch.run_stage` as `python -m MODULE ATTEMPT_FOLDER`; by msrun once a rank and
+once more as the scheduler, where the stage's call of MindSpore's `init()` serves the workers and
+does not return.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from mixnet_core.errors import InputError, MachineError, MixnetError
+from mixnet_core.files import read_json, write_json
+from mixnet_core.supervisor import die_with_parent
+
+__all__ = ["die_with_parent", "failure_file", "main", "process_file"]
+
+REQUEST = "request.json"
+RESULT = "result.json"
+SCHEDULER = "scheduler"
+
+Request = TypeVar("Request", bound=BaseModel)
+
+
+def main(
+    stage: Callable[[Request], BaseModel],
+    request_type: type[Request],
+    argv: Sequence[str] | None = None,
+) -> int:
+    """Runs the stage on the request in the attempt's folder; the exit code.
+
+    Rank 0 writes the result. What the stage raises goes to the rank's failure file, its traceback
+    to the log.
+
+    Args:
+        argv: the attempt's folder, and nothing else; `sys.argv[1:]` if absent.
+    """
+    die_with_parent()
+    # A crash in native code then leaves the Python stack in the log.
+    faulthandler.enable()
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    if len(arguments) != 1:
+        sys.stderr.write(f"got {arguments}: expected one argument, an attempt's folder\n")
+        return InputError.exit_code
+    attempt = Path(arguments[0])
+    rank = current_rank()
+    try:
+        if rank != SCHEDULER:
+            write_json(attempt / process_file(rank), os.getpid())
+        result = stage(request_type.model_validate(read_json(attempt / REQUEST)))
+        if rank == "0":
+            write_json(attempt / RESULT, result.model_dump(mode="json"))
+        return 0
+    except MemoryError as error:
+        explained = MachineError(
+            f"out of memory ({_line(error) or 'MemoryError'}): use a smaller batch or fewer ranks, "
+            "or a machine with more memory"
+        )
+        return _failed(attempt, rank, explained, error)
+    except Exception as error:
+        return _failed(attempt, rank, error, error)
+
+
+def current_rank() -> str:
+    """RANK_ID, "0" without msrun; "scheduler" where MS_ROLE says so: RANK_ID is 0 there too."""
+    if os.environ.get("MS_ROLE") == "MS_SCHED":
+        return SCHEDULER
+    return os.environ.get("RANK_ID", "0")
+
+
+def failure_file(rank: str) -> str:
+    return f"failure-{rank}.json"
+
+
+def process_file(rank: str) -> str:
+    """Holds the rank's process id: msrun names a worker that failed by nothing else."""
+    return f"process-{rank}.json"
+
+
+def _failed(attempt: Path, rank: str, error: Exception, cause: Exception) -> int:
+    """Leaves what `launch` raises again; keeps the exit code even if that cannot be written."""
+    traceback.print_exception(type(cause), cause, cause.__traceback__)
+    expected = isinstance(error, MixnetError)
+    code = error.exit_code if isinstance(error, MixnetError) else 1
+    failure: dict[str, Any] = {
+        "type": type(error).__name__,
+        "message": _line(error),
+        "expected": expected,
+        "retryable": error.retryable if isinstance(error, MixnetError) else False,
+        "exit_code": code,
+        "rank": rank,
+        "time": time.time(),
+    }
+    try:
+        write_json(attempt / failure_file(rank), failure)
+    except MachineError as unwritten:
+        sys.stderr.write(f"{unwritten}\n")
+    return code
+
+
+def _line(error: BaseException) -> str:
+    """The first line that says something: MindSpore's messages run over many."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next((line for line in lines if line.strip("- ")), "")

@@ -1,0 +1,1 @@
+"""Ends well without leaving a result: it is no stage."""
