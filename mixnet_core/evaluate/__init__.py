@@ -1,0 +1,1 @@
+"""Measuring: exact counts over a split, and the report that holds them."""

@@ -1,0 +1,10 @@
+"""What the `evaluate` stage's child process starts: `python -m mixnet_core.evaluate FOLDER`."""
+
+from __future__ import annotations
+
+from mixnet_core.child import main
+from mixnet_core.evaluate.scoring import evaluate
+from mixnet_core.values import EvaluateRequest
+
+if __name__ == "__main__":
+    raise SystemExit(main(evaluate, EvaluateRequest))

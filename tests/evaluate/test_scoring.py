@@ -1,0 +1,234 @@
+"""A real MixNet on real files, beside a count with Pillow and one plain forward pass."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mindspore
+import numpy as np
+import pytest
+from mindspore import Tensor, nn
+from PIL import Image
+
+from mixnet_core.data.batches import Batch
+from mixnet_core.data.index import read_index
+from mixnet_core.data.prepare import prepare_dataset
+from mixnet_core.errors import CheckpointMismatch, DatasetError, IntegrityError, StageFailed
+from mixnet_core.evaluate import scoring
+from mixnet_core.evaluate.scoring import evaluate, expect_each_once
+from mixnet_core.model.mixnet import build_model
+from mixnet_core.recipe import load_recipe, save_recipe
+from mixnet_core.values import EvaluateRequest, EvaluateResult, Score
+from tests.data.samples import SIDE, write_image_folder
+from tests.model.reference import weight
+
+CLASSES = [f"c{label}" for label in range(7)]
+# 13 in all: with batches of 4 the last holds a single image.
+VAL = dict(zip(CLASSES, (2, 2, 2, 1, 2, 2, 2), strict=True))
+BATCH, IMAGES = 4, 13
+
+
+@dataclass(frozen=True)
+class Place:
+    request: EvaluateRequest
+    files: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    before = mindspore.get_context("mode")
+    root = tmp_path_factory.mktemp("scoring")
+    source = write_image_folder(root / "source", dict.fromkeys(CLASSES, 2), VAL)
+    recipe = load_recipe(
+        "digits",
+        {
+            "data.source": "image_folder",
+            "data.path": str(source),
+            # The images' own size: neither resized nor cropped, so Pillow sees the same pixels.
+            "input.image_size": SIDE,
+            "input.crop_pct": 1.0,
+            "input.mean": [78.0] * 3,
+            "input.std": [96.0] * 3,
+            "network.num_classes": len(CLASSES),
+            "network.in_channels": 3,
+            "network.stem_stride": 1,
+        },
+    )
+    save_recipe(recipe, root / "recipe.yaml")
+    dataset = prepare_dataset(recipe.data, root / "datasets")
+    files = {
+        "a": write_weights(root / "a.ckpt", "a"),
+        "b": write_weights(root / "b.ckpt", "b"),
+        "nan": write_weights(root / "nan.ckpt", "a", bias=np.nan),
+        "other": write_weights(root / "other.ckpt", "a", classes=9),
+    }
+    request = EvaluateRequest(
+        recipe=str(root / "recipe.yaml"),
+        dataset=dataset.root,
+        split="val",
+        weights=(files["a"], files["b"], files["a"]),
+        classes=len(CLASSES),
+        batch=BATCH,
+        threads=1,
+        progress=str(root / "progress" / "rows.jsonl"),
+    )
+    yield Place(request, files)
+    mindspore.set_context(mode=before)
+
+
+@pytest.fixture(scope="module")
+def nets() -> list[nn.Cell]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def result(place: Place, nets: list[nn.Cell]) -> EvaluateResult:
+    progress = Path(place.request.progress)
+    progress.parent.mkdir()
+    progress.write_text('{"event": "of an earlier attempt"}\n')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scoring, "build_model", remember(nets))
+        return evaluate(place.request)
+
+
+@pytest.fixture
+def compiled(
+    result: EvaluateResult, nets: list[nn.Cell], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """Lets `evaluate` take the network that is compiled already: a compile takes seconds."""
+    mindspore.set_context(mode=mindspore.GRAPH_MODE)
+    monkeypatch.setattr(scoring, "build_model", lambda *_, **__: nets[0])
+    yield
+    assert len(nets[0].compile_cache) == 1
+
+
+def remember(nets: list[nn.Cell]) -> Any:
+    def build(*arguments: Any, **options: Any) -> nn.Cell:
+        nets.append(build_model(*arguments, **options))
+        return nets[-1]
+
+    return build
+
+
+def write_weights(path: Path, salt: str, *, bias: float = 0.0, classes: int = 7) -> str:
+    """Weights whose logits differ from image to image, unlike a fresh network's."""
+    kinds = {"moving_mean": "mean", "moving_variance": "var", "gamma": "bn_scale"}
+    rows = []
+    for p in network(classes).get_parameters():
+        kind = kinds.get(p.name.split(".")[-1]) or {1: "bias", 2: "dense", 4: "conv"}[p.ndim]
+        values = weight(salt + p.name, list(p.shape), kind)
+        rows.append({"name": p.name, "data": Tensor(values)})
+    rows[-1]["data"] = Tensor(rows[-1]["data"].asnumpy() + np.float32(bias))
+    mindspore.save_checkpoint(rows, str(path))
+    return str(path)
+
+
+def network(classes: int = 7) -> nn.Cell:
+    return build_model("s", classes, stem_stride=1).set_train(False)
+
+
+def by_hand(place: Place, weights: str) -> Score:
+    """Pillow's pixels, kernels one by one, and a count in plain Python."""
+    index = read_index(Path(place.request.dataset), "val")
+    pixels = np.stack([np.asarray(Image.open(index.root / path)) for path in index.paths])
+    images = ((pixels.astype(np.float32) - 78) / 96).transpose(0, 3, 1, 2)
+    mindspore.set_context(mode=mindspore.PYNATIVE_MODE)
+    net = network()
+    mindspore.load_param_into_net(net, mindspore.load_checkpoint(weights), strict_load=True)
+    logits = net(Tensor(np.ascontiguousarray(images))).asnumpy().astype(np.float64)
+    firsts = [np.argsort(-row).tolist() for row in logits]
+    labels = index.labels.tolist()
+    losses = [
+        np.log(np.exp(row - row[label]).sum()) for row, label in zip(logits, labels, strict=True)
+    ]
+    return Score(
+        count=len(labels),
+        correct1=sum(first[0] == label for first, label in zip(firsts, labels, strict=True)),
+        correct5=sum(label in first[:5] for first, label in zip(firsts, labels, strict=True)),
+        loss=float(np.mean(losses)),
+    )
+
+
+def test_scores_equal_a_count_by_hand_with_a_shorter_last_batch(
+    place: Place, result: EvaluateResult
+) -> None:
+    for score, name in zip(result.scores, "aba", strict=True):
+        expected = by_hand(place, place.files[name])
+        assert score.model_copy(update={"loss": 0.0}) == expected.model_copy(update={"loss": 0.0})
+        assert score.loss == pytest.approx(expected.loss, rel=1e-3)
+        assert score.count == IMAGES
+    assert result.images_per_second > 0
+
+
+def test_each_checkpoint_is_scored_with_its_own_weights(result: EvaluateResult) -> None:
+    first, second, third = result.scores
+    assert first == third
+    assert first.loss != second.loss
+
+
+def test_one_graph_serves_every_checkpoint_and_the_shorter_batch(
+    result: EvaluateResult, nets: list[nn.Cell]
+) -> None:
+    assert [len(net.compile_cache) for net in nets] == [1]
+
+
+def test_progress_tells_each_batch_and_nothing_of_earlier_attempts(
+    place: Place, result: EvaluateResult
+) -> None:
+    rows = [json.loads(line) for line in Path(place.request.progress).read_text().splitlines()]
+    assert rows == [
+        {
+            "event": "evaluate",
+            "checkpoint": checkpoint,
+            "checkpoints": 3,
+            "done": done,
+            "images": IMAGES,
+        }
+        for checkpoint in range(3)
+        for done in (4, 8, 12, 13)
+    ]
+
+
+@pytest.mark.usefixtures("compiled")
+def test_an_image_that_comes_twice_and_one_that_never_comes_void_the_score(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = scoring.evaluation_batches
+
+    def twice_the_first(*arguments: Any, **options: Any) -> Iterator[Batch]:
+        batches = list(real(*arguments, **options))
+        yield from [batches[0], batches[0], *batches[2:]]
+
+    monkeypatch.setattr(scoring, "evaluation_batches", twice_the_first)
+    with pytest.raises(IntegrityError, match="13 images were scored, 9 of them different"):
+        evaluate(place.request)
+
+
+@pytest.mark.parametrize("seen", [[], [0, 1], [0, 1, 1], [0, 1, 2, 3], [1, 0, 2]])
+def test_positions_other_than_each_once_in_order_are_refused(seen: list[int]) -> None:
+    expect_each_once([0, 1, 2], 3)
+    with pytest.raises(IntegrityError, match="expected each of the split's 3 once"):
+        expect_each_once(seen, 3)
+
+
+@pytest.mark.usefixtures("compiled")
+def test_a_network_without_finite_logits_is_named(place: Place) -> None:
+    request = place.request.model_copy(update={"weights": (place.files["nan"],)})
+    with pytest.raises(StageFailed, match=r"nan\.ckpt gives image 0 the logit nan for class 0"):
+        evaluate(request)
+
+
+@pytest.mark.usefixtures("compiled")
+def test_weights_for_other_classes_are_refused(place: Place) -> None:
+    request = place.request.model_copy(update={"weights": (place.files["other"],)})
+    with pytest.raises(CheckpointMismatch, match=r"classifier\.weight has shape \(9, 1536\)"):
+        evaluate(request)
+
+
+def test_a_split_with_more_classes_than_the_network_is_refused(place: Place) -> None:
+    with pytest.raises(DatasetError, match=r"val of .* has the label 6, the network has 6 classes"):
+        evaluate(place.request.model_copy(update={"classes": 6}))
