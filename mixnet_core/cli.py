@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -58,6 +57,9 @@ from mixnet_core.values import (
     Validation,
     Value,
 )
+
+# What typer makes of Ctrl-C.
+_INTERRUPTED = 130
 
 app = typer.Typer(
     help="Train, fine-tune, validate and publish MixNet on MindSpore.",
@@ -286,7 +288,7 @@ def main() -> None:
     """Runs the command line; a user's mistake ends in one line, never in a traceback."""
     logging.basicConfig(level=logging.WARNING, format="mixnet: %(message)s", stream=sys.stderr)
     try:
-        app(standalone_mode=True)
+        app()
     except MixnetError as error:
         if "--json" in sys.argv:
             fields = {
@@ -297,12 +299,10 @@ def main() -> None:
             _print_json({"error": fields})
         typer.echo(f"mixnet: {error}", err=True)
         raise SystemExit(error.exit_code) from None
-    except KeyboardInterrupt:
-        typer.echo("mixnet: interrupted; the same command goes on where it stopped", err=True)
-        raise SystemExit(130) from None
-    except BrokenPipeError:
-        # `mixnet ... | head` is no error; the interpreter must not flush into the closed pipe.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except SystemExit as done:
+        if done.code == _INTERRUPTED:
+            typer.echo("mixnet: interrupted; the same command goes on where it stopped", err=True)
+        raise
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@
     {"event": "epoch",      "step", "epoch", "loss", "seconds"}
     {"event": "checkpoint", "step", "epoch", "path"}
 
+Every row also has "time", in seconds since 1970: no two rows of two attempts are equal.
 step counts finished optimizer steps and epoch finished ones, except in "step" rows, where epoch is
 the running one from 1. loss is rank 0's mean since the last row, lr the rate of the last step.
 """
@@ -13,6 +14,7 @@ the running one from 1. loss is rank 0's mean since the last row, lr the rate of
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +45,9 @@ class MetricsLog:
 
     def row(self, event: str, **values: Any) -> None:
         """Raises MachineError if it cannot be written, as when the disk is full."""
+        now = round(time.time(), 3)
         with os_errors_explained(self._path):
-            self._file.write(json.dumps({"event": event, **values}) + "\n")
+            self._file.write(json.dumps({"event": event, "time": now, **values}) + "\n")
             self._file.flush()
 
     def close(self) -> None:

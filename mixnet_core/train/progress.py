@@ -103,7 +103,8 @@ class Progress:
             self._log.close()
         return TrainedRun(
             run_dir=str(self._run.root),
-            checkpoints=tuple(complete_bundles(self._run.checkpoints)),
+            # Only rank 0's result is kept; the others would read while it may still delete.
+            checkpoints=tuple(complete_bundles(self._run.checkpoints)) if self._log else (),
             steps=self._step,
             epochs=self._recipe.training.epochs,
             loss=self._loss,

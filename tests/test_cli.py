@@ -1,0 +1,178 @@
+"""`mixnet` as a user types it: exit codes, one-line errors, JSON, and going on after a kill."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.tiny import MIXNET, FinishedJob, mixnet, options
+
+
+def test_the_same_command_again_skips_every_finished_stage_and_says_so(
+    finished_job: FinishedJob,
+) -> None:
+    again = mixnet("run", *finished_job.arguments, "--json", cwd=finished_job.folder)
+    assert again.returncode == 0, again.stderr
+    results = json.loads(again.stdout)
+    for stage in ("prepare", "train", "select", "validate", "publish"):
+        assert results[stage] == finished_job.results[stage] | {"reused": True}
+        assert any(
+            line.startswith(stage) and "already done, skipped" in line
+            for line in again.stderr.splitlines()
+        )
+
+
+def test_stages_one_by_one_share_the_run(finished_job: FinishedJob) -> None:
+    for stage in ("prepare", "fetch", "train", "select", "validate", "publish"):
+        done = mixnet(stage, "--run=tiny", "--json", cwd=finished_job.folder)
+        assert done.returncode == 0, done.stderr
+        value = json.loads(done.stdout)[stage]
+        assert value is None if stage == "fetch" else value["reused"]
+
+
+def test_progress_goes_to_standard_error_only(finished_job: FinishedJob) -> None:
+    assert "epoch 2/2 done, mean loss" in finished_job.progress
+    quiet = mixnet("run", *finished_job.arguments, "--quiet", cwd=finished_job.folder)
+    assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["run", "digitz"], 2, ["no recipe 'digitz'", "digits"]),
+        (["run", "--set=training.epoch=3"], 2, ["training.epoch", "mixnet recipe show"]),
+        (["run", "--set=training.epochs"], 2, ["expected KEY=VALUE"]),
+        (["run", "--ranks=3"], 2, ["global_batch 32", "devices.ranks 3"]),
+        (["run", "--data=nowhere"], 2, ["nowhere"]),
+        (["run", "--run=../up"], 2, ["../up", "a-z 0-9"]),
+        (["run", "--run=none", "--epochs=3", "--publish-to=ftp://x"], 2, ["ftp"]),
+        (["train", "--run=none"], 2, ["no run 'none'"]),
+        (["train", "digits"], 2, ["mixnet prepare"]),
+        (["fetch", "digits", "--weights=mixnet_z"], 2, ["mixnet_z"]),
+        (["run", "--workspace=/proc/nowhere"], 3, ["/proc/nowhere"]),
+        (["run", "--publish-to=/proc/nowhere"], 3, ["/proc/nowhere"]),
+        (["run", "mixnet_s", "--data=."], 2, ["augment.rand_augment"]),
+    ],
+)
+def test_a_users_mistake_is_one_line_with_its_exit_code(
+    tmp_path: Path, arguments: list[str], code: int, words: list[str]
+) -> None:
+    done = mixnet(*arguments, cwd=tmp_path)
+    assert done.returncode == code, done.stderr
+    *progress, line = done.stderr.splitlines()
+    assert line.startswith("mixnet: ")
+    assert "Traceback" not in done.stderr
+    for word in words:
+        assert word in line
+    assert not any(line.startswith("mixnet:") for line in progress)
+
+
+def test_errors_are_json_for_scripts(tmp_path: Path) -> None:
+    done = mixnet("run", "digitz", "--json", cwd=tmp_path)
+    error = json.loads(done.stdout)["error"]
+    assert (error["type"], error["retryable"]) == ("RecipeError", False)
+
+
+def test_an_unknown_key_in_a_recipe_file_is_named_with_the_one_meant(tmp_path: Path) -> None:
+    shown = mixnet("recipe", "show", "digits", cwd=tmp_path).stdout
+    assert "global_batch: 32" in shown
+    (tmp_path / "mine.yaml").write_text(shown.replace("global_batch:", "globel_batch:"))
+    done = mixnet("run", "mine.yaml", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "unknown key training.globel_batch (did you mean global_batch?)" in done.stderr
+    assert not (tmp_path / "workspace").exists()
+
+
+def test_check_lists_every_check_and_fails_with_the_first_ones_code(tmp_path: Path) -> None:
+    good = mixnet("check", "digits", cwd=tmp_path)
+    assert good.returncode == 0, good.stdout
+    assert good.stdout.count("\n") == good.stdout.count("ok ") == 8
+    bad = mixnet("check", "digits", "--set=devices.target=Ascend", cwd=tmp_path)
+    assert bad.returncode == 3
+    assert "FAIL device" in bad.stdout
+
+
+def test_a_release_is_found_by_name_and_weights_of_another_network_are_refused(
+    finished_job: FinishedJob,
+) -> None:
+    listed = mixnet("releases", cwd=finished_job.folder)
+    assert listed.stdout.startswith("tiny ")
+    done = mixnet(
+        "run",
+        "digits",
+        "--run=wrong",
+        "--weights=tiny",
+        "--ranks=1",
+        *options(network__variant="m"),
+        cwd=finished_job.folder,
+    )
+    assert done.returncode == 4, done.stderr
+    assert "does not fit the network" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+def _start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [str(MIXNET), *arguments], cwd=folder, stderr=subprocess.PIPE, text=True
+    )
+
+
+def _processes_of(folder: Path) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if str(folder) in " ".join(process.cmdline()) and process.pid != os.getpid():
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def _wait_for(condition, seconds: float) -> bool:  # type: ignore[no-untyped-def]
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.2)
+    return bool(condition())
+
+
+@pytest.mark.slow
+def test_killed_or_interrupted_two_rank_training_leaves_nothing_and_goes_on(
+    tmp_path: Path,
+) -> None:
+    arguments = ("run", "digits", "--run=killed", "--epochs=4", "--ranks=2", *options())
+    bundles = tmp_path / "workspace/runs/killed/checkpoints"
+
+    def saved(count: int) -> bool:
+        return len(list(bundles.glob("step-*/bundle.json"))) >= count
+
+    killed = _start(tmp_path, *arguments)
+    assert _wait_for(lambda: saved(1), 120)
+    killed.kill()
+    killed.communicate()
+    assert _wait_for(lambda: not _processes_of(tmp_path), 10), _processes_of(tmp_path)
+
+    interrupted = _start(tmp_path, *arguments)
+    assert _wait_for(lambda: saved(2), 120)
+    interrupted.send_signal(signal.SIGINT)
+    _, text = interrupted.communicate(timeout=20)
+    assert interrupted.returncode == 130
+    assert "interrupted" in text.splitlines()[-1]
+    assert "Traceback" not in text
+    assert _wait_for(lambda: not _processes_of(tmp_path), 10), _processes_of(tmp_path)
+
+    done = mixnet(*arguments, "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    trained = json.loads(done.stdout)["train"]
+    assert trained["ranks"] == 2
+    assert trained["resumed_from_step"] >= 24
+    assert trained["steps"] == 48
+    assert [c["epoch"] for c in trained["checkpoints"]] == [1, 2, 3, 4]

@@ -1,0 +1,314 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mixnet_core.errors import InputError, RecipeError
+from mixnet_core.recipe import (
+    RECIPES,
+    load_recipe,
+    parse_recipe,
+    recipe_names,
+    save_recipe,
+)
+
+
+def plain(**changes: Any) -> dict[str, Any]:
+    """The digits recipe as a file holds it; a change's name has `__` for each dot."""
+    data: dict[str, Any] = yaml.safe_load((RECIPES / "digits.yaml").read_text())
+    for key, value in changes.items():
+        *sections, last = key.split("__")
+        section = data
+        for name in sections:
+            section = section[name]
+        section[last] = value
+    return data
+
+
+def refusal(data: dict[str, Any]) -> str:
+    with pytest.raises(RecipeError) as raised:
+        parse_recipe(data, "mine.yaml")
+    message = str(raised.value)
+    assert message.startswith("recipe mine.yaml: ")
+    assert "\n" not in message
+    return message.removeprefix("recipe mine.yaml: ")
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in RECIPES.glob("*.yaml")))
+def test_every_bundled_recipe_loads_under_its_own_name(name: str) -> None:
+    assert load_recipe(name).name == name
+    assert name in recipe_names()
+
+
+def test_the_bundled_recipes_are_these() -> None:
+    assert recipe_names() == ["digits", "fashion_mnist", "mixnet_l", "mixnet_m", "mixnet_s"]
+
+
+def test_mixnet_s_is_mindcvs_published_recipe() -> None:
+    # MindCV's configs/mixnet/mixnet_s_ascend.yaml and the defaults of its train.py.
+    recipe = load_recipe("mixnet_s")
+    published = {
+        "network": {
+            "variant": "s",
+            "flavour": "mindcv",
+            "num_classes": 1000,
+            "in_channels": 3,
+            "drop_rate": 0.2,
+            "stem_stride": 2,
+        },
+        "input": {
+            "image_size": 224,
+            "crop_pct": 0.875,
+            "interpolation": "bicubic",
+            "mean": [123.675, 116.28, 103.53],
+            "std": [58.395, 57.12, 57.375],
+        },
+        "augment": {
+            "crop_scale": [0.08, 1.0],
+            "crop_ratio": [0.75, 1.333],
+            "hflip": 0.5,
+            "rand_augment": {
+                "operations": 2,
+                "magnitude": 9,
+                "magnitude_std": 0.5,
+                "increasing": False,
+            },
+            "erasing": {"probability": 0.25, "scale": [0.02, 0.33], "ratio": [0.3, 3.3]},
+            # Written in MindCV's file, but its cutmix_prob: 0.0 switches both off.
+            "mix": None,
+        },
+        "optimizer": {
+            "name": "momentum",
+            "momentum": 0.9,
+            "nesterov": False,
+            "weight_decay": 2e-5,
+            "decay_norm_and_bias": True,
+        },
+        "schedule": {"lr": 0.2, "min_lr": 1e-5, "warmup_epochs": 15, "decay_epochs": 585},
+        "precision": {
+            "amp_level": "O3",
+            "loss_scale": 256,
+            "loss_scale_type": "fixed",
+            "drop_overflow_update": False,
+        },
+    }
+    assert recipe.model_dump(mode="json", include=set(published)) == published
+    assert (recipe.training.epochs, recipe.training.label_smoothing) == (600, 0.1)
+    assert recipe.training.seed == 42
+    assert (recipe.training.global_batch, recipe.devices.ranks, recipe.rank_batch) == (1024, 8, 128)
+
+
+def test_m_and_l_differ_from_s_as_mindcvs_files_do() -> None:
+    m, large = load_recipe("mixnet_m"), load_recipe("mixnet_l")
+    assert (m.network.variant, m.network.drop_rate) == ("m", 0.25)
+    assert (m.precision.loss_scale, m.augment.mix) == (1024, None)
+    assert (large.network.variant, large.network.drop_rate) == ("l", 0.2)
+    assert large.augment.rand_augment is not None
+    assert large.augment.rand_augment.increasing
+    assert large.augment.mix is not None
+    assert (large.augment.mix.mixup_alpha, large.augment.mix.cutmix_alpha) == (0.2, 1.0)
+    assert (large.schedule.lr, large.schedule.warmup_epochs) == (0.25, 20)
+    assert large.schedule.decay_epochs == 580
+    assert (large.precision.loss_scale, large.precision.loss_scale_type) == (2**24, "dynamic")
+    assert large.precision.drop_overflow_update
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"trianing": {}}, "unknown key trianing (did you mean training?)"),
+        ({"training__epoch": 3}, "unknown key training.epoch (did you mean epochs?)"),
+        ({"training__zzz": 3}, "unknown key training.zzz"),
+        (
+            {"augment__mix": {"mixup_alfa": 0.2}},
+            "missing key augment.mix.mixup_alpha; missing key augment.mix.cutmix_alpha; "
+            "missing key augment.mix.probability; missing key augment.mix.switch_probability; "
+            "unknown key augment.mix.mixup_alfa (did you mean mixup_alpha?)",
+        ),
+    ],
+)
+def test_an_unknown_key_is_named_with_the_one_that_was_meant(
+    changes: dict[str, Any], message: str
+) -> None:
+    assert refusal(plain(**changes)) == message
+
+
+def test_a_missing_key_is_named() -> None:
+    data = plain()
+    del data["input"]["crop_pct"]
+    assert refusal(data) == "missing key input.crop_pct"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"training__epochs": "3"}, "training.epochs: input should be a valid integer, got '3'"),
+        ({"training__epochs": 2.5}, "training.epochs: input should be a valid integer"),
+        ({"training__epochs": True}, "training.epochs: input should be a valid integer, got True"),
+        ({"optimizer__nesterov": 1}, "optimizer.nesterov: input should be a valid boolean, got 1"),
+        ({"optimizer__nesterov": "no"}, "optimizer.nesterov: input should be a valid boolean"),
+        ({"network__variant": "xs"}, "network.variant: input should be 's', 'm', 'l' or 'xl'"),
+        ({"input__mean": [1.0, 2.0]}, "missing key input.mean.2"),
+        ({"training": None}, "training: input should be an object, got None"),
+    ],
+)
+def test_a_value_of_another_type_is_not_turned_into_one(
+    changes: dict[str, Any], message: str
+) -> None:
+    assert refusal(plain(**changes)).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"training__epochs": 0}, "training.epochs: input should be greater than or equal to 1"),
+        ({"network__drop_rate": 1.0}, "network.drop_rate: input should be less than 1, got 1.0"),
+        ({"network__in_channels": 2}, "network.in_channels: input should be 1 or 3, got 2"),
+        ({"input__crop_pct": 1.5}, "input.crop_pct: input should be less than or equal to 1"),
+        ({"schedule__lr": float("nan")}, "schedule.lr: input should be a finite number, got nan"),
+    ],
+)
+def test_a_value_out_of_range_is_named(changes: dict[str, Any], message: str) -> None:
+    assert refusal(plain(**changes)).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"training__global_batch": 33, "devices__ranks": 2},
+            "training.global_batch 33 is not divisible by devices.ranks 2",
+        ),
+        (
+            {"schedule__warmup_epochs": 12, "training__epochs": 12},
+            "schedule.warmup_epochs 12.0 leaves none of training.epochs 12",
+        ),
+        (
+            {"data__source": "image_folder"},
+            "data.source image_folder needs data.path (--data FOLDER)",
+        ),
+        ({"data__path": "/images"}, "data.source digits is embedded and takes no data.path"),
+        (
+            {"precision__amp_level": "O3"},
+            "precision.amp_level O3 needs an accelerator: use O0 with devices.target CPU",
+        ),
+        (
+            {"optimizer__nesterov": True, "optimizer__name": "adamw"},
+            "nesterov needs optimizer.name: momentum",
+        ),
+        ({"schedule__min_lr": 1.0, "schedule__lr": 0.5}, "min_lr 1.0 exceeds lr 0.5"),
+        (
+            {"augment__crop_scale": [0.9, 0.5]},
+            "crop_scale must be 0 < low <= high, got [0.9, 0.5]",
+        ),
+        (
+            {"augment__crop_ratio": [0.0, 1.0]},
+            "crop_ratio must be 0 < low <= high, got [0.0, 1.0]",
+        ),
+        ({"augment__crop_scale": [0.5, 1.5]}, "crop_scale must not exceed 1, got 1.5"),
+    ],
+)
+def test_an_impossible_combination_is_refused_in_its_own_words(
+    changes: dict[str, Any], message: str
+) -> None:
+    assert refusal(plain(**changes)) == message
+
+
+def test_every_fault_is_named_at_once() -> None:
+    message = refusal(plain(training__epoch=3, network__variant="xs"))
+    assert "unknown key training.epoch" in message
+    assert "network.variant: input should be" in message
+
+
+def test_overrides_replace_single_values() -> None:
+    recipe = load_recipe("digits", {"training.epochs": 3, "data.train_limit": 40})
+    assert (recipe.training.epochs, recipe.data.train_limit) == (3, 40)
+    assert recipe.training.seed == load_recipe("digits").training.seed
+
+
+@pytest.mark.parametrize(
+    "key", ["training.epoch", "trianing.epochs", "epochs", "augment.mix.probability", "name.x", ""]
+)
+def test_overriding_a_key_that_the_recipe_does_not_have_is_refused(key: str) -> None:
+    with pytest.raises(RecipeError, match=r"has no key .* to override: `mixnet recipe show` lists"):
+        load_recipe("digits", {key: 3})
+
+
+def test_an_override_is_checked_as_strictly_as_the_file() -> None:
+    with pytest.raises(RecipeError, match=r"training\.epochs: .* got '3'"):
+        load_recipe("digits", {"training.epochs": "3"})
+
+
+@pytest.mark.parametrize("name", ["digits", "mixnet_l"])
+def test_a_saved_recipe_loads_as_the_same(name: str, tmp_path: Path) -> None:
+    recipe = load_recipe(name)
+    save_recipe(recipe, tmp_path / "run" / "recipe.yaml")
+    again = load_recipe(str(tmp_path / "run" / "recipe.yaml"))
+    assert again == recipe
+    assert again.fingerprint == recipe.fingerprint
+
+
+def test_the_fingerprint_ignores_name_description_and_devices_only() -> None:
+    recipe = parse_recipe(plain(), "digits")
+    renamed = plain(name="other", description="other", devices__ranks=16, devices__target="GPU")
+    assert parse_recipe(renamed, "renamed").fingerprint == recipe.fingerprint
+    changed = {
+        parse_recipe(plain(**change), "changed").fingerprint
+        for change in (
+            {"training__seed": 4321},
+            {"input__mean": [78.0, 78.0, 79.0]},
+            {"network__stem_stride": 2},
+            {"data__train_limit": 40},
+        )
+    }
+    assert len(changed | {recipe.fingerprint}) == 5
+
+
+def test_whole_numbers_stand_for_fractions_without_another_fingerprint() -> None:
+    assert parse_recipe(plain(precision__loss_scale=1), "digits").fingerprint == (
+        parse_recipe(plain(precision__loss_scale=1.0), "digits").fingerprint
+    )
+
+
+def test_an_unknown_recipe_lists_the_bundled_ones(tmp_path: Path) -> None:
+    missing = str(tmp_path / "mine.yaml")
+    with pytest.raises(RecipeError) as raised:
+        load_recipe(missing)
+    assert str(raised.value) == (
+        f"no recipe {missing!r}: neither a file nor one of {', '.join(recipe_names())}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"name: [", "is not valid YAML: while parsing a flow"),
+        (b"\xff\xfe\xff", "is not valid YAML"),
+        (b"- digits\n", "expected keys and values, got list"),
+        (b"", "expected keys and values, got NoneType"),
+    ],
+)
+def test_a_file_that_is_no_recipe_is_refused(content: bytes, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(content)
+    with pytest.raises(RecipeError) as raised:
+        load_recipe(str(path))
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_date_is_no_value() -> None:
+    data = plain(name=yaml.safe_load("2026-01-01"))
+    with pytest.raises(InputError, match="a recipe holds only numbers, text, lists and keys"):
+        parse_recipe(data, "mine.yaml")
+
+
+def test_yaml_cannot_run_code(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"name: !!python/object/apply:os.mkdir ['{tmp_path}/made']\n")
+    with pytest.raises(RecipeError, match="is not valid YAML"):
+        load_recipe(str(path))
+    assert not (tmp_path / "made").exists()

@@ -1,0 +1,164 @@
+"""The stages around one finished tiny job: what they leave, what they skip, what they refuse."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from mixnet_core import stages
+from mixnet_core.checkpoints.bundle import WEIGHTS, complete_bundles
+from mixnet_core.errors import InputError, TransientError
+from mixnet_core.files import sha256_of
+from mixnet_core.recipe import load_recipe, save_recipe
+from mixnet_core.release.publish import read_release
+from mixnet_core.run_dir import RunDir, Workspace
+from mixnet_core.runs import exclusive, open_run, recorded
+from mixnet_core.train.metrics import read_metrics
+from mixnet_core.values import PreparedDataset, Selection, TrainedRun
+from tests.tiny import FinishedJob
+
+
+@pytest.fixture
+def copied_run(finished_job: FinishedJob, tmp_path: Path) -> RunDir:
+    """The finished run, to be changed; its records still name the original's checkpoints."""
+    shutil.copytree(finished_job.run_dir, tmp_path / "runs" / "tiny")
+    return RunDir(tmp_path / "runs" / "tiny")
+
+
+def test_training_leaves_a_checkpoint_an_epoch_with_metrics_for_every_row(
+    finished_job: FinishedJob,
+) -> None:
+    run = RunDir(finished_job.run_dir)
+    assert [(c.step, c.epoch) for c in complete_bundles(run.checkpoints)] == [(12, 1), (24, 2)]
+    rows = read_metrics(run.metrics)
+    steps = [row["step"] for row in rows if row["event"] == "step"]
+    assert steps == list(range(2, 25, 2))
+    assert [row["epoch"] for row in rows if row["event"] == "epoch"] == [1, 2]
+    assert {key: value for key, value in rows[0].items() if key != "time"} == {
+        "event": "start",
+        "step": 0,
+        "epochs": 2,
+        "steps": 24,
+        "ranks": 1,
+        "images_per_step": 4,
+    }
+
+
+def test_the_published_weights_are_the_selected_checkpoint_with_its_figures(
+    finished_job: FinishedJob,
+) -> None:
+    results = finished_job.results
+    release = read_release(results["publish"]["uri"])
+    assert release.files["weights"].sha256 == results["select"]["chosen"]["weights_sha256"]
+    score = results["validate"]["score"]
+    assert release.facts["val"]["correct1"] == score["correct1"]
+    assert score["count"] == results["prepare"]["counts"]["val"] == 90
+    report = json.loads(Path(results["validate"]["report_json"]).read_text())
+    assert report["val"]["top1"] == score["correct1"] / 90
+
+
+def test_a_finished_training_whose_checkpoint_is_damaged_trains_on(copied_run: RunDir) -> None:
+    recipe = load_recipe(str(copied_run.recipe))
+    dataset = recorded(copied_run, "prepare", PreparedDataset)
+    whole = complete_bundles(copied_run.checkpoints)
+    weights = Path(whole[-1].path) / WEIGHTS
+    content = bytearray(weights.read_bytes())
+    content[len(content) // 2] ^= 1
+    weights.write_bytes(content)
+
+    trained = stages.train(recipe, copied_run, dataset, None)
+
+    assert not trained.reused
+    assert trained.resumed_from_step == whole[0].step
+    # Resuming repeats the lost epoch exactly: data order, augmentation, optimizer and BN.
+    assert [c.weights_sha256 for c in trained.checkpoints] == [c.weights_sha256 for c in whole]
+
+
+def test_a_run_is_not_continued_on_another_dataset(copied_run: RunDir) -> None:
+    recipe = load_recipe(str(copied_run.recipe))
+    dataset = recorded(copied_run, "prepare", PreparedDataset)
+    other = dataset.model_copy(update={"fingerprint": "0" * 64})
+    with pytest.raises(InputError, match="another dataset or other weights"):
+        stages.train(recipe, copied_run, other, None)
+
+
+def test_selection_takes_the_most_correct_then_the_lower_loss(
+    finished_job: FinishedJob, copied_run: RunDir
+) -> None:
+    recipe = load_recipe(str(copied_run.recipe))
+    dataset = recorded(copied_run, "prepare", PreparedDataset)
+    trained = recorded(copied_run, "train", TrainedRun)
+    copied_run.record("select").unlink()
+    again = stages.select(recipe, copied_run, dataset, trained)
+    expected = Selection.model_validate_json(json.dumps(finished_job.results["select"]))
+    assert again == expected
+    best = max(c.score.correct1 for c in again.candidates)
+    losses = {c.checkpoint: c.score.loss for c in again.candidates if c.score.correct1 == best}
+    assert losses[again.chosen] == min(losses.values())
+
+
+def test_a_run_cannot_be_opened_with_another_recipe(copied_run: RunDir) -> None:
+    recipe = load_recipe(str(copied_run.recipe), {"training.seed": 7})
+    workspace = Workspace(copied_run.root.parents[1])
+    with pytest.raises(InputError, match=r"differs in training\.seed"):
+        open_run(recipe, workspace, "tiny")
+
+
+def test_a_run_can_be_continued_on_other_devices(copied_run: RunDir) -> None:
+    recipe = load_recipe(str(copied_run.recipe), {"devices.ranks": 2})
+    run = open_run(recipe, Workspace(copied_run.root.parents[1]), "tiny")
+    assert load_recipe(str(run.recipe)).devices.ranks == 2
+
+
+def test_two_processes_do_not_work_on_one_run(tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "run")
+    with (
+        exclusive(run),
+        pytest.raises(TransientError, match="another process works on run"),
+        exclusive(run, seconds=0.3),
+    ):
+        pass
+    with exclusive(run, seconds=0.3):
+        pass
+
+
+def test_equal_recipes_share_a_run_and_different_ones_do_not(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    one = open_run(load_recipe("digits"), workspace)
+    assert open_run(load_recipe("digits"), workspace) == one
+    assert open_run(load_recipe("digits", {"training.seed": 1}), workspace) != one
+
+
+def test_a_diverged_training_fails_for_good_and_says_what_to_change(tmp_path: Path) -> None:
+    recipe = load_recipe(
+        "digits",
+        {
+            "data.train_limit": 60,
+            "input.image_size": 8,
+            "training.global_batch": 4,
+            "training.log_every_steps": 1,
+            "training.epochs": 1,
+            "schedule.warmup_epochs": 0.0,
+            "optimizer.name": "momentum",
+            "schedule.lr": 1e30,
+            "devices.ranks": 1,
+        },
+    )
+    workspace = Workspace(tmp_path)
+    run = open_run(recipe, workspace)
+    save_recipe(recipe, run.recipe)
+    dataset = stages.prepare(recipe, run, workspace)
+    with pytest.raises(Exception, match=r"the loss became (nan|inf).*lower schedule\.lr") as error:
+        stages.train(recipe, run, dataset, None)
+    assert error.value.retryable is False  # type: ignore[attr-defined]
+    assert complete_bundles(run.checkpoints) == []
+
+
+def test_published_files_are_what_the_run_left(finished_job: FinishedJob) -> None:
+    release = read_release(finished_job.results["publish"]["uri"])
+    run = RunDir(finished_job.run_dir)
+    assert release.files["recipe"].sha256 == sha256_of(run.recipe)
+    assert release.files["report_markdown"].sha256 == sha256_of(run.report_markdown)
