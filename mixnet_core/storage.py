@@ -72,7 +72,11 @@ class Storage(Protocol):
         """
 
     def create(self, key: str, content: bytes) -> bool:
-        """Puts `content` at `key` if nothing is there: one of many racing callers gets True."""
+        """Puts `content` at `key` if nothing is there: at most one racing caller gets True.
+
+        False does not prove that another wrote it: a repeated request may find the object that an
+        unanswered first one made. Compare the content.
+        """
 
     def check_writable(self) -> None:
         """Writes and deletes a small object: learn of a missing permission before hours of work."""
@@ -104,8 +108,8 @@ def open_storage(uri: str) -> Storage:
     if scheme != "s3":
         raise InputError(f"storage scheme {scheme!r} is not supported: expected file:// or s3://")
     bucket, _, prefix = rest.partition("/")
-    if "@" in bucket:
-        # Shown nowhere: what stands before the @ is probably a secret.
+    if "@" in bucket or ":" in bucket:
+        # Shown nowhere: what stands before the @ is probably a secret, which may hold a slash.
         raise InputError(
             "an s3:// URI must not hold credentials: expected s3://bucket/prefix, with credentials "
             "in the environment or in a profile"
@@ -147,7 +151,8 @@ class FileStorage:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.uri = root.as_uri().rstrip("/")
+        # Only the root folder's own URI ends in a slash.
+        self.uri = root.as_uri().removesuffix("/")
 
     def read(self, key: str) -> bytes:
         path = self._path(key)
@@ -177,8 +182,11 @@ class FileStorage:
         with os_errors_explained(target, "read"):
             if target.is_file() and sha256_of(target) == sha256:
                 return False
-        with file_aside(target) as aside:
-            shutil.copyfile(path, aside)
+        with os_errors_explained(path, "read"):
+            source = path.open("rb")
+        with source, file_aside(target) as aside:
+            with aside.open("wb") as out:
+                shutil.copyfileobj(source, out, CHUNK_BYTES)
             check_digest(sha256_of(aside), sha256, path)
         return True
 
@@ -254,9 +262,9 @@ def check_digest(actual: str, expected: str, path: Path) -> None:
         )
 
 
-def stored_wrongly(uri: str, actual: str | None, expected: str) -> MachineError:
+def stored_wrongly(uri: str, actual: str | None, expected: str) -> IntegrityError:
     """What to raise where a service confirmed an upload and then hands out something else."""
-    return MachineError(
+    return IntegrityError(
         f"{uri} reads back as sha256 {(actual or 'nothing')[:12]}, expected {expected[:12]}: the "
         "service did not keep what it confirmed; check it before publishing again"
     )

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -48,7 +48,8 @@ class S3Storage:
         self.uri = f"s3://{bucket}/{prefix}" if prefix else f"s3://{bucket}"
         self._prefix = f"{prefix}/" if prefix else ""
         with s3_errors_explained(self.uri):
-            self._client = boto3.client(
+            # A session of its own: making clients from boto3's shared one is not thread-safe.
+            self._client = boto3.session.Session().client(
                 "s3",
                 config=Config(
                     connect_timeout=CONNECT_SECONDS,
@@ -56,12 +57,14 @@ class S3Storage:
                     retries={"mode": "standard", "total_max_attempts": MAX_ATTEMPTS},
                 ),
             )
-        self._endpoint = urlsplit(self._client.meta.endpoint_url).hostname or ""
+        # Host and port only: an endpoint's user part would be a secret.
+        self._endpoint = urlsplit(self._client.meta.endpoint_url).netloc.rpartition("@")[2]
 
     def read(self, key: str) -> bytes:
         with self._explained(key):
             answer = self._client.get_object(Bucket=self.bucket, Key=self._key(key))
-            with answer["Body"] as body:
+            # Not `with body`: that yields the raw stream, which checks neither length nor checksum.
+            with closing(answer["Body"]) as body:
                 return body.read()
 
     def exists(self, key: str) -> bool:
@@ -98,7 +101,7 @@ class S3Storage:
         with os_errors_explained(path, "read"):
             size = path.stat().st_size
             check_digest(sha256_of(path), sha256, path)
-        if self._stored_digest(key, size) == sha256:
+        if self._is_stored(key, size, sha256):
             return False
         with os_errors_explained(path, "read"):
             body = path.open("rb")
@@ -135,7 +138,7 @@ class S3Storage:
             total = answer["ContentLength"]
             # Explained inside too: boto's errors are OSErrors, and file_aside blames the disk.
             with (
-                answer["Body"] as body,
+                closing(answer["Body"]) as body,
                 file_aside(target) as aside,
                 aside.open("wb") as out,
                 self._explained(key),
@@ -161,10 +164,27 @@ class S3Storage:
         return True
 
     def check_writable(self) -> None:
-        # One fixed name: where deleting is forbidden, probes do not pile up.
         with self._explained(_PROBE):
+            try:
+                self._client.head_bucket(Bucket=self.bucket)
+            except boto.ClientError as error:
+                # Some services make a missing bucket on the first write: a typing error would pass.
+                if _status(error) == 404:
+                    raise self._no_bucket() from error
+            # One fixed name: where deleting is forbidden, probes do not pile up.
             self._client.put_object(Bucket=self.bucket, Key=self._key(_PROBE), Body=b"writable\n")
             self._client.delete_object(Bucket=self.bucket, Key=self._key(_PROBE))
+
+    def _is_stored(self, key: str, size: int, sha256: str) -> bool:
+        try:
+            return self._stored_digest(key, size) == sha256
+        except IntegrityError:
+            return False
+        except TransientError as error:
+            # A service that finds its copy damaged answers 5xx for ever: writing anew repairs it.
+            if not isinstance(error.__cause__, boto.ClientError):
+                raise
+            return False
 
     def _stored_digest(self, key: str, size: int) -> str | None:
         """Hex sha256 of the object's bytes; None if it is missing or of another size."""
@@ -176,7 +196,7 @@ class S3Storage:
                 if _code(error) == "NoSuchKey":
                     return None
                 raise
-            with answer["Body"] as body:
+            with closing(answer["Body"]) as body:
                 if answer["ContentLength"] != size:
                     return None
                 for chunk in body.iter_chunks(CHUNK_BYTES):
@@ -238,6 +258,11 @@ def s3_errors_explained(uri: str, endpoint: str = "the S3 service") -> Iterator[
             f"no answer from {endpoint} for {uri} ({type(error).__name__}): check the network, the "
             "service and AWS_ENDPOINT_URL_S3, or try again later"
         ) from error
+    except boto.FlexibleChecksumError as error:
+        raise IntegrityError(
+            f"{uri} does not fit the checksum that {endpoint} keeps of it: publish it again from "
+            "its source"
+        ) from error
     except boto.BotoCoreError as error:
         raise MachineError(
             f"cannot use {uri} ({type(error).__name__}): check the AWS configuration"
@@ -269,8 +294,7 @@ def _from_answer(error: boto.ClientError, uri: str, endpoint: str) -> MixnetErro
     if status == 404:
         return InputError(f"no object at {uri}: check the URI")
     return InputError(
-        f"{endpoint} does not accept {uri} ({code}, {status}): check the URI and "
-        "AWS_DEFAULT_REGION"
+        f"{endpoint} does not accept {uri} ({code}, {status}): check the URI and AWS_DEFAULT_REGION"
     )
 
 

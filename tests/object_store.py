@@ -108,9 +108,7 @@ def _free_ports(count: int) -> list[tuple[int, int]]:
     return list(zip(ports[::2], ports[1::2], strict=True))
 
 
-def _command(
-    weed: str, data: Path, config: Path, ports: dict[str, tuple[int, int]]
-) -> list[str]:
+def _command(weed: str, data: Path, config: Path, ports: dict[str, tuple[int, int]]) -> list[str]:
     options = [f"-{name}={port}" for name, (port, _) in ports.items()]
     options += [f"-{name}.grpc={grpc}" for name, (_, grpc) in ports.items()]
     # Telemetry would call home, the other services would take fixed ports.

@@ -1,0 +1,163 @@
+"""The entry that makes a release: which files it has, with their digests, and the facts about them.
+
+    releases/<name>/
+        weights-<12 hex>.ckpt  report-<12 hex>.json  ...   named by role and digest
+        manifest.json                                      written last: without it no release
+
+Two releases are the same exactly if their manifests are; a manifest holds no time and no place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from mixnet_core.errors import InputError, IntegrityError
+from mixnet_core.files import os_errors_explained, sha256_of
+from mixnet_core.run_dir import checked_name
+
+MANIFEST = "manifest.json"
+WEIGHTS = "weights"
+
+_DIGEST_LETTERS = 12
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class ReleasedFile(_Strict):
+    """One file of a release.
+
+    Attributes:
+        name: in the release's folder: role, the first 12 digits of the digest, suffix.
+        sha256: hex, of the whole file.
+        bytes: its size.
+    """
+
+    name: str
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    bytes: Annotated[int, Field(ge=0)]
+
+
+class Manifest(_Strict):
+    """What `manifest.json` says.
+
+    Attributes:
+        format: of this document.
+        files: role -> file; "weights" is always there.
+        facts: JSON values that whoever published chose: variant, flavour, classes, scores, ...
+    """
+
+    format: Literal[1] = 1
+    name: str
+    files: dict[str, ReleasedFile]
+    facts: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _names_are_safe(self) -> Manifest:
+        try:
+            checked_name(self.name, "release")
+            for role, file in self.files.items():
+                checked_name(role, "role")
+                checked_name(file.name, "released file")
+        except InputError as error:
+            raise ValueError(str(error)) from error
+        for role, file in self.files.items():
+            if not file.name.startswith(f"{role}-{file.sha256[:_DIGEST_LETTERS]}"):
+                raise ValueError(f"file name {file.name!r} does not carry its role and digest")
+        if WEIGHTS not in self.files:
+            raise ValueError(f"it has no file in the role {WEIGHTS!r}")
+        return self
+
+
+class PublishedRelease(Manifest):
+    """A manifest together with where it was read.
+
+    Attributes:
+        uri: of the release's folder.
+        manifest_sha256: hex, of the bytes read.
+    """
+
+    uri: str
+    manifest_sha256: str
+
+
+def manifest_of(name: str, files: dict[str, Path], facts: dict[str, Any]) -> Manifest:
+    """The manifest of local files that are about to be published.
+
+    Raises:
+        InputError: an unusable name, role or suffix, no weights, a missing file, facts that JSON
+            cannot hold.
+        MachineError: a file cannot be read.
+    """
+    checked_name(name, "release")
+    described = {}
+    for role, path in files.items():
+        checked_name(role, "role")
+        if not path.is_file():
+            raise InputError(f"no file at {path} for the role {role!r}: check the path")
+        with os_errors_explained(path, "read"):
+            sha256, size = sha256_of(path), path.stat().st_size
+        described[role] = ReleasedFile(
+            name=checked_name(
+                f"{role}-{sha256[:_DIGEST_LETTERS]}{path.suffix.lower()}", "released file"
+            ),
+            sha256=sha256,
+            bytes=size,
+        )
+    try:
+        # As it will be read again: tuples become lists, keys become text.
+        plain = json.loads(json.dumps(facts, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"the facts of release {name!r} are no JSON ({error}): expected text, finite numbers, "
+            "lists and keys"
+        ) from error
+    try:
+        return Manifest(name=name, files=described, facts=plain)
+    except ValidationError as error:
+        raise InputError(f"cannot publish {name!r}: {_faults(error)}") from error
+
+
+def manifest_bytes(manifest: Manifest) -> bytes:
+    """The document: equal manifests are equal bytes."""
+    data = manifest.model_dump(mode="json", include=set(Manifest.model_fields))
+    text = json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return f"{text}\n".encode()
+
+
+def parse_manifest(content: bytes, uri: str) -> PublishedRelease:
+    """The manifest found in the release folder at `uri`, whose last part must be its name.
+
+    Raises:
+        IntegrityError: it is not a manifest, was edited into an unsafe one, or belongs elsewhere.
+    """
+    try:
+        manifest = Manifest.model_validate_json(content)
+    except ValidationError as error:
+        raise IntegrityError(
+            f"{uri}/{MANIFEST} is no usable manifest of format 1 ({_faults(error)}): delete it and "
+            "publish the release again"
+        ) from error
+    if manifest.name != uri.rpartition("/")[2]:
+        raise IntegrityError(
+            f"{uri}/{MANIFEST} is of a release named {manifest.name!r}: rename the folder to that"
+        )
+    return PublishedRelease(
+        **dict(manifest), uri=uri, manifest_sha256=hashlib.sha256(content).hexdigest()
+    )
+
+
+def _faults(error: ValidationError) -> str:
+    """Every fault on one line, without the values, which may be long."""
+    faults = []
+    for item in error.errors(include_url=False, include_input=False):
+        where = ".".join(str(part) for part in item["loc"])
+        message = " ".join(item["msg"].removeprefix("Value error, ").split())
+        faults.append(f"{where}: {message}" if where else message)
+    return "; ".join(faults)

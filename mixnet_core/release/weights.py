@@ -1,0 +1,172 @@
+"""Fetching weights: whatever their source, a file on this machine whose digest was just verified.
+
+weights/
+    mixnet_s-910v2-fe4fcc63.ckpt    named by release and expected digest
+    mixnet_s-910v2-fe4fcc63.json    pin: the full digest, where only a prefix was published
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+from mixnet_core.errors import DigestMismatch, IntegrityError, MixnetError
+from mixnet_core.files import file_aside, os_errors_explained, read_json, sha256_of
+from mixnet_core.release.catalog import CatalogEntry, find_release
+from mixnet_core.release.manifest import WEIGHTS, PublishedRelease
+from mixnet_core.release.transfer import shown, transfer
+from mixnet_core.storage import FileStorage, OnBytes, open_storage
+from mixnet_core.values import FetchedWeights
+
+_FULL = 64
+
+log = logging.getLogger(__name__)
+
+
+def fetch_weights(
+    name: str,
+    *,
+    cache: Path,
+    releases_uri: str,
+    on_bytes: OnBytes | None = None,
+    attempts: int = 4,
+) -> FetchedWeights:
+    """The weights of a release, verified in this call, fetched unless the cache has them.
+
+    A catalog entry that is in the cache needs no network. A cached file that is damaged is fetched
+    again. Where only 8 digits of the digest were published, the first verified file's full digest
+    is pinned beside it and later ones must match.
+
+    Args:
+        name: as `catalog.find_release` takes it.
+        cache: folder; made if missing. Several processes may share it.
+        on_bytes: told of progress; its counts start again when an attempt failed.
+        attempts: over http(s), in all.
+
+    Raises:
+        DigestMismatch: the bytes are not the published ones; nothing of them is kept.
+        InputError: an unknown name or URL.
+        IntegrityError: a broken manifest or pin.
+        MachineError: the cache cannot be written, an untrusted certificate, no credentials.
+        TransientError: no complete answer.
+    """
+    wanted = _wanted(find_release(name, releases_uri), cache.absolute(), attempts)
+    damage = ""
+    if wanted.path.is_file():
+        with os_errors_explained(wanted.path, "read"):
+            sha256 = sha256_of(wanted.path)
+        expected = wanted.expected()
+        if sha256.startswith(expected):
+            wanted.pin(sha256)
+            return FetchedWeights(
+                name=wanted.name, path=str(wanted.path), sha256=sha256, reused=True
+            )
+        damage = f"the cached {wanted.path} is damaged (sha256 {sha256}, expected {expected})"
+        log.warning("%s: fetching it again", damage)
+    try:
+        with file_aside(wanted.path) as aside:
+            sha256 = wanted.get(aside, on_bytes)
+            _check(sha256, wanted)
+            wanted.pin(sha256)
+    except MixnetError as error:
+        if not damage:
+            raise
+        raise type(error)(f"{error}; {damage}") from error
+    return FetchedWeights(name=wanted.name, path=str(wanted.path), sha256=sha256)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """One file to have.
+
+    Attributes:
+        published: hex sha256 as published, full or its first 8 digits.
+        origin: where from, as messages show it.
+        get: writes the bytes to a path and returns their hex sha256.
+    """
+
+    name: str
+    path: Path
+    published: str
+    origin: str
+    get: Callable[[Path, OnBytes | None], str]
+
+    @property
+    def pin_path(self) -> Path:
+        return self.path.with_suffix(".json")
+
+    def expected(self) -> str:
+        """The pinned digest, else the published one."""
+        if len(self.published) == _FULL or not self.pin_path.exists():
+            return self.published
+        return self._pinned()
+
+    def pin(self, sha256: str) -> None:
+        """Records the full digest where only a prefix was published; the first to come decides.
+
+        Raises:
+            DigestMismatch: another process pinned another file meanwhile.
+        """
+        if len(self.published) == _FULL:
+            return
+        text = json.dumps({"name": self.name, "sha256": sha256}, indent=2) + "\n"
+        if self.pin_path.exists() or not FileStorage(self.pin_path.parent).create(
+            self.pin_path.name, text.encode()
+        ):
+            _check(sha256, self)
+
+    def _pinned(self) -> str:
+        data = read_json(self.pin_path)
+        sha256 = data.get("sha256") if isinstance(data, dict) else None
+        if (
+            not isinstance(sha256, str)
+            or len(sha256) != _FULL
+            or not sha256.startswith(self.published)
+        ):
+            raise IntegrityError(
+                f"{self.pin_path} pins no digest that starts with {self.published}: delete it"
+            )
+        return sha256
+
+
+def _wanted(release: CatalogEntry | PublishedRelease, cache: Path, attempts: int) -> _Wanted:
+    if isinstance(release, CatalogEntry):
+        url = release.url
+        suffix = PurePosixPath(urlsplit(url).path).suffix or ".ckpt"
+        return _Wanted(
+            name=release.name,
+            path=cache / f"{release.name}-{release.sha256[:8]}{suffix}",
+            published=release.sha256,
+            origin=shown(url),
+            get=lambda aside, on_bytes: transfer(url, aside, attempts=attempts, on_bytes=on_bytes),
+        )
+    file = release.files[WEIGHTS]
+    storage = open_storage(release.uri)
+    return _Wanted(
+        name=release.name,
+        # All 12 digits: two stores may each have a release of this name.
+        path=cache / f"{release.name}-{file.sha256[:12]}{PurePosixPath(file.name).suffix}",
+        published=file.sha256,
+        origin=f"{release.uri}/{file.name}",
+        get=lambda aside, on_bytes: storage.download(file.name, aside, on_bytes),
+    )
+
+
+def _check(sha256: str, wanted: _Wanted) -> None:
+    expected = wanted.expected()
+    if sha256.startswith(expected):
+        return
+    if expected != wanted.published:
+        advice = (
+            f"as {wanted.pin_path} pinned it when first fetched; the source has changed: find out "
+            "why, and delete the pin only if the new file is right"
+        )
+    else:
+        advice = "as published; try again later, or correct the entry if it is wrong"
+    raise DigestMismatch(
+        f"{wanted.origin} has sha256 {sha256}, expected {expected}, {advice}; nothing was kept"
+    )

@@ -1,0 +1,267 @@
+"""On a folder and on a real S3 server alike."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import subprocess
+import sys
+import threading
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mixnet_core.errors import InputError, IntegrityError, ReleaseConflict
+from mixnet_core.release.publish import (
+    list_releases,
+    publish_release,
+    read_release,
+    release_names,
+)
+from mixnet_core.storage import open_storage
+from mixnet_core.values import Release
+
+FACTS: dict[str, Any] = {"variant": "s", "classes": ("0", "1"), "val": {"top1": 0.5, "count": 10}}
+
+
+@pytest.fixture(params=["file", "s3"])
+def to(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty place to publish to."""
+    if request.param == "file":
+        return (tmp_path / "releases").as_uri()
+    request.getfixturevalue("s3_environment")
+    return f"s3://releases/{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def files(weights: Path, tmp_path: Path) -> dict[str, Path]:
+    report = tmp_path / "Report.MD"
+    report.write_text("# Report\n")
+    return {"weights": weights, "report_markdown": report}
+
+
+def overwrite(to: str, key: str, content: bytes) -> None:
+    """As someone would who has no respect for releases."""
+    if to.startswith("file:"):
+        (Path(to.removeprefix("file://")) / key).write_bytes(content)
+    else:
+        storage: Any = open_storage(to)
+        bucket, _, prefix = to.removeprefix("s3://").partition("/")
+        storage._client.put_object(Bucket=bucket, Key=f"{prefix}/{key}", Body=content)
+
+
+def test_a_release_reads_back_as_it_was_published(to: str, files: dict[str, Path]) -> None:
+    release = publish_release("digits-1", to=to, files=files, facts=FACTS)
+    assert not release.reused
+    assert release.uri == f"{to}/digits-1"
+    read = read_release(release.uri)
+    assert read.manifest_sha256 == release.manifest_sha256
+    assert read.facts == {**FACTS, "classes": ["0", "1"]}
+    storage = open_storage(to)
+    for role, path in files.items():
+        file = read.files[role]
+        assert file.name == f"{role}-{file.sha256[:12]}{path.suffix.lower()}"
+        assert release.files[role] == file.name
+        assert file.bytes == path.stat().st_size
+        assert storage.read(f"digits-1/{file.name}") == path.read_bytes()
+    assert storage.names("digits-1") == sorted([*release.files.values(), "manifest.json"])
+
+
+def test_the_same_release_again_changes_nothing(to: str, files: dict[str, Path]) -> None:
+    first = publish_release("digits-1", to=to, files=files, facts=FACTS)
+    shuffled = dict(reversed(FACTS.items()))
+    again = publish_release("digits-1", to=to, files=dict(reversed(files.items())), facts=shuffled)
+    assert again == first.model_copy(update={"reused": True})
+
+
+def test_missing_and_damaged_files_of_it_are_put_right(
+    to: str, files: dict[str, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    release = publish_release("digits-1", to=to, files=files, facts=FACTS)
+    key = f"digits-1/{release.files['weights']}"
+    content = files["weights"].read_bytes()
+    overwrite(to, key, bytes([content[0] ^ 1]) + content[1:])
+    with caplog.at_level(logging.WARNING, "mixnet_core"):
+        assert publish_release("digits-1", to=to, files=files, facts=FACTS).reused
+    assert open_storage(to).read(key) == content
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{to}/{key} was missing or damaged: put right"
+    ]
+
+
+def test_another_release_under_the_name_is_a_conflict_that_says_what_differs(
+    to: str, files: dict[str, Path], tmp_path: Path
+) -> None:
+    release = publish_release("digits-1", to=to, files=files, facts=FACTS)
+    before = open_storage(to).names("digits-1")
+    other = tmp_path / "other.ckpt"
+    other.write_bytes(b"other")
+    with pytest.raises(ReleaseConflict) as caught:
+        publish_release(
+            "digits-1",
+            to=to,
+            files={"weights": other, "recipe": other, "report_markdown": files["report_markdown"]},
+            facts={**FACTS, "variant": "m", "seed": None},
+        )
+    message = str(caught.value)
+    assert "differs in recipe, weights, facts.seed, facts.variant" in message
+    assert "publish under another name" in message
+    assert "\n" not in message
+    assert open_storage(to).names("digits-1") == before
+    assert read_release(release.uri).manifest_sha256 == release.manifest_sha256
+
+
+def test_one_and_true_are_different_facts_and_the_order_of_keys_is_none(
+    to: str, files: dict[str, Path]
+) -> None:
+    same = {"b": 1, "a": 1}
+    publish_release("digits-1", to=to, files=files, facts={"same": same, "n": 1})
+    with pytest.raises(ReleaseConflict, match=r"differs in facts\.n\)"):
+        publish_release("digits-1", to=to, files=files, facts={"same": same, "n": True})
+
+
+def race(publish: Any) -> list[Release | ReleaseConflict]:
+    start = threading.Barrier(8)
+
+    def run(number: int) -> Release | ReleaseConflict:
+        start.wait(30)
+        try:
+            result: Release = publish(number)
+        except ReleaseConflict as error:
+            return error
+        return result
+
+    with ThreadPoolExecutor(8) as pool:
+        return list(pool.map(run, range(8)))
+
+
+def test_of_eight_racing_publishers_of_different_releases_one_wins(
+    to: str, files: dict[str, Path]
+) -> None:
+    results = race(
+        lambda number: publish_release("raced", to=to, files=files, facts={"number": number})
+    )
+    winners = [number for number, result in enumerate(results) if isinstance(result, Release)]
+    assert len(winners) == 1
+    assert read_release(f"{to}/raced").facts == {"number": winners[0]}
+
+
+def test_eight_racing_publishers_of_the_same_release_all_succeed(
+    to: str, files: dict[str, Path]
+) -> None:
+    results = race(lambda number: publish_release("raced", to=to, files=files, facts=FACTS))
+    releases = [result for result in results if isinstance(result, Release)]
+    assert len(releases) == 8
+    assert sum(not release.reused for release in releases) == 1
+    assert len({release.manifest_sha256 for release in releases}) == 1
+
+
+CRASH = """
+import os, sys
+from pathlib import Path
+from mixnet_core.release.publish import publish_release
+from mixnet_core.storage import FileStorage
+{storage}.create = lambda *_: os._exit(9)
+publish_release("digits-1", to=sys.argv[1], files={{"weights": Path(sys.argv[2])}}, facts={{}})
+"""
+
+
+def test_a_crash_before_the_manifest_leaves_no_release_and_the_next_publish_completes(
+    to: str, weights: Path
+) -> None:
+    imported = "FileStorage" if to.startswith("file:") else "S3Storage"
+    code = CRASH.format(storage=imported)
+    if imported == "S3Storage":
+        code = "from mixnet_core.storage_s3 import S3Storage\n" + code
+    done = subprocess.run([sys.executable, "-c", code, to, str(weights)], check=False, timeout=60)
+    assert done.returncode == 9
+    assert len(open_storage(to).names("digits-1")) == 1
+    assert list_releases(to) == []
+    with pytest.raises(InputError, match="no release at"):
+        read_release(f"{to}/digits-1")
+    assert not publish_release("digits-1", to=to, files={"weights": weights}, facts={}).reused
+    assert release_names(to) == ["digits-1"]
+
+
+def test_releases_are_listed_by_name_and_a_broken_one_is_passed_over_with_a_warning(
+    to: str, weights: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert list_releases(to) == []
+    for name in ("c", "a", "b"):
+        publish_release(name, to=to, files={"weights": weights}, facts={"is": name})
+    overwrite(to, "stray.txt", b"")
+    overwrite(to, "b/manifest.json", b"{")
+    with caplog.at_level(logging.WARNING):
+        assert [release.facts["is"] for release in list_releases(to)] == ["a", "c"]
+    assert "release passed over" in caplog.text
+    assert release_names(to) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../up", "a/b", "/abs", "Upper", ".hidden", "a\0"])
+def test_a_name_that_could_leave_the_place_is_refused(
+    name: str, files: dict[str, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="not a usable name"):
+        publish_release(name, to=str(tmp_path / "r"), files=files, facts={})
+    with pytest.raises(InputError, match="not a usable name"):
+        publish_release(
+            "fine", to=str(tmp_path / "r"), files={**files, name: files["weights"]}, facts={}
+        )
+    assert not (tmp_path / "r").exists()
+
+
+def test_what_cannot_be_a_release_is_refused_before_anything_is_stored(
+    files: dict[str, Path], tmp_path: Path
+) -> None:
+    to = str(tmp_path / "r")
+    with pytest.raises(InputError, match="no file in the role 'weights'"):
+        publish_release("a", to=to, files={"report": files["report_markdown"]}, facts={})
+    with pytest.raises(InputError, match=r"no file at .*gone for the role 'weights'"):
+        publish_release("a", to=to, files={"weights": tmp_path / "gone"}, facts={})
+    for value in (float("nan"), object(), {1, 2}):
+        with pytest.raises(InputError, match="are no JSON") as caught:
+            publish_release("a", to=to, files=files, facts={"x": value})
+        assert "\n" not in str(caught.value)
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": 2}, "format"),
+        ({"extra": 1}, "extra"),
+        ({"name": "../up"}, "not a usable name"),
+        ({"name": "other"}, "is of a release named 'other'"),
+        ({"files": {}}, "no file in the role 'weights'"),
+        ({"facts": []}, "facts"),
+        ({"weights": {"name": "../../etc/passwd"}}, "not a usable name"),
+        ({"weights": {"name": "weights-000000000000.ckpt"}}, "does not carry its role and digest"),
+        ({"weights": {"sha256": "short"}}, r"files\.weights\.sha256"),
+        ({"weights": {"bytes": "12"}}, r"files\.weights\.bytes"),
+    ],
+)
+def test_an_edited_manifest_is_refused(
+    weights: Path, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    release = publish_release("digits-1", to=str(tmp_path), files={"weights": weights}, facts={})
+    path = tmp_path / "digits-1" / "manifest.json"
+    data = json.loads(path.read_text())
+    data["files"]["weights"] |= change.pop("weights", {})
+    path.write_text(json.dumps(data | change))
+    with pytest.raises(IntegrityError, match=message) as caught:
+        read_release(release.uri)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_moved_folder_of_releases_is_still_the_same_releases(
+    files: dict[str, Path], tmp_path: Path
+) -> None:
+    first = publish_release("digits-1", to=str(tmp_path / "a"), files=files, facts=FACTS)
+    shutil.move(tmp_path / "a", tmp_path / "b")
+    again = publish_release("digits-1", to=str(tmp_path / "b"), files=files, facts=FACTS)
+    assert again.reused
+    assert again.manifest_sha256 == first.manifest_sha256
