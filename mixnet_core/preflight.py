@@ -112,9 +112,7 @@ def check_workspace(workspace: Workspace) -> CheckResult:
 
 def check_disk(recipe: Recipe, workspace: Workspace) -> CheckResult:
     """Free space for the prepared dataset and the checkpoints that are kept: an estimate."""
-    checkpoint = (
-        _PARAMETERS[recipe.network.variant] * _BYTES_PER_PARAMETER[recipe.optimizer.name]
-    )
+    checkpoint = _PARAMETERS[recipe.network.variant] * _BYTES_PER_PARAMETER[recipe.optimizer.name]
     # One more than is kept: the oldest goes only when the newest is complete.
     checkpoints = (recipe.training.keep_checkpoints + 1) * checkpoint
     place = _existing(workspace.root)

@@ -22,7 +22,7 @@ LAYERS = (
     ("launch", "options", "preflight", "release", "runs"),
     ("evaluate", "failure", "train"),
     ("checkpoints", "data", "model"),
-    ("recipe", "run_dir"),
+    ("recipe", "run_dir", "transfer"),
     ("child", "storage", "summaries"),
     ("files", "model.variants", "progress", "supervisor", "ticks", "values"),
     ("errors",),

@@ -1,9 +1,9 @@
 """A prepared dataset on disk, and reading it back.
 
-    train/<class>/<image>  select/<class>/<image>  val/<class>/<image>
-    train.csv  select.csv  val.csv     path,label,sha256; a row an image, by label, then by name
-    classes.txt                        a name a line, in label order
-    manifest.json                      how it came about, its counts and its fingerprint
+train/<class>/<image>  select/<class>/<image>  val/<class>/<image>
+train.csv  select.csv  val.csv     path,label,sha256; a row an image, by label, then by name
+classes.txt                        a name a line, in label order
+manifest.json                      how it came about, its counts and its fingerprint
 """
 
 from __future__ import annotations

@@ -15,9 +15,9 @@ from mixnet_core.files import os_errors_explained
 from mixnet_core.model.variants import FlavourName, VariantName
 from mixnet_core.release.manifest import PublishedRelease
 from mixnet_core.release.publish import read_release, release_names
-from mixnet_core.release.transfer import check_url
 from mixnet_core.run_dir import checked_name
 from mixnet_core.storage import open_storage
+from mixnet_core.transfer import check_url
 
 BUNDLED = Path(__file__).parent / "catalog.yaml"
 USER_CATALOG = "MIXNET_CATALOG"

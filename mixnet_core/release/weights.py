@@ -18,8 +18,8 @@ from mixnet_core.errors import DigestMismatch, IntegrityError, MixnetError
 from mixnet_core.files import file_aside, os_errors_explained, read_json, sha256_of
 from mixnet_core.release.catalog import CatalogEntry, find_release
 from mixnet_core.release.manifest import WEIGHTS, PublishedRelease
-from mixnet_core.release.transfer import shown, transfer
 from mixnet_core.storage import FileStorage, OnBytes, open_storage
+from mixnet_core.transfer import shown, transfer
 from mixnet_core.values import FetchedWeights
 
 _FULL = 64

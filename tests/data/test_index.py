@@ -78,9 +78,7 @@ def replaced(old: str, new: str) -> Callable[[Path], None]:
         (replaced("select/", "/etc/"), "outside select/"),
     ],
 )
-def test_a_damaged_index_is_named(
-    root: Path, damage: Callable[[Path], None], message: str
-) -> None:
+def test_a_damaged_index_is_named(root: Path, damage: Callable[[Path], None], message: str) -> None:
     damage(root / "select.csv")
     for read in (open_prepared, lambda folder: read_index(folder, "select")):
         with pytest.raises(IntegrityError, match=message) as caught:

@@ -24,7 +24,7 @@ from mixnet_core.release.weights import fetch_weights
 from mixnet_core.storage import FileStorage
 from mixnet_core.values import FetchedWeights
 from tests.object_store import ObjectStore
-from tests.release.conftest import CONTENT, Server
+from tests.web_server import CONTENT, Server
 
 
 def sha256_hex(content: bytes) -> str:

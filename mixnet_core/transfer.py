@@ -13,7 +13,8 @@ import random
 import ssl
 import time
 import urllib.request
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -83,8 +84,30 @@ def transfer(url: str, target: Path, *, attempts: int, on_bytes: OnBytes | None 
     raise InputError(f"attempts is {attempts}: expected at least 1")
 
 
+def check_served(url: str) -> None:
+    """Asks once, for no content, whether `transfer` would get an answer.
+
+    Raises:
+        InputError, MachineError: as `transfer`.
+        TransientError: no answer, or one that may be another later.
+    """
+    check_url(url)
+    if urlsplit(url).scheme in ("file", "s3"):
+        storage, key = open_object(url)
+        if not storage.exists(key):
+            raise InputError(f"nothing at {shown(url)}: check the URL")
+        return
+    try:
+        with _answer("HEAD", url):
+            pass
+    except _Passing as error:
+        raise TransientError(
+            f"cannot fetch {shown(url)}: {error}; check the network or try again later"
+        ) from error
+
+
 def check_url(url: str) -> None:
-    """Raises InputError for a URL that weights are not fetched from."""
+    """Raises InputError for a URL that nothing is fetched from."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
@@ -122,29 +145,36 @@ class _Passing(Exception):
 
 
 def _once(url: str, target: Path, on_bytes: OnBytes | None) -> str:
-    try:
-        with _client(url) as client, closing(_get(client, url)) as answer:
-            digest, done = hashlib.sha256(), 0
-            length = answer.headers.get("Content-Length", "")
-            total = int(length) if length.isdecimal() else None
-            with target.open("wb") as out:
-                for chunk in answer.stream(CHUNK_BYTES, decode_content=False):
-                    out.write(chunk)
-                    digest.update(chunk)
-                    done += len(chunk)
-                    if on_bytes is not None:
-                        on_bytes(done, total)
-    except urllib3.exceptions.HTTPError as error:
-        raise _explained(url, error) from error
+    digest, done = hashlib.sha256(), 0
+    with _answer("GET", url) as answer:
+        length = answer.headers.get("Content-Length", "")
+        total = int(length) if length.isdecimal() else None
+        with target.open("wb") as out:
+            # Not decoded: a server may declare a file that is stored compressed to be an encoding.
+            for chunk in answer.stream(CHUNK_BYTES, decode_content=False):
+                out.write(chunk)
+                digest.update(chunk)
+                done += len(chunk)
+                if on_bytes is not None:
+                    on_bytes(done, total)
     return digest.hexdigest()
 
 
-def _get(client: urllib3.PoolManager, url: str) -> urllib3.BaseHTTPResponse:
-    """The answer with status 200 whose body is still to be read."""
+@contextmanager
+def _answer(method: str, url: str) -> Iterator[urllib3.BaseHTTPResponse]:
+    """The answer with status 200 whose body is still to be read in the block."""
+    try:
+        with _client(url) as client, closing(_request(client, method, url)) as answer:
+            yield answer
+    except urllib3.exceptions.HTTPError as error:
+        raise _explained(url, error) from error
+
+
+def _request(client: urllib3.PoolManager, method: str, url: str) -> urllib3.BaseHTTPResponse:
     place = url
     for _ in range(MAX_REDIRECTS + 1):
         answer = client.request(
-            "GET", place, headers={"Accept-Encoding": "identity"}, timeout=_TIMEOUT,
+            method, place, headers={"Accept-Encoding": "identity"}, timeout=_TIMEOUT,
             # Repeating is done above, redirects below: each target must pass check_url.
             retries=False, redirect=False, preload_content=False,
         )  # fmt: skip
@@ -155,9 +185,7 @@ def _get(client: urllib3.PoolManager, url: str) -> urllib3.BaseHTTPResponse:
             raise _Passing(f"it answered {answer.status}", _retry_after(answer))
         location = answer.headers.get("Location")
         if answer.status not in _REDIRECTS or not location:
-            raise InputError(
-                f"{shown(url)} answered {answer.status}, expected 200: check the URL in the catalog"
-            )
+            raise InputError(f"{shown(url)} answered {answer.status}, expected 200: check the URL")
         place = urljoin(place, location)
         if urlsplit(place).scheme not in ("https", urlsplit(url).scheme):
             raise InputError(f"{shown(url)} redirects to {shown(place)}: expected https://")
