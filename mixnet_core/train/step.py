@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from mindspore import Tensor, nn, ops
 
 from mixnet_core.recipe import Recipe
+from mixnet_core.train.reduce import MeanOverRanks, Scaled
 
 
 class TrainStep(nn.Cell):
@@ -22,17 +21,13 @@ class TrainStep(nn.Cell):
         self.net = net
         self.loss = nn.CrossEntropyLoss(label_smoothing=recipe.training.label_smoothing)
         self.optimizer = optimizer
-        self.weights = optimizer.parameters
         # Small float16 gradients would vanish unscaled; float32 recipes have a scale of 1.
         self.scale = float(recipe.precision.loss_scale)
         self.scaled = self.scale != 1.0
+        self.unscale = Scaled(1.0 / self.scale)
         self.gradient = ops.value_and_grad(self.forward, None, optimizer.parameters)
-        self.ranks = recipe.devices.ranks
-        self.reduce = (
-            nn.DistributedGradReducer(optimizer.parameters, mean=True, degree=self.ranks)
-            if self.ranks > 1
-            else nn.Identity()
-        )
+        self.several = recipe.devices.ranks > 1
+        self.mean = MeanOverRanks(optimizer.parameters, recipe.devices.ranks)
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
         loss = self.loss(self.net(images), labels)
@@ -40,15 +35,9 @@ class TrainStep(nn.Cell):
 
     def construct(self, images: Tensor, labels: Tensor) -> Tensor:
         loss, gradients = self.gradient(images, labels)
-        if self.ranks > 1:
-            gradients = self.reduce(gradients)
+        if self.several:
+            gradients = self.mean(gradients)
         if self.scaled:
             loss = loss / self.scale
-            gradients = self.unscaled(gradients)
+            gradients = self.unscale(gradients)
         return ops.depend(loss, self.optimizer(gradients))
-
-    def unscaled(self, gradients: Any) -> Any:
-        outputs: tuple[Any, ...] = ()
-        for gradient in gradients:
-            outputs += (gradient / self.scale,)
-        return outputs
