@@ -44,7 +44,14 @@ from mixnet_core.options import (
 )
 from mixnet_core.preflight import check_all, require
 from mixnet_core.recipe import Recipe, load_recipe, recipe_names
-from mixnet_core.release.publish import list_releases
+from mixnet_core.release.publish import list_releases, release_names
+from mixnet_core.revalidation import (
+    STAGE,
+    Revalidation,
+    not_measured,
+    require_all_hold,
+    revalidate_release,
+)
 from mixnet_core.run_dir import RunDir, Workspace
 from mixnet_core.runs import existing_run, open_run, recorded
 from mixnet_core.summaries import summary
@@ -261,6 +268,38 @@ def releases(
         val = item.facts.get("val")
         top1 = f"top-1 {100 * val['top1']:.2f} %" if val else "no figures"
         typer.echo(f"{item.name:<24} {top1:<14} {item.uri}")
+
+
+@app.command(epilog=EPILOG)
+def revalidate(
+    workspace: WorkspaceOption = None,
+    publish_to: PublishOption = None,
+    data: DataOption = None,
+    tolerance: Annotated[
+        float,
+        typer.Option("--tolerance", help="Share of images by which top-1 may be below.", min=0),
+    ] = 0.001,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Measure every published release again; fail naming those that are worse than published."""
+    place = open_workspace(workspace)
+    where = releases_uri(place, publish_to)
+    results: list[Revalidation] = []
+    with TerminalWatch(quiet=quiet) as watch:
+        for name in release_names(where):
+            uri = f"{where}/{name}"
+            try:
+                result = revalidate_release(
+                    uri, workspace=place, data=data, tolerance=tolerance, watch=watch
+                )
+            except MixnetError as error:
+                result = not_measured(uri, error)
+            watch.finished(STAGE, summary(result))
+            results.append(result)
+    if as_json:
+        _print_json({"revalidations": [result.model_dump(mode="json") for result in results]})
+    require_all_hold(results)
 
 
 @recipe_app.command("list")

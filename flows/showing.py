@@ -1,0 +1,156 @@
+"""What a run shows: progress, report and release in Prefect's dashboard, bars in a terminal.
+
+None of it can fail a stage: a dashboard that is down for a minute must not cost hours of training.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import UUID
+
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.logging import get_run_logger
+
+from mixnet_core.errors import MixnetError
+from mixnet_core.summaries import summary
+from mixnet_core.terminal import TerminalWatch
+from mixnet_core.ticks import Tick
+from mixnet_core.values import Release, Value
+
+# A request takes about 10 ms, and a person reads no faster.
+_SECONDS_BETWEEN_UPDATES = 1.0
+# The client repeats a request that found no server, during which the stage's rows are not read.
+_SECONDS_AFTER_A_FAILURE = 60.0
+
+V = TypeVar("V", bound=Value | None)
+
+_terminal: ContextVar[TerminalWatch | None] = ContextVar("terminal", default=None)
+
+
+@contextmanager
+def in_terminal(watch: TerminalWatch) -> Iterator[None]:
+    """Flows called in this block show their stages in a terminal too."""
+    token = _terminal.set(watch)
+    try:
+        yield
+    finally:
+        _terminal.reset(token)
+
+
+def shown(stage: str, run: str, work: Callable[[Progress], V]) -> V:
+    """Calls `work` with a `Watch`, then logs its result's summary.
+
+    Args:
+        run: its name, which the artifact's key begins with.
+    """
+    terminal = _terminal.get()
+    progress = Progress(stage, run, terminal)
+    try:
+        result = work(progress)
+    except MixnetError as error:
+        progress.stopped(f"stopped, {error}")
+        if terminal is not None and error.retryable:
+            # Prefect's own line about the retry is not printed where a terminal shows the run.
+            terminal.line(stage, f"failed, to be tried again: {error}")
+        raise
+    text = summary(result)
+    progress.finished(text)
+    if terminal is not None:
+        terminal.finished(stage, text)
+    get_run_logger().info("%s: %s", stage, text)
+    return result
+
+
+class Progress:
+    """A `Watch`: one progress artifact, milestones as log lines."""
+
+    def __init__(self, stage: str, run: str, terminal: TerminalWatch | None = None) -> None:
+        self._key = artifact_key(run, stage)
+        self._title = f"{stage} of {run}"
+        self._terminal = terminal
+        self._log = get_run_logger()
+        self._artifact: UUID | None = None
+        self._percent = 0.0
+        self._next = 0.0
+
+    def __call__(self, tick: Tick) -> None:
+        if self._terminal is not None:
+            self._terminal(tick)
+        if tick.milestone:
+            self._log.info("%s: %s", tick.stage, tick.detail)
+        if time.monotonic() >= self._next:
+            speed = f", {tick.images_per_second:.0f} img/s" if tick.images_per_second else ""
+            self._update(100 * tick.share, f"{tick.detail}{speed}")
+
+    def finished(self, text: str) -> None:
+        """A stage that gave no sign of life on the way, as one that was done before, gets none."""
+        if self._artifact is not None:
+            self._update(100.0, text)
+
+    def stopped(self, text: str) -> None:
+        """Leaves the bar where it is; an attempt after this one makes a bar of its own."""
+        if self._artifact is not None:
+            self._update(self._percent, text)
+
+    def _update(self, percent: float, text: str) -> None:
+        description = f"{self._title}: {text}" if text else self._title
+        self._percent = percent
+        wait = _SECONDS_BETWEEN_UPDATES
+        try:
+            if self._artifact is None:
+                created = create_progress_artifact(percent, self._key, description)
+                assert isinstance(created, UUID)
+                self._artifact = created
+            else:
+                update_progress_artifact(self._artifact, percent, description)
+        except Exception as error:
+            self._log.warning("no progress shown: %s", _one_line(error))
+            wait = _SECONDS_AFTER_A_FAILURE
+        self._next = time.monotonic() + wait
+
+
+def show_report(run: str, report: Path) -> None:
+    """The report as a markdown artifact."""
+    _show(
+        lambda: create_markdown_artifact(
+            report.read_text(encoding="utf-8"), artifact_key(run, "report"), f"Report of {run}"
+        )
+    )
+
+
+def show_release(run: str, release: Release) -> None:
+    """The release's address and files as a table artifact."""
+    rows = [{"role": role, "file": name} for role, name in sorted(release.files.items())]
+    show_table(artifact_key(run, "release"), rows, f"Release {release.name} at {release.uri}")
+
+
+def show_table(key: str, rows: list[dict[str, Any]], description: str) -> None:
+    """Rows as a table artifact."""
+    _show(lambda: create_table_artifact(rows, key, description))
+
+
+def artifact_key(run: str, what: str) -> str:
+    """Of lower-case letters, digits and dashes, as Prefect wants; equal keys share a history."""
+    return re.sub(r"[^a-z0-9-]", "-", f"{run}-{what}")
+
+
+def _show(create: Callable[[], object]) -> None:
+    try:
+        create()
+    except Exception as error:
+        get_run_logger().warning("an artifact is missing: %s", _one_line(error))
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__} {error}".split())

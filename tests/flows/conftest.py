@@ -1,0 +1,190 @@
+"""A real Prefect server, pool, deployments and worker, started as infra/README.md says."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import psutil
+import pytest
+
+from mixnet_core.launch import ATTEMPT_VARIABLE
+from mixnet_core.run_dir import RunDir, Workspace
+
+PROJECT = Path(__file__).parents[2]
+PREFECT = [sys.executable, "-m", "prefect"]
+FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+
+T = TypeVar("T")
+
+
+def clean_environment(**changes: str) -> dict[str, str]:
+    """This process's, without any Prefect setting of whoever runs the tests."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")}
+    return {**kept, "DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false", **changes}
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """What a test needs of the running server.
+
+    Attributes:
+        api: its URL.
+        workspace: MIXNET_HOME of the worker.
+    """
+
+    api: str
+    workspace: Workspace
+    environment: dict[str, str]
+
+    def cli(self, *arguments: str, seconds: float = 120) -> subprocess.CompletedProcess[str]:
+        """`prefect ARGUMENTS`, with its output as one text."""
+        return subprocess.run(
+            [*PREFECT, *arguments],
+            cwd=PROJECT,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+
+    def run(self, deployment: str, *options: str, **parameters: Any) -> str:
+        """Asks for a run; its id."""
+        done = self.cli("deployment", "run", deployment, *options, *as_options(parameters))
+        assert done.returncode == 0, done.stdout
+        found = re.search(r"[0-9a-f]{8}-[0-9a-f-]{27}", done.stdout)
+        assert found, done.stdout
+        return found[0]
+
+    def state(self, flow_run: str) -> dict[str, Any]:
+        state: dict[str, Any] = self._get(f"flow_runs/{flow_run}")["state"]
+        return state
+
+    def final_state(self, flow_run: str, seconds: float = 120) -> dict[str, Any]:
+        def final() -> dict[str, Any] | None:
+            state = self.state(flow_run)
+            return state if state["type"] in FINAL else None
+
+        return eventually(final, seconds)
+
+    def logged(self, flow_run: str, text: str) -> list[str]:
+        """The run's log lines that hold `text`; they arrive some seconds after they are written."""
+        where = {"logs": {"flow_run_id": {"any_": [flow_run]}}, "limit": 200}
+        rows = httpx.post(f"{self.api}/logs/filter", json=where).raise_for_status().json()
+        return [row["message"] for row in rows if text in row["message"]]
+
+    def artifacts(self, flow_run: str) -> dict[str, dict[str, Any]]:
+        """Key -> the run's newest artifact with it."""
+        where = {"artifacts": {"flow_run_id": {"any_": [flow_run]}}}
+        rows = httpx.post(f"{self.api}/artifacts/filter", json=where).raise_for_status().json()
+        return {row["key"]: row for row in sorted(rows, key=lambda row: str(row["created"]))}
+
+    def _get(self, path: str) -> Any:
+        return httpx.get(f"{self.api}/{path}").raise_for_status().json()
+
+
+def as_options(parameters: dict[str, Any]) -> list[str]:
+    return [
+        part for key, value in parameters.items() for part in ("-p", f"{key}={json.dumps(value)}")
+    ]
+
+
+def eventually(look: Callable[[], T | None], seconds: float) -> T:
+    """The first value that is something; fails after a generous deadline."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = look()
+        if found:
+            return found
+        time.sleep(0.2)
+    pytest.fail(f"it did not come about in {seconds} s")
+
+
+def stage_processes(workspace: Workspace) -> list[psutil.Process]:
+    """Every process of a stage that works in the workspace, however deep below msrun."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            attempt = process.environ().get(ATTEMPT_VARIABLE, "")
+        except psutil.Error:
+            continue
+        if attempt.startswith(str(workspace.root)) and process.status() != psutil.STATUS_ZOMBIE:
+            found.append(process)
+    return found
+
+
+def rows(run: RunDir, event: str) -> list[dict[str, Any]]:
+    """The training's metrics of one kind so far."""
+    if not run.metrics.is_file():
+        return []
+    lines = run.metrics.read_text().split("\n")[:-1]
+    return [row for row in map(json.loads, lines) if row["event"] == event]
+
+
+@contextmanager
+def started(command: list[str], environment: dict[str, str], log: Path) -> Iterator[None]:
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            command, cwd=PROJECT, env=environment, stdout=out, stderr=subprocess.STDOUT
+        )
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture(scope="session")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+    root = tmp_path_factory.mktemp("deployed")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    api = f"http://127.0.0.1:{port}/api"
+    workspace = Workspace(root / "workspace")
+    environment = clean_environment(
+        PREFECT_HOME=str(root / "prefect"), PREFECT_API_URL=api, MIXNET_HOME=str(workspace.root)
+    )
+    deployed = Deployed(api, workspace, environment)
+    server = ["server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    # Asking for work every second instead of every 15: a test waits for each.
+    worker = ["worker", "start", "--pool", "mixnet", "--name", "tests"]
+    quick = {**environment, "PREFECT_WORKER_QUERY_SECONDS": "1"}
+    with ExitStack() as stack:
+        stack.enter_context(started([*PREFECT, *server], environment, root / "server.log"))
+        eventually(lambda: answers(api), 90)
+        set_up(deployed, root)
+        done = deployed.cli("--no-prompt", "deploy", "--all")
+        assert done.returncode == 0, done.stdout
+        stack.enter_context(started([*PREFECT, *worker], quick, root / "worker.log"))
+        yield deployed
+
+
+def set_up(deployed: Deployed, folder: Path) -> None:
+    command = [sys.executable, "infra/setup.py", "--folder", str(folder)]
+    subprocess.run(command, cwd=PROJECT, env=deployed.environment, check=True)
+
+
+def answers(api: str) -> bool:
+    try:
+        return httpx.get(f"{api}/health").is_success
+    except httpx.TransportError:
+        return False

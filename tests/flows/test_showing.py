@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from prefect.logging import disable_run_logger
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_CLIENT_MAX_RETRIES,
+    PREFECT_SERVER_ALLOW_EPHEMERAL_MODE,
+    temporary_settings,
+)
+
+from flows.showing import Progress, artifact_key, in_terminal, shown
+from flows.tasks import worth_a_retry
+from mixnet_core.errors import DigestMismatch, StageFailed, TransientError
+from mixnet_core.terminal import TerminalWatch
+from mixnet_core.ticks import Tick
+from mixnet_core.values import FetchedWeights
+
+WEIGHTS = FetchedWeights(name="w", path="/w", sha256="0" * 64, reused=True)
+
+
+@pytest.fixture
+def _server_is_down() -> Iterator[None]:
+    settings = {
+        PREFECT_API_URL: "http://127.0.0.1:9/api",
+        PREFECT_CLIENT_MAX_RETRIES: 0,
+        PREFECT_SERVER_ALLOW_EPHEMERAL_MODE: False,
+    }
+    with temporary_settings(settings), disable_run_logger():
+        yield
+
+
+@pytest.mark.usefixtures("_server_is_down")
+def test_a_server_that_is_down_fails_no_stage_and_is_not_asked_again_at_once() -> None:
+    progress = Progress("fetch", "run")
+    progress(Tick("fetch", 1, 2, "B"))
+    start = time.monotonic()
+    for done in range(1000):
+        progress(Tick("fetch", done, 1000, "B"))
+    assert time.monotonic() - start < 20
+    progress.finished("done")
+
+
+@pytest.mark.usefixtures("_server_is_down")
+def test_a_terminal_shows_results_and_what_will_be_tried_again(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(watch: Progress) -> FetchedWeights:
+        raise TransientError("no answer")
+
+    with TerminalWatch() as watch, in_terminal(watch):
+        assert shown("fetch", "run", lambda progress: WEIGHTS) is WEIGHTS
+        with pytest.raises(TransientError):
+            shown("fetch", "run", fail)
+    shown("fetch", "run", lambda progress: WEIGHTS)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        "fetch    w, sha256 000000000000 verified (already done, skipped)",
+        "fetch    failed, to be tried again: no answer",
+    ]
+
+
+def test_an_artifact_key_holds_only_what_prefect_takes() -> None:
+    assert artifact_key("my_run-1.5", "train") == "my-run-1-5-train"
+
+
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [
+        (TransientError("no answer"), True),
+        (StageFailed("killed", retryable=True), True),
+        (StageFailed("diverged", retryable=False), False),
+        (DigestMismatch("other bytes"), False),
+        (RuntimeError("a bug"), False),
+    ],
+)
+def test_only_errors_that_may_pass_are_tried_again(error: Exception, again: bool) -> None:
+    from prefect.states import Failed
+
+    assert worth_a_retry(None, None, Failed(data=error)) is again  # type: ignore[arg-type]
