@@ -1,0 +1,65 @@
+"""AdamW and momentum as their papers write them, against a few lines of numpy."""
+
+from __future__ import annotations
+
+import mindspore
+import numpy as np
+import pytest
+from mindspore import Parameter, Tensor, nn
+from numpy.typing import NDArray
+
+from mixnet_core.recipe import load_recipe
+from mixnet_core.train.optimizer import build_optimizer
+
+RATES = [0.0, 0.01, 0.03, 0.02, 0.01]
+START = np.array([[0.5, -1.0], [2.0, 0.1]])
+BIAS = np.array([0.3, -0.7])
+
+
+class Net(nn.Cell):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = Parameter(Tensor(START, mindspore.float32), "weight")
+        self.bias = Parameter(Tensor(BIAS, mindspore.float32), "bias")
+
+
+def gradients(shape: tuple[int, ...]) -> list[NDArray[np.float64]]:
+    draw = np.random.default_rng(len(shape))
+    return [draw.standard_normal(shape) * 10.0 ** (step - 2) for step in range(len(RATES))]
+
+
+def adamw(value: NDArray[np.float64], decay: float) -> NDArray[np.float64]:
+    m, v = np.zeros_like(value), np.zeros_like(value)
+    for t, (rate, g) in enumerate(zip(RATES, gradients(value.shape), strict=True), 1):
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+        update = (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+        value = value - rate * (update + decay * value)
+    return value
+
+
+def momentum(value: NDArray[np.float64], decay: float) -> NDArray[np.float64]:
+    m = np.zeros_like(value)
+    for rate, g in zip(RATES, gradients(value.shape), strict=True):
+        m = 0.9 * m + g + decay * value
+        value = value - rate * m
+    return value
+
+
+@pytest.mark.parametrize("decay_norm_and_bias", [True, False])
+@pytest.mark.parametrize(("name", "reference"), [("adamw", adamw), ("momentum", momentum)])
+def test_updates_are_the_papers(name, reference, decay_norm_and_bias) -> None:  # type: ignore[no-untyped-def]
+    recipe = load_recipe(
+        "digits",
+        {
+            "optimizer.name": name,
+            "optimizer.weight_decay": 0.5,
+            "optimizer.decay_norm_and_bias": decay_norm_and_bias,
+        },
+    )
+    net = Net()
+    optimizer = build_optimizer(net, recipe, RATES)
+    for weight, bias in zip(gradients(START.shape), gradients(BIAS.shape), strict=True):
+        optimizer((Tensor(weight, mindspore.float32), Tensor(bias, mindspore.float32)))
+    np.testing.assert_allclose(net.weight.asnumpy(), reference(START, 0.5), rtol=2e-5)
+    spared = 0.5 if decay_norm_and_bias else 0.0
+    np.testing.assert_allclose(net.bias.asnumpy(), reference(BIAS, spared), rtol=2e-5)
