@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from mixnet_core import supervisor
 from mixnet_core.errors import MixnetError, StageFailed, TransientError
 from mixnet_core.files import os_errors_explained
 from mixnet_core.options import open_workspace
@@ -23,8 +24,8 @@ from mixnet_core.options import open_workspace
 PROJECT = Path(__file__).absolute().parents[1]
 # The first start makes the database: 16 s on two cores.
 READY_SECONDS = 90
-# A worker first ends its runs, each of which has eight seconds to end its own processes.
-STOP_SECONDS = 40
+# The supervisor ends everything below it in eight.
+STOP_SECONDS = 12
 
 
 def serve(port: int, home: Path) -> None:
@@ -34,8 +35,10 @@ def serve(port: int, home: Path) -> None:
         TransientError: the server did not come up.
         StageFailed: a command failed, or one of the processes ended by itself.
     """
+    # The user's own profile and variables belong to other servers.
+    others = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")}
     environment = {
-        **os.environ,
+        **others,
         "PREFECT_HOME": str(home),
         "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
         # On another port than 4200 the dashboard would ask the wrong address.
@@ -91,21 +94,26 @@ def _await_ready(server: subprocess.Popen[bytes], port: int, home: Path) -> None
 def _running(
     name: str, command: list[str], environment: dict[str, str], home: Path
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A process of its own session, so that Ctrl-C reaches this one only and the order is ours."""
+    """A command of Prefect's below a supervisor: it ends with this process, however that ends."""
     with (home / f"{name}.log").open("ab") as log:
         process = subprocess.Popen(
-            [_prefect(), *command],
+            [
+                *(sys.executable, "-I", "-S", str(supervisor.__file__), "--"),
+                *(_prefect(), *command),
+            ],
             cwd=PROJECT,
             env=environment,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
+            # Ctrl-C reaches this process only, and the order of ending is ours.
             start_new_session=True,
         )
+    assert process.stdin is not None
     try:
         yield process
     finally:
-        process.send_signal(signal.SIGINT)
+        process.stdin.close()
         try:
             process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:

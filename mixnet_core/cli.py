@@ -144,11 +144,14 @@ def _job(
     options: dict[str, Any],
 ) -> Job:
     if recipe is None and run is not None:
-        given = [f"--{key.replace('_', '-')}" for key, value in options.items() if value]
+        names = {"settings": "--set"}
+        given = [
+            names.get(key, f"--{key.replace('_', '-')}") for key, value in options.items() if value
+        ]
         if given:
             raise InputError(
-                f"{', '.join(given)} would change the recipe of run {run}: leave it out, or name a "
-                "recipe"
+                f"{', '.join(given)} would change the recipe of run {run}: leave it out, or "
+                "name a recipe"
             )
         begun, effective = existing_run(workspace, run)
         return Job(effective, begun, workspace, releases, name)

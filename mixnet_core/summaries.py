@@ -54,7 +54,7 @@ def _(value: TrainedRun) -> str:
 def _(value: Selection) -> str:
     chosen = next(c for c in value.candidates if c.checkpoint == value.chosen)
     return (
-        f"epoch {value.chosen.epoch} of {len(value.candidates)} checkpoints, select split: "
+        f"epoch {value.chosen.epoch}, best of {len(value.candidates)} checkpoints, select split: "
         f"{figures(chosen.score)}{_skipped(value.reused)}"
     )
 

@@ -57,7 +57,11 @@ class TrainingTicks:
             self._total = row["steps"] * self._batch
             self._epochs = row["epochs"]
             begin = f"resuming after step {row['step']}" if row["step"] else "compiling"
-            self._tick(row, f"{begin}, {row['ranks']} rank(s)", milestone=True)
+            self._tick(
+                row,
+                f"{begin}, {row['ranks']} rank{'s' if row['ranks'] > 1 else ''}",
+                milestone=True,
+            )
         elif event == "compiled":
             self._tick(row, f"compiled in {row['seconds']:.0f} s", milestone=True)
         elif event == "step":

@@ -139,13 +139,13 @@ def _facts_table(data: Mapping[str, Any]) -> str:
         "dataset": [
             dataset["source"],
             f"{dataset['classes']} classes",
-            *(f"{split} {count}" for split, count in dataset["counts"].items()),
+            *(f"{split} {dataset['counts'][split]:,}" for split in ("train", "select", "val")),
             f"fingerprint `{dataset['fingerprint'][:12]}`",
         ],
         "training": [
             f"{training['epochs']} epochs",
             f"{training['steps']} steps",
-            f"{training['ranks']} ranks",
+            f"{training['ranks']} rank{'s' if training['ranks'] > 1 else ''}",
             f"final loss {training['loss']:.4f}",
             f"{training['images_per_second']:.1f} img/s",
             f"{training['seconds']:.0f} s",
