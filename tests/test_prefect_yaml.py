@@ -97,8 +97,9 @@ def test_every_parameter_is_described_in_the_form(document: dict[str, Any]) -> N
 
 
 def test_default_parameters_make_a_recipe(document: dict[str, Any]) -> None:
-    for deployment in document["deployments"][:2]:
-        assert adjusted_recipe(**deployment["parameters"]).name == "digits"
+    train, finetune = document["deployments"][:2]
+    assert adjusted_recipe(**train["parameters"]).name == "digits"
+    assert adjusted_recipe(**finetune["parameters"], data="/flowers").weights.name
 
 
 @pytest.mark.parametrize(

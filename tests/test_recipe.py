@@ -44,7 +44,14 @@ def test_every_bundled_recipe_loads_under_its_own_name(name: str) -> None:
 
 
 def test_the_bundled_recipes_are_these() -> None:
-    assert recipe_names() == ["digits", "fashion_mnist", "mixnet_l", "mixnet_m", "mixnet_s"]
+    assert recipe_names() == [
+        "digits",
+        "fashion_mnist",
+        "finetune",
+        "mixnet_l",
+        "mixnet_m",
+        "mixnet_s",
+    ]
 
 
 def test_mixnet_s_is_mindcvs_published_recipe() -> None:
