@@ -20,8 +20,15 @@ def use_device(target: str) -> None:
     try:
         mindspore.set_device(target)
     except (RuntimeError, ValueError) as error:
+        # Once something was computed the device cannot be chosen any more, even if it is the same.
+        if "has been initialized" in str(error) and _in_use() == target:
+            return
         reason = str(error).strip().splitlines()[0]
         raise MachineError(
             f"devices.target {target} cannot be used here ({reason}): "
             "set devices.target to CPU or install the device's driver"
         ) from error
+
+
+def _in_use() -> str:
+    return str(mindspore.get_context("device_target"))
