@@ -136,8 +136,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m infra.serve", description=__doc__)
     parser.add_argument("--port", type=int, default=4200)
     options = parser.parse_args()
-    # A service manager ends it this way.
+    # A service manager sends SIGTERM; a shell that starts it in the background has SIGINT ignored.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         serve(options.port, open_workspace(None).root / "prefect-server")
     except MixnetError as error:
