@@ -11,6 +11,7 @@ import logging
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import metadata
 from typing import Annotated, Any
 
 import typer
@@ -232,6 +233,24 @@ _stage_command("train", _train, "Train on all ranks, resuming from the newest ch
 _stage_command("select", _select, "Choose the checkpoint with the best top-1 on the select split.")
 _stage_command("validate", _validate, "Measure the chosen checkpoint on val; write the report.")
 _stage_command("publish", _publish, "Publish checkpoint, recipe and report as a release.")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"mixnet {metadata.version('mixnet')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _global(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Show the version and exit.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command(epilog=EPILOG)

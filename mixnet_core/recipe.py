@@ -321,10 +321,21 @@ def _override(data: dict[str, Any], key: str, value: Any) -> None:
     for name in sections:
         section = section.get(name) if isinstance(section, dict) else None
     if not isinstance(section, dict) or last not in section:
+        close = difflib.get_close_matches(key, _dotted(data), n=1)
+        hint = f" (did you mean {close[0]}?)" if close else ""
         raise RecipeError(
-            f"the recipe has no key {key!r} to override: `mixnet recipe show` lists all"
+            f"the recipe has no key {key!r} to override{hint}: `mixnet recipe show` lists all"
         )
     section[last] = value
+
+
+def _dotted(data: dict[str, Any]) -> list[str]:
+    return [
+        f"{section}.{key}"
+        for section, values in data.items()
+        if isinstance(values, dict)
+        for key in values
+    ]
 
 
 def _as_json(data: dict[str, Any]) -> str:

@@ -47,7 +47,7 @@ def test_progress_goes_to_standard_error_only(finished_job: FinishedJob) -> None
     ("arguments", "code", "words"),
     [
         (["run", "digitz"], 2, ["no recipe 'digitz'", "digits"]),
-        (["run", "--set=training.epoch=3"], 2, ["training.epoch", "mixnet recipe show"]),
+        (["run", "--set=training.epoch=3"], 2, ["training.epoch", "did you mean training.epochs?"]),
         (["run", "--set=training.epochs"], 2, ["expected KEY=VALUE"]),
         (["run", "--ranks=3"], 2, ["global_batch 32", "devices.ranks 3"]),
         (["run", "--data=nowhere"], 2, ["nowhere"]),
