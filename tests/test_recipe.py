@@ -240,7 +240,15 @@ def test_overrides_replace_single_values() -> None:
     "key", ["training.epoch", "trianing.epochs", "epochs", "augment.mix.probability", "name.x", ""]
 )
 def test_overriding_a_key_that_the_recipe_does_not_have_is_refused(key: str) -> None:
-    with pytest.raises(RecipeError, match=r"has no key .* to override: `mixnet recipe show` lists"):
+    with pytest.raises(
+        RecipeError, match=r"has no key .* to override.*: `mixnet recipe show` lists"
+    ):
+        load_recipe("digits", {key: 3})
+
+
+@pytest.mark.parametrize("key", ["training.epoch", "trianing.epochs"])
+def test_a_misspelt_override_is_told_the_key_that_was_meant(key: str) -> None:
+    with pytest.raises(RecipeError, match=r"did you mean training\.epochs\?"):
         load_recipe("digits", {key: 3})
 
 
