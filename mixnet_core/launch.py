@@ -29,7 +29,7 @@ from mixnet_core import child, supervisor
 from mixnet_core.errors import MachineError
 from mixnet_core.failure import LOG, WORKERS, cause_of, failed_worker
 from mixnet_core.files import os_errors_explained, read_json, write_json
-from mixnet_core.progress import RowFollower
+from mixnet_core.row_follower import RowFollower
 
 # In the environment of every process of an attempt: its folder.
 ATTEMPT_VARIABLE = "MIXNET_ATTEMPT"

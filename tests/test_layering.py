@@ -24,7 +24,7 @@ LAYERS = (
     ("checkpoints", "data", "model"),
     ("recipe", "run_dir", "transfer"),
     ("child", "storage", "summaries"),
-    ("files", "model.variants", "progress", "supervisor", "ticks", "values"),
+    ("files", "model.variants", "row_follower", "supervisor", "ticks", "values"),
     ("errors",),
 )
 LEVELS = {unit: -level for level, units in enumerate(LAYERS) for unit in units}

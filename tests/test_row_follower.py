@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mixnet_core.progress import RowFollower
+from mixnet_core.row_follower import RowFollower
 
 
 @pytest.fixture
