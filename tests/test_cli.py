@@ -155,13 +155,13 @@ def test_killed_or_interrupted_two_rank_training_leaves_nothing_and_goes_on(
         return len(list(bundles.glob("step-*/bundle.json"))) >= count
 
     killed = _start(tmp_path, *arguments)
-    assert _wait_for(lambda: saved(1), 120)
+    assert _wait_for(lambda: saved(1), 240)
     killed.kill()
     killed.communicate()
     assert _wait_for(lambda: not _processes_of(tmp_path), 10), _processes_of(tmp_path)
 
     interrupted = _start(tmp_path, *arguments)
-    assert _wait_for(lambda: saved(2), 120)
+    assert _wait_for(lambda: saved(2), 240)
     interrupted.send_signal(signal.SIGINT)
     _, text = interrupted.communicate(timeout=20)
     assert interrupted.returncode == 130

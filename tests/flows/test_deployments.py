@@ -67,11 +67,11 @@ def published(deployed: Deployed, images: Path) -> str:
         stderr=subprocess.STDOUT,
         text=True,
     )
-    eventually(lambda: rows(run, "epoch"), 90)
+    eventually(lambda: rows(run, "epoch"), 240)
     # The whole bundle is there only after the row.
     eventually(lambda: list(run.checkpoints.glob("[!.]*")), 20)
     worker_of(deployed, "1").send_signal(signal.SIGKILL)
-    output, _ = watching.communicate(timeout=180)
+    output, _ = watching.communicate(timeout=400)
     assert watching.returncode == 0, output
     found = [word for word in output.replace("/", " ").split() if word.count("-") == 4]
     return found[0]
