@@ -10,6 +10,7 @@ import fcntl
 import json
 import logging
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,7 +44,7 @@ def open_run(recipe: Recipe, workspace: Workspace, name: str | None = None) -> R
         InputError: the name is unusable, or the run was begun with another recipe.
         MachineError: the workspace cannot be written.
     """
-    run = workspace.run(name or f"{recipe.name.lower()}-{recipe.fingerprint[:8]}")
+    run = workspace.run(name or _default_name(recipe))
     if run.recipe.is_file():
         begun = load_recipe(str(run.recipe))
         if begun.fingerprint != recipe.fingerprint:
@@ -156,6 +157,12 @@ def recorded(run: RunDir, stage: str, kind: type[V]) -> V:
         return kind.model_validate_json(_json(read_json(path)["result"]))
     except (ValidationError, KeyError, TypeError) as error:
         raise IntegrityError(f"{path} is damaged: run `mixnet {stage}` again") from error
+
+
+def _default_name(recipe: Recipe) -> str:
+    """A recipe may be named anything; a run's name is a path component."""
+    plain = re.sub(r"[^a-z0-9_]+", "-", recipe.name.lower()).strip("-_")[:60]
+    return f"{plain or 'run'}-{recipe.fingerprint[:8]}"
 
 
 def _json(data: object) -> str:

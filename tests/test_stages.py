@@ -132,6 +132,12 @@ def test_equal_recipes_share_a_run_and_different_ones_do_not(tmp_path: Path) -> 
     assert open_run(load_recipe("digits", {"training.seed": 1}), workspace) != one
 
 
+def test_a_recipe_of_any_name_gets_a_usable_run(tmp_path: Path) -> None:
+    recipe = load_recipe("digits").model_copy(update={"name": "Über/My Net "})
+    name = open_run(recipe, Workspace(tmp_path)).name
+    assert name == f"ber-my-net-{recipe.fingerprint[:8]}"
+
+
 def test_a_diverged_training_fails_for_good_and_says_what_to_change(tmp_path: Path) -> None:
     recipe = load_recipe(
         "digits",
