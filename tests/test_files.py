@@ -186,3 +186,23 @@ def test_a_fingerprint_depends_on_values_not_on_the_order_of_keys() -> None:
     assert fingerprint({"a": 1, "b": [1, 2]}) != fingerprint({"a": 1, "b": [2, 1]})
     # Written down, so that records of earlier versions stay valid.
     assert fingerprint({"a": 1}) == hashlib.sha256(b'{"a":1}').hexdigest()
+
+
+def test_a_folder_that_cannot_take_its_place_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "folder"
+    with folder_aside(target) as aside:
+        (aside / "old").touch()
+    rename = Path.rename
+
+    def refusing(path: Path, to: Path) -> Path:
+        if Path(to) == target and (path / "new").exists():
+            raise OSError(28, "No space left on device")
+        return rename(path, to)
+
+    monkeypatch.setattr(Path, "rename", refusing)
+    with pytest.raises(MachineError), folder_aside(target) as aside:
+        (aside / "new").touch()
+    assert [path.name for path in target.iterdir()] == ["old"]
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]

@@ -1,0 +1,69 @@
+"""The flat options that command line and flows share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mixnet_core.errors import InputError
+from mixnet_core.options import adjusted_recipe, open_workspace, parse_settings, releases_uri
+
+
+def test_without_options_a_recipe_is_what_its_file_says() -> None:
+    assert adjusted_recipe("digits").training.epochs == 10
+
+
+def test_epochs_stretch_warm_up_and_decay_with_them() -> None:
+    longer = adjusted_recipe("digits", epochs=20)
+    assert longer.training.epochs == 20
+    assert (longer.schedule.warmup_epochs, longer.schedule.decay_epochs) == (2.0, 18.0)
+
+
+def test_a_peak_below_the_recipes_lowest_rate_lowers_that_too() -> None:
+    schedule = adjusted_recipe("digits", lr=1e-6).schedule
+    assert (schedule.lr, schedule.min_lr) == (1e-6, 1e-6)
+
+
+def test_a_folder_of_images_replaces_the_source_and_brings_its_own_classes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = adjusted_recipe("digits", data="flowers")
+    assert (recipe.data.source, recipe.data.path) == ("image_folder", str(tmp_path / "flowers"))
+    assert recipe.network.num_classes is None
+
+
+def test_a_folder_given_to_fashion_mnist_is_one_of_idx_files() -> None:
+    data = adjusted_recipe("fashion_mnist", data="/idx").data
+    assert (data.source, data.path) == ("fashion_mnist", "/idx")
+
+
+def test_settings_go_over_options() -> None:
+    recipe = adjusted_recipe("digits", ranks=1, settings={"devices.ranks": 4, "training.seed": 7})
+    assert (recipe.devices.ranks, recipe.training.seed) == (4, 7)
+
+
+def test_settings_are_yaml_values() -> None:
+    items = ["a.b=3", "c=[1.0, 2.0]", "d=null", "e=x=y"]
+    assert parse_settings(items) == {"a.b": 3, "c": [1.0, 2.0], "d": None, "e": "x=y"}
+    for wrong in ("a", "=1", "a=["):
+        with pytest.raises(InputError):
+            parse_settings([wrong])
+
+
+def test_the_workspace_is_the_given_one_then_the_environments_then_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MIXNET_HOME", raising=False)
+    assert open_workspace(None).root == tmp_path / "workspace"
+    monkeypatch.setenv("MIXNET_HOME", str(tmp_path / "home"))
+    assert open_workspace(None).root == tmp_path / "home"
+    assert open_workspace("mine").root == tmp_path / "mine"
+
+
+def test_releases_go_into_the_workspace_unless_a_place_is_given(tmp_path: Path) -> None:
+    workspace = open_workspace(str(tmp_path))
+    assert releases_uri(workspace, None) == f"file://{tmp_path}/releases"
+    assert releases_uri(workspace, "s3://bucket/there/") == "s3://bucket/there"

@@ -1,0 +1,38 @@
+"""What watchers are told while a stage works."""
+
+from __future__ import annotations
+
+from mixnet_core.ticks import EvaluationTicks, Tick, TrainingTicks
+
+START = {"event": "start", "step": 0, "steps": 20, "epochs": 2, "ranks": 2, "images_per_step": 32}
+
+
+def told(*rows: dict[str, object]) -> list[Tick]:
+    ticks: list[Tick] = []
+    watch = TrainingTicks(ticks.append)
+    for row in rows:
+        watch(dict(row))
+    return ticks
+
+
+def test_training_is_counted_in_images_with_the_speed_that_was_measured_last() -> None:
+    step = {"event": "step", "step": 10, "epoch": 1, "loss": 1.25, "images_per_second": 80.0}
+    epoch = {"event": "epoch", "step": 10, "epoch": 1, "loss": 1.5}
+    begun, running, done = told(START, step, epoch)
+    assert (begun.done, begun.total, begun.images_per_second) == (0, 640, None)
+    assert (running.done, running.share, running.milestone) == (320, 0.5, False)
+    assert running.detail == "epoch 1/2, loss 1.250"
+    assert (done.images_per_second, done.milestone) == (80.0, True)
+
+
+def test_a_resumed_training_says_where_from() -> None:
+    (begun,) = told(START | {"step": 10})
+    assert begun.detail == "resuming after step 10, 2 ranks"
+    assert begun.done == 320
+
+
+def test_checkpoints_to_evaluate_add_up_to_one_count() -> None:
+    ticks: list[Tick] = []
+    row = {"event": "evaluate", "checkpoint": 1, "checkpoints": 4, "done": 30, "images": 100}
+    EvaluationTicks("select", ticks.append)(row)
+    assert (ticks[0].done, ticks[0].total, ticks[0].detail) == (130, 400, "checkpoint 2/4")
