@@ -200,6 +200,13 @@ class Devices(Section):
     threads_per_rank: Annotated[int, Field(ge=0)] = Field(
         description="of the data pipeline and the CPU operators; 0: cores / ranks"
     )
+    operators: Literal["auto", "native", "plain"] = Field(
+        description="native: this project's CPU operators, compiled on first use; plain: "
+        "MindSpore's; auto: native on a CPU with a C++ compiler"
+    )
+    engine: Literal["auto", "mindspore", "openvino"] = Field(
+        description="what evaluates; auto: OpenVINO on a CPU where it is installed"
+    )
 
 
 class Recipe(Section):

@@ -23,7 +23,7 @@ LAYERS = (
     ("evaluate", "failure", "train"),
     ("checkpoints", "data", "model"),
     ("recipe", "run_dir", "transfer"),
-    ("child", "storage", "summaries"),
+    ("child", "storage", "summaries", "user_cache"),
     ("files", "model.variants", "row_follower", "supervisor", "ticks", "values"),
     ("errors",),
 )

@@ -44,7 +44,15 @@ EVERY_UNSUPPORTED_SETTING = {
 
 
 def devices(target: str, ranks: int = 1) -> Devices:
-    return Devices.model_validate({"target": target, "ranks": ranks, "threads_per_rank": 0})
+    return Devices.model_validate(
+        {
+            "target": target,
+            "ranks": ranks,
+            "threads_per_rank": 0,
+            "operators": "auto",
+            "engine": "auto",
+        }
+    )
 
 
 def failure(result: CheckResult) -> errors.MixnetError:

@@ -14,7 +14,15 @@ pytestmark = pytest.mark.slow
 
 
 def devices(target: str, ranks: int) -> Devices:
-    return Devices.model_validate({"target": target, "ranks": ranks, "threads_per_rank": 0})
+    return Devices.model_validate(
+        {
+            "target": target,
+            "ranks": ranks,
+            "threads_per_rank": 0,
+            "operators": "auto",
+            "engine": "auto",
+        }
+    )
 
 
 def held(deployed: Deployed) -> int:

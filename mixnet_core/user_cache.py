@@ -1,0 +1,24 @@
+"""What a user's runs share and can rebuild at any time: operators, graphs, exported models."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from mixnet_core.files import os_errors_explained
+
+VARIABLE = "MIXNET_CACHE"
+
+
+def cache_folder(kind: str) -> Path:
+    """`$MIXNET_CACHE/KIND`, else `$XDG_CACHE_HOME/mixnet/KIND`, else `~/.cache/mixnet/KIND`, made.
+
+    Raises:
+        MachineError: it cannot be made.
+    """
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    base = os.environ.get(VARIABLE) or f"{cache}/mixnet"
+    folder = Path(base).expanduser().absolute() / kind
+    with os_errors_explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder
