@@ -22,6 +22,7 @@ LAYERS = (
     ("launch", "options", "preflight", "release", "runs"),
     ("evaluate", "failure", "train"),
     ("checkpoints", "data", "model"),
+    ("native",),
     ("recipe", "run_dir", "transfer"),
     ("child", "storage", "summaries", "user_cache"),
     ("files", "model.variants", "row_follower", "supervisor", "ticks", "values"),
@@ -35,7 +36,14 @@ SAME_UNIT = {"storage_s3": "storage"}
 DATA_MODULE = "model.variants"
 
 # Everything else must work where MindSpore cannot be imported or takes too long to.
-MINDSPORE = ("checkpoints.store", "data.batches", "evaluate.scoring", "model", "train")
+MINDSPORE = (
+    "checkpoints.store",
+    "data.batches",
+    "evaluate.scoring",
+    "model",
+    "native.operators",
+    "train",
+)
 
 
 def modules() -> list[tuple[str, Path]]:

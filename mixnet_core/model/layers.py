@@ -134,34 +134,52 @@ class SqueezeExcite(nn.Cell):
         return x * self.gate(gate)
 
 
+class PlainLayers:
+    """Makes the layers of a network, on MindSpore's own operators, in one flavour."""
+
+    def __init__(self, flavour: Flavour) -> None:
+        self.flavour = flavour
+
+    def stem_conv(self, in_channels: int, out_channels: int, stride: int) -> nn.Cell:
+        return conv(in_channels, out_channels, 3, self.flavour, stride=stride)
+
+    def pointwise(self, in_channels: int, out_channels: int, parts: int = 1) -> nn.Cell:
+        return GroupedConv(in_channels, out_channels, parts, self.flavour)
+
+    def mixed_depthwise(self, channels: int, kernels: tuple[int, ...], stride: int) -> nn.Cell:
+        return MixedDepthwiseConv(channels, kernels, stride, self.flavour)
+
+    def norm_act(
+        self, channels: int, name: Activation | None, *, squeezed_next: bool = False
+    ) -> list[nn.Cell]:
+        """BatchNorm and the activation after it; `squeezed_next` where a squeeze-excite follows."""
+        norm = batch_norm(channels, self.flavour)
+        return [norm] if name is None else [norm, activation(name)]
+
+    def squeeze_excite(self, channels: int, squeezed: int, inner: Activation) -> nn.Cell:
+        return SqueezeExcite(channels, squeezed, activation(inner), self.flavour)
+
+
 class MixNetBlock(nn.Cell):
     """One `Block` row: (N, in_channels, H, W) -> (N, out_channels, ceil(H / s), ceil(W / s))."""
 
     def __init__(
-        self, in_channels: int, out_channels: int, row: Block, stride: int, flavour: Flavour
+        self, in_channels: int, out_channels: int, row: Block, stride: int, layers: PlainLayers
     ) -> None:
         super().__init__()
-        inner = in_channels * row.expansion
+        inner, flavour = in_channels * row.expansion, layers.flavour
         cells: list[nn.Cell] = []
         if row.expansion != 1:
-            cells += [
-                GroupedConv(in_channels, inner, row.expand_groups, flavour),
-                batch_norm(inner, flavour),
-                activation(row.activation),
-            ]
-        cells += [
-            MixedDepthwiseConv(inner, row.kernels, stride, flavour),
-            batch_norm(inner, flavour),
-            activation(row.activation),
-        ]
+            cells.append(layers.pointwise(in_channels, inner, row.expand_groups))
+            cells += layers.norm_act(inner, row.activation)
+        cells.append(layers.mixed_depthwise(inner, row.kernels, stride))
+        cells += layers.norm_act(inner, row.activation, squeezed_next=row.se_ratio > 0)
         if row.se_ratio > 0:
             squeezed = flavour.squeeze_channels(in_channels, row.se_ratio)
             gate_activation = row.activation if flavour.se_activation == "block" else "relu"
-            cells.append(SqueezeExcite(inner, squeezed, activation(gate_activation), flavour))
-        cells += [
-            GroupedConv(inner, out_channels, row.project_groups, flavour),
-            batch_norm(out_channels, flavour),
-        ]
+            cells.append(layers.squeeze_excite(inner, squeezed, gate_activation))
+        cells.append(layers.pointwise(inner, out_channels, row.project_groups))
+        cells += layers.norm_act(out_channels, None)
         self.convs = nn.SequentialCell(cells)
         self.residual = stride == 1 and in_channels == out_channels
 

@@ -8,7 +8,7 @@ from mindspore import Tensor, nn, ops
 from mindspore.common import initializer as init
 
 from mixnet_core.errors import InputError
-from mixnet_core.model.layers import MixNetBlock, activation, batch_norm, conv
+from mixnet_core.model.layers import MixNetBlock, PlainLayers
 from mixnet_core.model.variants import (
     FLAVOURS,
     VARIANTS,
@@ -18,6 +18,7 @@ from mixnet_core.model.variants import (
     VariantName,
     round_channels,
 )
+from mixnet_core.native.choice import Operators
 
 
 class MixNet(nn.Cell):
@@ -29,7 +30,7 @@ class MixNet(nn.Cell):
     def __init__(
         self,
         variant: Variant,
-        flavour: Flavour,
+        make: PlainLayers,
         num_classes: int,
         in_channels: int,
         drop_rate: float,
@@ -38,28 +39,25 @@ class MixNet(nn.Cell):
         super().__init__()
         scaled = [round_channels(variant.stem_channels * variant.width)]
         self.stem_conv = nn.SequentialCell(
-            conv(in_channels, scaled[0], 3, flavour, stride=stem_stride),
-            batch_norm(scaled[0], flavour),
-            activation("relu"),
+            make.stem_conv(in_channels, scaled[0], stem_stride), *make.norm_act(scaled[0], "relu")
         )
         layers, channels = [], scaled[0]
         for row in variant.blocks:
             out = round_channels(row.out_channels * variant.width)
             for repeat in range(row.repeats):
                 stride = row.stride if repeat == 0 else 1
-                layers.append(MixNetBlock(channels, out, row, stride, flavour))
+                layers.append(MixNetBlock(channels, out, row, stride, make))
                 channels = out
         self.layers = nn.SequentialCell(layers)
         self.head_conv = nn.SequentialCell(
-            conv(channels, variant.head_channels, 1, flavour),
-            batch_norm(variant.head_channels, flavour),
-            activation("relu"),
+            make.pointwise(channels, variant.head_channels).grouped_conv,
+            *make.norm_act(variant.head_channels, "relu"),
         )
         # ReduceMean, not AdaptiveAvgPool2d: the latter has no ONNX export.
         self.pool = ops.ReduceMean(keep_dims=False)
         self.dropout = nn.Dropout(p=drop_rate)
         self.classifier = nn.Dense(variant.head_channels, num_classes)
-        _initialise(self, flavour)
+        _initialise(self, make.flavour)
 
     def construct(self, x: Tensor) -> Tensor:
         x = self.head_conv(self.layers(self.stem_conv(x)))
@@ -93,6 +91,7 @@ def build_model(
     flavour: FlavourName = "mindcv",
     drop_rate: float = 0.2,
     stem_stride: int = 2,
+    operators: Operators = "plain",
 ) -> MixNet:
     """A freshly initialised MixNet; seed MindSpore before for a reproducible one.
 
@@ -104,9 +103,12 @@ def build_model(
         flavour: whose conventions the weights follow (`variants.Flavour`).
         drop_rate: probability that a feature is dropped before the classifier while training.
         stem_stride: 2 as published; 1 keeps twice the resolution for small images.
+        operators: whose: MindSpore's ("plain"), or this project's for the CPU ("native").
+            Parameters and results are the same; only the plain network can be exported.
 
     Raises:
         InputError: an argument names no variant or flavour, or is out of range.
+        MachineError: operators is native, and they cannot be compiled here.
     """
     if variant not in VARIANTS:
         raise InputError(
@@ -118,6 +120,14 @@ def build_model(
         raise InputError(
             f"num_classes and in_channels must be at least 1, got {num_classes} and {in_channels}"
         )
-    return MixNet(
-        VARIANTS[variant], FLAVOURS[flavour], num_classes, in_channels, drop_rate, stem_stride
-    )
+    make = _layers(operators, FLAVOURS[flavour])
+    return MixNet(VARIANTS[variant], make, num_classes, in_channels, drop_rate, stem_stride)
+
+
+def _layers(operators: Operators, flavour: Flavour) -> PlainLayers:
+    if operators == "plain":
+        return PlainLayers(flavour)
+    # Only here: other devices' machines need not be able to load it.
+    from mixnet_core.model.native_layers import NativeLayers
+
+    return NativeLayers(flavour)

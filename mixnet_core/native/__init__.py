@@ -1,0 +1,1 @@
+"""CPU operators of this project: C++ sources, their builder, and MindSpore cells around them."""
