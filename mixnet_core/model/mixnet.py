@@ -18,7 +18,7 @@ from mixnet_core.model.variants import (
     VariantName,
     round_channels,
 )
-from mixnet_core.native.choice import Operators
+from mixnet_core.values import Operators
 
 
 class MixNet(nn.Cell):

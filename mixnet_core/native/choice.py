@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import functools
 import logging
-from typing import Literal
 
 from mixnet_core.errors import MachineError
 from mixnet_core.native.build import library
 from mixnet_core.recipe import Devices
-
-Operators = Literal["plain", "native"]
+from mixnet_core.values import Operators
 
 log = logging.getLogger(__name__)
 

@@ -66,6 +66,7 @@ def _network(recipe: Recipe, request: TrainRequest) -> nn.Cell:
         flavour=recipe.network.flavour,
         drop_rate=recipe.network.drop_rate,
         stem_stride=recipe.network.stem_stride,
+        operators=request.operators,
     )
     if request.weights is not None:
         load_weights(
