@@ -73,6 +73,11 @@ class RunDir:
         return self.root / "checkpoints"
 
     @property
+    def graphs(self) -> Path:
+        """What MindSpore compiled, for the run's next start; see `train.graph_cache`."""
+        return self.root / "graphs"
+
+    @property
     def report_json(self) -> Path:
         return self.root / "report.json"
 

@@ -48,6 +48,7 @@ class TrainingTicks:
         self._watch = watch
         self._total = self._batch = 0
         self._epochs = 0
+        self._first = ""
         self._speed: float | None = None
 
     def __call__(self, row: dict[str, Any]) -> None:
@@ -56,14 +57,14 @@ class TrainingTicks:
             self._batch = row["images_per_step"]
             self._total = row["steps"] * self._batch
             self._epochs = row["epochs"]
-            begin = f"resuming after step {row['step']}" if row["step"] else "compiling"
-            self._tick(
-                row,
-                f"{begin}, {row['ranks']} rank{'s' if row['ranks'] > 1 else ''}",
-                milestone=True,
-            )
+            self._first = "first step" if row["compiled"] else "compiled"
+            begin = "reading the compiled graph" if row["compiled"] else "compiling"
+            if row["step"]:
+                begin = f"resuming after step {row['step']}, {begin}"
+            ranks = f"{row['ranks']} rank{'s' if row['ranks'] > 1 else ''}"
+            self._tick(row, f"{begin}, {ranks}", milestone=True)
         elif event == "compiled":
-            self._tick(row, f"compiled in {row['seconds']:.0f} s", milestone=True)
+            self._tick(row, f"{self._first} in {row['seconds']:.0f} s", milestone=True)
         elif event == "step":
             self._speed = row["images_per_second"] or None
             self._tick(row, f"epoch {row['epoch']}/{self._epochs}, loss {row['loss']:.3f}")

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from mixnet_core.train.metrics import read_metrics
 from tests.tiny import MIXNET, FinishedJob, mixnet, options
 
 
@@ -93,7 +94,7 @@ def test_an_unknown_key_in_a_recipe_file_is_named_with_the_one_meant(tmp_path: P
 def test_check_lists_every_check_and_fails_with_the_first_ones_code(tmp_path: Path) -> None:
     good = mixnet("check", "digits", cwd=tmp_path)
     assert good.returncode == 0, good.stdout
-    assert good.stdout.count("\n") == good.stdout.count("ok ") == 8
+    assert good.stdout.count("\n") == good.stdout.count("ok ") == 9
     bad = mixnet("check", "digits", "--set=devices.target=Ascend", cwd=tmp_path)
     assert bad.returncode == 3
     assert "FAIL device" in bad.stdout
@@ -176,3 +177,5 @@ def test_killed_or_interrupted_two_rank_training_leaves_nothing_and_goes_on(
     assert trained["resumed_from_step"] >= 24
     assert trained["steps"] == 48
     assert [c["epoch"] for c in trained["checkpoints"]] == [1, 2, 3, 4]
+    rows = read_metrics(bundles.parent / "metrics.jsonl")
+    assert [row["compiled"] for row in rows if row["event"] == "start"][-1]

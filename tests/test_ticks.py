@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from mixnet_core.ticks import EvaluationTicks, Tick, TrainingTicks
 
-START = {"event": "start", "step": 0, "steps": 20, "epochs": 2, "ranks": 2, "images_per_step": 32}
+START: dict[str, object] = {
+    "event": "start",
+    "step": 0,
+    "steps": 20,
+    "epochs": 2,
+    "ranks": 2,
+    "images_per_step": 32,
+    "compiled": False,
+}
 
 
 def told(*rows: dict[str, object]) -> list[Tick]:
@@ -27,8 +35,15 @@ def test_training_is_counted_in_images_with_the_speed_that_was_measured_last() -
 
 def test_a_resumed_training_says_where_from() -> None:
     (begun,) = told(START | {"step": 10})
-    assert begun.detail == "resuming after step 10, 2 ranks"
+    assert begun.detail == "resuming after step 10, compiling, 2 ranks"
     assert begun.done == 320
+
+
+def test_a_start_that_finds_its_graph_does_not_say_that_it_compiles() -> None:
+    first = {"event": "compiled", "step": 11, "seconds": 2.4}
+    begun, ready = told(START | {"step": 10, "compiled": True}, first)
+    assert begun.detail == "resuming after step 10, reading the compiled graph, 2 ranks"
+    assert ready.detail == "first step in 2 s"
 
 
 def test_checkpoints_to_evaluate_add_up_to_one_count() -> None:

@@ -15,6 +15,7 @@ from mixnet_core.data.index import read_index
 from mixnet_core.model.mixnet import build_model
 from mixnet_core.recipe import Recipe, load_recipe
 from mixnet_core.run_dir import RunDir
+from mixnet_core.train.graph_cache import GraphCache
 from mixnet_core.train.optimizer import build_optimizer
 from mixnet_core.train.progress import Progress
 from mixnet_core.train.ranks import join_ranks
@@ -42,17 +43,18 @@ def train(request: TrainRequest) -> TrainedRun:
     optimizer = build_optimizer(net, recipe, rates)
     start = _resume(run, net, optimizer)
     train_step = TrainStep(net, optimizer, recipe).set_train()
-    progress = Progress(recipe, run, ranks, rates=rates, start=start)
-
-    for epoch in range(start.epoch if start else 0, recipe.training.epochs):
-        for batch in training_batches(
-            index, recipe, epoch=epoch, rank=ranks.rank, threads=request.threads
-        ):
-            loss = train_step(Tensor(batch.images), Tensor(batch.labels))
-            progress.stepped(epoch, loss)
-        progress.finished(epoch)
-        if _checkpoint_due(recipe, epoch):
-            progress.save(epoch, net, optimizer)
+    with GraphCache(run, request, ranks) as graph:
+        progress = Progress(recipe, run, ranks, rates=rates, start=start, compiled=graph.warm)
+        for epoch in range(start.epoch if start else 0, recipe.training.epochs):
+            for batch in training_batches(
+                index, recipe, epoch=epoch, rank=ranks.rank, threads=request.threads
+            ):
+                loss = train_step(Tensor(batch.images), Tensor(batch.labels))
+                progress.stepped(epoch, loss)
+                graph.keep()
+            progress.finished(epoch)
+            if _checkpoint_due(recipe, epoch):
+                progress.save(epoch, net, optimizer)
     return progress.result(began)
 
 

@@ -25,6 +25,7 @@ class Progress:
     Args:
         start: the checkpoint that training resumed from.
         rates: the learning rate of every step.
+        compiled: whether the graph of an earlier start is used.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Progress:
         *,
         rates: list[float],
         start: Checkpoint | None,
+        compiled: bool,
     ) -> None:
         self._recipe, self._run, self._ranks = recipe, run, ranks
         self._rates = rates
@@ -54,6 +56,7 @@ class Progress:
             steps=len(rates),
             ranks=ranks.count,
             images_per_step=recipe.training.global_batch,
+            compiled=compiled,
         )
 
     def stepped(self, epoch: int, loss: Tensor) -> None:

@@ -1,0 +1,112 @@
+"""MindSpore's compile cache for one run: its second start need not compile the graph again.
+
+    graphs/rank-N/KEY/          what MindSpore wrote while compiling
+        files.json              its files and their digests, written last
+
+MindSpore's own check looks at scripts only: given a graph of another batch size, of other operators
+or of another learning rate it computes with that one. So KEY covers whatever goes into the graph,
+the graph is kept once a step of it has run, and a damaged one is not offered to MindSpore.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import tempfile
+from importlib import metadata
+from pathlib import Path
+from types import TracebackType
+
+import mixnet_core
+from mixnet_core.errors import MixnetError
+from mixnet_core.files import (
+    ASIDE_PREFIX,
+    fingerprint,
+    os_errors_explained,
+    read_json,
+    sha256_of,
+    write_json,
+)
+from mixnet_core.run_dir import RunDir
+from mixnet_core.train.ranks import Ranks
+from mixnet_core.values import TrainRequest
+
+_FILES = "files.json"
+# How MindSpore is told; it reads them when a graph is compiled.
+_SWITCH, _PATH = "MS_COMPILER_CACHE_ENABLE", "MS_COMPILER_CACHE_PATH"
+
+
+class GraphCache:
+    """While it is entered, MindSpore compiles from and into this rank's cache.
+
+    Attributes:
+        warm: whether the graph of an earlier start is there.
+    """
+
+    def __init__(self, run: RunDir, request: TrainRequest, ranks: Ranks) -> None:
+        self._folder = run.graphs / f"rank-{ranks.rank}" / _key(run, request, ranks)
+        self.warm = _intact(self._folder)
+        self._aside: Path | None = None
+
+    def __enter__(self) -> GraphCache:
+        with os_errors_explained(self._folder):
+            if not self.warm:
+                # Graphs of other settings, and what a killed start left.
+                shutil.rmtree(self._folder.parent, ignore_errors=True)
+                self._folder.parent.mkdir(parents=True)
+                self._aside = Path(tempfile.mkdtemp(prefix=ASIDE_PREFIX, dir=self._folder.parent))
+        os.environ |= {_SWITCH: "1", _PATH: str(self._aside or self._folder)}
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        os.environ[_SWITCH] = "0"
+        if self._aside is not None:
+            shutil.rmtree(self._aside, ignore_errors=True)
+
+    def keep(self) -> None:
+        """Called after a step: from now on the graph is there for the next start."""
+        if self._aside is None:
+            return
+        aside, self._aside = self._aside, None
+        write_json(aside / _FILES, _digests(aside))
+        with os_errors_explained(self._folder):
+            aside.rename(self._folder)
+
+
+def _key(run: RunDir, request: TrainRequest, ranks: Ranks) -> str:
+    package = Path(mixnet_core.__file__).parent
+    sources = sorted(path for path in package.rglob("*") if path.suffix in (".py", ".cpp", ".h"))
+    return fingerprint(
+        {
+            "recipe": sha256_of(run.recipe),
+            "dataset": request.dataset.fingerprint,
+            "classes": len(request.dataset.classes),
+            "operators": request.operators,
+            "rank": [ranks.rank, ranks.count],
+            "sources": {str(path.relative_to(package)): sha256_of(path) for path in sources},
+            "packages": {name: metadata.version(name) for name in ("mindspore", "numpy")},
+            "python": platform.python_version(),
+            "machine": platform.machine(),
+        }
+    )[:16]
+
+
+def _intact(folder: Path) -> bool:
+    try:
+        return bool(read_json(folder / _FILES) == _digests(folder))
+    except (MixnetError, OSError):
+        return False
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): sha256_of(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != _FILES
+    }

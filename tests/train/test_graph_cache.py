@@ -1,0 +1,70 @@
+"""A run's second start finds the first one's graph, and never a wrong one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CHILD = Path(__file__).parent / "graph_child.py"
+# What MindSpore says when it takes a graph from the cache.
+TAKEN = "Use the compilation cache"
+
+
+def start(run: Path, keep: str = "keep") -> tuple[str, bool]:
+    """What the child printed, and whether MindSpore took a graph from the cache."""
+    done = subprocess.run(
+        [sys.executable, str(CHILD), str(run), keep],
+        env={**os.environ, "GLOG_v": "2"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1], TAKEN in done.stdout + done.stderr
+
+
+def graph_files(run: Path) -> list[Path]:
+    return [path for path in (run / "graphs").rglob("*.mindir") if path.is_file()]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run whose first start is over."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "recipe.yaml").write_text("2")
+    assert start(folder) == ("cold 2.0", False)
+    return folder
+
+
+def test_the_second_start_takes_the_first_ones_graph(run: Path) -> None:
+    assert start(run) == ("warm 2.0", True)
+    assert start(run) == ("warm 2.0", True)
+
+
+def test_another_recipe_is_compiled_anew_and_its_graph_replaces_the_old(run: Path) -> None:
+    (run / "recipe.yaml").write_text("3")
+    assert start(run) == ("cold 3.0", False)
+    assert len(graph_files(run)) == 1
+    assert start(run) == ("warm 3.0", True)
+
+
+def test_a_damaged_graph_is_compiled_anew(run: Path) -> None:
+    (graph,) = graph_files(run)
+    graph.chmod(0o600)
+    content = bytearray(graph.read_bytes())
+    content[len(content) // 2] ^= 1
+    graph.write_bytes(content)
+    assert start(run) == ("cold 2.0", False)
+    assert start(run) == ("warm 2.0", True)
+
+
+def test_a_graph_whose_step_never_ended_is_not_kept(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("2")
+    assert start(tmp_path, keep="leave") == ("cold 2.0", False)
+    assert graph_files(tmp_path) == []
+    assert start(tmp_path) == ("cold 2.0", False)
