@@ -1,64 +1,109 @@
-"""`make bench`: training throughput on this machine's CPU, side by side.
+"""`make bench`: figures of this machine, side by side.
 
-Every case is a process (or two under msrun) of its own, one after the other, in rounds; a case's
-figure is the median of its rounds' medians, its ratio is taken within each round.
+train       an optimizer step: stock MindSpore operators, native ones          8 min
+infer       forward passes: stock, native, OpenVINO, others where installed    9 min
+operators   single layers: native against stock                                5 min
+evaluate    the evaluate stage on JPEGs against its engine alone               3 min
+ranks       one process and two, two ways of averaging gradients               4 min
+
+Minutes are those of two cores at the default number of rounds.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import statistics
-import tempfile
+import sys
+import time
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
-from benchmarks.step_stage import Averaging, Job, Timing
-from mixnet_core.launch import run_stage
+from benchmarks.machine import machine_line
+from benchmarks.options import Options, Section
+from benchmarks.rounds import say
+from mixnet_core.errors import MixnetError
+from mixnet_core.files import write_json
+from mixnet_core.model.variants import VARIANTS
 
-CASES: dict[str, tuple[int, Averaging]] = {
-    "1 rank": (1, "joined"),
-    "2 ranks, one AllReduce of all gradients": (2, "joined"),
-    "2 ranks, one AllReduce a tensor": (2, "one a tensor"),
+SECTIONS = {
+    "train": "training",
+    "infer": "inference",
+    "operators": "operators",
+    "evaluate": "evaluation",
+    "ranks": "ranks",
 }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=20, help="timed steps a process")
-    parser.add_argument("--image-size", type=int, default=16)
-    parser.add_argument("--global-batch", type=int, default=32)
-    options = parser.parse_args()
-    rows: dict[str, list[float]] = {name: [] for name in CASES}
-    first: dict[str, list[float]] = {name: [] for name in CASES}
-    with tempfile.TemporaryDirectory() as folder:
-        for number in range(options.rounds):
-            for name, (ranks, averaging) in CASES.items():
-                job = Job(
-                    ranks=ranks,
-                    averaging=averaging,
-                    steps=options.steps,
-                    image_size=options.image_size,
-                    global_batch=options.global_batch,
-                )
-                result = run_stage("benchmarks.step_stage", job, attempts=Path(folder), ranks=ranks)
-                timing = Timing.model_validate(result)
-                rows[name].append(options.global_batch / statistics.median(timing.steps))
-                first[name].append(timing.first)
-                print(f"round {number + 1}: {rows[name][-1]:6.1f} img/s  {name}", flush=True)
-    base = rows["1 rank"]
-    print(
-        f"\nMixNet-S, {options.image_size} px, stem stride 1, global batch {options.global_batch}, "
-        f"{os.cpu_count()} cores, {options.rounds} rounds of {options.steps} steps\n\n"
-        "| case | img/s, median (min - max) | against 1 rank | first step, s |\n|---|---|---|---|"
+def main() -> int:
+    arguments = _parser().parse_args()
+    options = Options(
+        variant=arguments.variant,
+        rounds=arguments.rounds,
+        image_size=arguments.image_size,
+        global_batch=arguments.global_batch,
+        photos=arguments.photos,
+        images=arguments.images,
     )
-    for name, speeds in rows.items():
-        ratio = statistics.median(speed / one for speed, one in zip(speeds, base, strict=True))
-        print(
-            f"| {name} | {statistics.median(speeds):.0f} ({min(speeds):.0f} - {max(speeds):.0f}) | "
-            f"{ratio:.2f} | {statistics.median(first[name]):.0f} |"
-        )
+    machine = machine_line()
+    say(machine)
+    code = 0
+    results: dict[str, Any] = {"machine": machine, "sections": {}}
+    for name in arguments.sections or SECTIONS:
+        say(f"\n{name}:")
+        began = time.monotonic()
+        try:
+            section: Section = import_module(f"benchmarks.{SECTIONS[name]}").measure(options)
+        except MixnetError as error:
+            # The figures of the others are worth minutes.
+            sys.stderr.write(f"{name}: {error}\n")
+            code = error.exit_code
+            continue
+        minutes = (time.monotonic() - began) / 60
+        say(f"\n{section.title} ({minutes:.1f} min)\n\n{section.table}")
+        results["sections"][name] = {"title": section.title, "rows": section.rows}
+        if arguments.json:
+            write_json(arguments.json, results)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    # Not by `choices`: argparse would apply them to the empty list too.
+    parser.add_argument("sections", nargs="*", type=_section, metavar="SECTION", help="all if none")
+    parser.add_argument("--rounds", type=_positive, help="default: 5; operators and ranks 3")
+    parser.add_argument("--variant", choices=VARIANTS, default="s", help="not of operators")
+    parser.add_argument("--image-size", type=_positive, help="default: 224; ranks 16")
+    parser.add_argument(
+        "--global-batch",
+        type=_positive,
+        help="default: train and ranks 32; infer 1, 8 and 32; operators 4; evaluate 64",
+    )
+    parser.add_argument(
+        "--photos",
+        type=Path,
+        metavar="FOLDER",
+        help="evaluate: JPEGs to repeat; default: crops of scikit-learn's two photographs",
+    )
+    parser.add_argument("--images", type=_positive, default=2000, help="evaluate: how many")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="every round's figures")
+    return parser
+
+
+def _section(name: str) -> str:
+    if name not in SECTIONS:
+        raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(SECTIONS)}")
+    return name
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 up")
+    return int(text)
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

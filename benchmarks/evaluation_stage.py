@@ -1,0 +1,55 @@
+"""Run as a stage: times the evaluate stage's loop as it is, or its engine alone."""
+
+from __future__ import annotations
+
+import time
+from itertools import islice
+from pathlib import Path
+
+from benchmarks.jobs import EvaluationJob
+from benchmarks.pixels_in_memory import PixelsInMemory
+from benchmarks.rounds import Measured, peak_mb
+from mixnet_core.child import main
+from mixnet_core.data.batches import evaluation_pixels
+from mixnet_core.data.index import read_index
+from mixnet_core.evaluate.scoring import evaluate
+from mixnet_core.recipe import load_recipe
+from mixnet_core.values import EvaluateRequest
+
+# 77 MB of 224 px images: more than any cache holds.
+BATCHES = 8
+SECONDS = 8.0
+
+
+def measure(job: EvaluationJob) -> Measured:
+    return _bare(job.request) if job.bare else _whole(job.request)
+
+
+def _whole(request: EvaluateRequest) -> Measured:
+    began = time.perf_counter()
+    result = evaluate(request)
+    taken = time.perf_counter() - began
+    scored = sum(score.count for score in result.scores) / result.images_per_second
+    return Measured(speed=result.images_per_second, first_seconds=taken - scored, peak_mb=peak_mb())
+
+
+def _bare(request: EvaluateRequest) -> Measured:
+    recipe = load_recipe(request.recipe)
+    read = evaluation_pixels(
+        read_index(Path(request.dataset), request.split),
+        recipe.input,
+        recipe.network.in_channels,
+        batch=request.batch,
+        threads=request.threads,
+    )
+    batches = [batch.images.copy() for batch in islice(read, BATCHES)]
+    began = time.perf_counter()
+    engine = PixelsInMemory(recipe, batches, threads=request.threads)
+    engine.load(Path(request.weights[0]))
+    first = time.perf_counter() - began
+    speed = engine.images_per_second(SECONDS)
+    return Measured(speed=speed, first_seconds=first, peak_mb=peak_mb())
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(measure, EvaluationJob))
