@@ -79,9 +79,14 @@ def find_compiler() -> list[str]:
             f"the native operators are for Linux on {' and '.join(_MACHINES)}, this is "
             f"{sys.platform} on {machine}: set devices.operators to plain"
         )
-    named = os.environ.get("CXX")
+    named = os.environ.get("CXX", "").strip()
     for command in [named] if named else _COMPILERS:
-        words = shlex.split(command)
+        try:
+            words = shlex.split(command)
+        except ValueError as error:
+            raise MachineError(
+                f"CXX={named} cannot be read as a command ({error}): set it to a C++ compiler"
+            ) from error
         found = shutil.which(words[0])
         if found:
             return [found, *words[1:]]

@@ -235,6 +235,7 @@ std::vector<Part> parts_of(const Arguments& a, int first, int count) {
 
 // (x, weights...) -> y
 int forward(const Arguments& a, bool same) {
+  if (a.count < 3) return 1;
   const int y = a.count - 1;
   const auto parts = parts_of(a, 1, a.count - 2);
   const int images = a.dim(0, 0), channels = a.dim(0, 1);
@@ -251,6 +252,7 @@ int forward(const Arguments& a, bool same) {
 
 // (dy, x, weights...) -> dx; of x only the shape is used.
 int input_gradient(const Arguments& a, bool same) {
+  if (a.count < 4) return 1;
   const int dx = a.count - 1;
   const auto parts = parts_of(a, 2, a.count - 3);
   const int images = a.dim(1, 0), channels = a.dim(1, 1);
@@ -267,6 +269,7 @@ int input_gradient(const Arguments& a, bool same) {
 
 // (dy, x, weights...) -> gradients...; of the weights only the shapes are used.
 int weight_gradient(const Arguments& a, bool same) {
+  if (a.count < 4 || a.count % 2 != 0) return 1;
   const int parts_count = (a.count - 2) / 2;
   auto parts = parts_of(a, 2, parts_count);
   for (int i = 0; i < parts_count; ++i) parts[i].gradient = a.data(2 + parts_count + i);

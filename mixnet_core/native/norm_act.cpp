@@ -20,7 +20,8 @@ struct Identity {
 };
 
 struct Relu {
-  static Vec value(Vec z) { return z > 0.0f ? z : Vec{}; }
+  // No number stays none: a diverged layer must show in the loss.
+  static Vec value(Vec z) { return z < 0.0f ? Vec{} : z; }
   static Vec slope(Vec z) { return z > 0.0f ? V::all(1.0f) : Vec{}; }
 };
 

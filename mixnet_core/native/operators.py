@@ -17,10 +17,16 @@ from mixnet_core.native.build import library
 Activation = Literal["none", "relu", "swish"]
 
 
-def _operator(name: str, shape: Any, dtype: Any = None) -> ops.Custom:
-    """The library's operator `name`; shape and dtype infer its outputs from its inputs'."""
+def _operator(name: str, shape: Any, dtype: Any = None, *, stride: int = 0) -> ops.Custom:
+    """The library's operator `name`; shape and dtype infer its outputs from its inputs'.
+
+    In PyNative mode operators of equal names and attributes share what was inferred once for equal
+    inputs: a stride that decides on the outputs has to be an attribute.
+    """
     path: Path = library()
-    return ops.Custom(f"{path}:{name}", shape, dtype or shape, func_type="aot")
+    operator = ops.Custom(f"{path}:{name}", shape, dtype or shape, func_type="aot")
+    operator.add_prim_attr("stride", stride)
+    return operator
 
 
 def _second(first: Any, second: Any, *rest: Any) -> Any:
@@ -48,7 +54,7 @@ class MixConv(nn.Cell):
         def shape(x: Any, *weights: Any) -> Any:
             return [x[0], x[1], -(-x[2] // stride), -(-x[3] // stride)]
 
-        self.forward = _operator(f"mixconv_forward_{padding}", shape, _first)
+        self.forward = _operator(f"mixconv_forward_{padding}", shape, _first, stride=stride)
         self.input_gradient = _operator(f"mixconv_input_gradient_{padding}", _second)
         self.weight_gradient = _operator(f"mixconv_weight_gradient_{padding}", _weights)
         self.single = parts == 1
@@ -79,7 +85,7 @@ class StemConv(nn.Cell):
         def weights_of(dy: Any, x: Any, weights: Any) -> Any:
             return weights
 
-        self.forward = _operator("stem_forward", shape, _first)
+        self.forward = _operator("stem_forward", shape, _first, stride=stride)
         self.weight_gradient = _operator("stem_weight_gradient", weights_of)
         # Of images nobody asks a gradient while training; what asks for one all the same gets it.
         self.input_gradient = ops.Conv2DTranspose(

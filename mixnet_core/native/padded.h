@@ -16,6 +16,7 @@ struct Padded {
          int tap_rows, int tap_columns)
       : stride(stride), top(top), left(left) {
     const int reach = std::max((std::max(out_width, L) - 1) * stride + tap_columns, left + width + 1);
+    // At least a vector of zeros ends each row: whoever reads whole vectors sees no other row.
     half = (reach + stride - 1) / stride + L;
     pitch = half * stride;
     rows = std::max((out_rows - 1) * stride + tap_rows, top + height);

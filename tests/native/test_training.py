@@ -1,0 +1,56 @@
+"""Training on native operators is the same bits every time, and the same on every rank."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mixnet_core.files import read_json
+from mixnet_core.launch import run_stage
+from tests.stages_for_launch.native_steps import STEPS, Job, Outcome
+
+ROOT = Path(__file__).parents[2]
+
+Run = Callable[..., Outcome]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+
+    def run(ranks: int, threads: int = 0) -> Outcome:
+        result = run_stage(
+            "tests.stages_for_launch.native_steps",
+            Job(folder=str(tmp_path), ranks=ranks),
+            attempts=tmp_path / "attempts",
+            ranks=ranks,
+            threads=threads,
+        )
+        return Outcome.model_validate(result)
+
+    return run
+
+
+@pytest.mark.slow
+def test_the_same_steps_in_another_process_give_the_same_bits(run: Run) -> None:
+    first = run(ranks=1, threads=2)
+    assert np.isfinite(first.losses).all()
+    assert len(set(first.losses)) == STEPS
+    assert first.threads == "2"
+    assert run(ranks=1, threads=2) == first
+
+
+@pytest.mark.slow
+def test_two_ranks_keep_equal_weights_and_share_the_cores(run: Run, tmp_path: Path) -> None:
+    run(ranks=2)
+    one, other = (Outcome.model_validate(read_json(tmp_path / f"rank-{r}.json")) for r in (0, 1))
+    # Each saw other images, and BatchNorm's statistics are of those.
+    assert one.statistics != other.statistics
+    assert one.losses != other.losses
+    assert one.weights == other.weights
+    share = str(max(1, len(os.sched_getaffinity(0)) // 2))
+    assert (one.threads, other.threads) == (share, share)
