@@ -246,6 +246,11 @@ class Recipe(Section):
                 f"precision.amp_level {self.precision.amp_level} needs an accelerator: "
                 "use O0 with devices.target CPU"
             )
+        if self.devices.engine == "openvino" and self.devices.target != "CPU":
+            raise ValueError(
+                f"devices.engine openvino evaluates on a CPU, devices.target is "
+                f"{self.devices.target}: use auto or mindspore"
+            )
         return self
 
     @property

@@ -18,7 +18,7 @@ from mixnet_core.stages import score_files
 from mixnet_core.storage import open_storage
 from mixnet_core.summaries import summary
 from mixnet_core.ticks import Tick, Watch, unwatched
-from mixnet_core.values import PreparedDataset, Score, Value
+from mixnet_core.values import EvaluateResult, PreparedDataset, Score, Value
 
 STAGE = "revalidate"
 
@@ -31,6 +31,7 @@ class Revalidation(Value):
             below that; no figures: the manifest has none to compare with; failed: not measured.
         measured: on the val split; None if it failed.
         published_top1: share in 0..1; None if the manifest has none.
+        engine: what computed the logits; empty if it failed.
         note: that the images differ from those of the published figure, or why it failed.
     """
 
@@ -39,6 +40,7 @@ class Revalidation(Value):
     verdict: Literal["holds", "regressed", "no figures", "failed"]
     measured: Score | None
     published_top1: float | None
+    engine: str = ""
     note: str = ""
 
     @property
@@ -53,6 +55,8 @@ class Revalidation(Value):
             figures.append(f"top-1 {_percent(self.measured.top1)}")
         if self.published_top1 is not None:
             figures.append(f"published {_percent(self.published_top1)}")
+        if self.engine:
+            figures.append(f"by {self.engine}")
         if self.note:
             figures.append(self.note)
         return f"{self.release} {self.verdict} ({', '.join(figures)})"
@@ -103,7 +107,7 @@ def revalidate_release(
     )
     expect_classes(dataset, recipe.network.num_classes)
     _expect_same_classes(release, dataset)
-    (score,) = score_files(
+    result = score_files(
         folder / "recipe.yaml",
         recipe,
         dataset,
@@ -113,13 +117,14 @@ def revalidate_release(
         attempts=folder / "attempts",
         watch=watch,
     )
-    return compared(release, score, dataset.fingerprint, tolerance)
+    return compared(release, result, dataset.fingerprint, tolerance)
 
 
 def compared(
-    release: PublishedRelease, score: Score, dataset_fingerprint: str, tolerance: float
+    release: PublishedRelease, result: EvaluateResult, dataset_fingerprint: str, tolerance: float
 ) -> Revalidation:
-    """The verdict on a measured score."""
+    """The verdict on a result with one score."""
+    (score,) = result.scores
     top1 = _number(release.facts, "val", "top1")
     # A little more than the tolerance: 0.9 - 0.1 is not 0.8 in binary.
     if top1 is None:
@@ -134,6 +139,7 @@ def compared(
         verdict=verdict,
         measured=score,
         published_top1=top1,
+        engine=result.engine,
         note="on other images than the published figure" if other else "",
     )
 
@@ -160,6 +166,7 @@ def table(results: Sequence[Revalidation]) -> list[dict[str, Any]]:
             "top-1": _percent(result.measured.top1) if result.measured else "",
             "published": "" if result.published_top1 is None else _percent(result.published_top1),
             "images": f"{result.measured.count:,}" if result.measured else "",
+            "engine": result.engine,
             "note": result.note,
         }
         for result in results

@@ -17,6 +17,7 @@ from mixnet_core.data.prepare import expect_classes, prepare_dataset
 from mixnet_core.evaluate.report import report_data, report_markdown, versions
 from mixnet_core.files import write_json, write_text
 from mixnet_core.launch import run_stage
+from mixnet_core.native.choice import choose_operators
 from mixnet_core.recipe import Recipe
 from mixnet_core.release.publish import publish_release
 from mixnet_core.release.weights import fetch_weights
@@ -30,7 +31,6 @@ from mixnet_core.values import (
     FetchedWeights,
     PreparedDataset,
     Release,
-    Score,
     Selection,
     TrainedRun,
     TrainRequest,
@@ -39,7 +39,7 @@ from mixnet_core.values import (
 
 STAGES = ("prepare", "fetch", "train", "select", "validate", "publish")
 SELECTION_RULE = "highest top-1 on the select split; of equals the lower loss, then the later step"
-# A forward pass of so many images; any other number gives the same counts.
+# Images between two rows of progress; any other number gives the same counts.
 EVALUATION_BATCH = 64
 
 
@@ -108,6 +108,7 @@ def train(
             dataset=dataset,
             weights=weights,
             threads=_threads(recipe, recipe.devices.ranks),
+            operators=choose_operators(recipe.devices),
         )
         result = run_stage(
             "mixnet_core.train",
@@ -141,7 +142,7 @@ def select(
     if done:
         return done
     files = [Path(checkpoint.path) / WEIGHTS for checkpoint in trained.checkpoints]
-    scores = _evaluate(recipe, run, dataset, "select", files, watch)
+    scores = _evaluate(recipe, run, dataset, "select", files, watch).scores
     candidates = tuple(
         Candidate(checkpoint=checkpoint, score=score)
         for checkpoint, score in zip(trained.checkpoints, scores, strict=True)
@@ -171,7 +172,8 @@ def validate(
     if done and run.report_json.is_file() and run.report_markdown.is_file():
         return done
     weights = Path(chosen.path) / WEIGHTS
-    (score,) = _evaluate(recipe, run, dataset, "validate", [weights], watch)
+    measured = _evaluate(recipe, run, dataset, "validate", [weights], watch)
+    (score,) = measured.scores
     report = report_data(
         run=run.name,
         release=None,
@@ -180,7 +182,7 @@ def validate(
         trained=trained,
         selection=selection,
         score=score,
-        environment=versions(),
+        environment=versions() | {"engine": measured.engine},
     )
     write_json(run.report_json, report)
     write_text(run.report_markdown, report_markdown(report))
@@ -190,6 +192,7 @@ def validate(
         dataset_fingerprint=dataset.fingerprint,
         report_json=str(run.report_json),
         report_markdown=str(run.report_markdown),
+        engine=measured.engine,
     )
     write_record(run, "validate", key, validation)
     return validation
@@ -238,7 +241,7 @@ def score_files(
     stage: str,
     attempts: Path,
     watch: Watch = unwatched,
-) -> tuple[Score, ...]:
+) -> EvaluateResult:
     """Scores weights files on a split in a child process; `stage` is what watchers are told."""
     threads = _threads(recipe, 1)
     request = EvaluateRequest(
@@ -259,7 +262,7 @@ def score_files(
         progress=Path(request.progress),
         on_progress=EvaluationTicks(stage, watch),
     )
-    return EvaluateResult.model_validate(result).scores
+    return EvaluateResult.model_validate(result)
 
 
 def _evaluate(
@@ -269,7 +272,7 @@ def _evaluate(
     stage: str,
     files: Sequence[Path],
     watch: Watch,
-) -> tuple[Score, ...]:
+) -> EvaluateResult:
     return score_files(
         run.recipe,
         recipe,
@@ -306,4 +309,5 @@ def _facts(
         "checkpoint": {"step": checkpoint.step, "epoch": checkpoint.epoch},
         "started_from": {"name": weights.name, "sha256": weights.sha256} if weights else None,
         "val": {**score.model_dump(), "top1": score.top1, "top5": score.top5},
+        "engine": validation.engine,
     }

@@ -6,7 +6,12 @@ and a stage can be run again from them alone.
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
+
+# Whose operators a network runs on: MindSpore's, or this project's for the CPU.
+Operators = Literal["plain", "native"]
 
 
 class Value(BaseModel):
@@ -130,6 +135,7 @@ class Validation(Value):
 
     Attributes:
         report_json, report_markdown: absolute paths.
+        engine: as `EvaluateResult`; the default is for records of when there was only one.
     """
 
     checkpoint: Checkpoint
@@ -137,6 +143,7 @@ class Validation(Value):
     dataset_fingerprint: str
     report_json: str
     report_markdown: str
+    engine: str = "mindspore"
     reused: bool = False
 
 
@@ -162,6 +169,7 @@ class TrainRequest(Value):
     Attributes:
         recipe: path of the effective recipe.
         threads: CPU threads of this rank.
+        operators: whose; see `model.mixnet.build_model`.
     """
 
     recipe: str
@@ -169,6 +177,7 @@ class TrainRequest(Value):
     dataset: PreparedDataset
     weights: FetchedWeights | None
     threads: int
+    operators: Operators
 
 
 class EvaluateRequest(Value):
@@ -179,7 +188,7 @@ class EvaluateRequest(Value):
         dataset: root of the prepared dataset; split: train, select or val.
         weights: weights files, each scored on the whole split.
         classes: width of the classifier.
-        batch: images a forward pass; threads: of the data pipeline.
+        batch: images between two rows of progress; threads: of the data pipeline, and of OpenVINO.
         progress: path of a JSON-lines file that is begun anew; its rows: see `evaluate.scoring`.
     """
 
@@ -197,8 +206,10 @@ class EvaluateResult(Value):
     """A score for each of the request's weights files, in its order.
 
     Attributes:
-        images_per_second: over all of them, decoding included, the graph's compile left out.
+        images_per_second: over all of them, decoding included, loading and compiling left out.
+        engine: what computed the logits: "openvino 2026.4.1, CPU, float32".
     """
 
     scores: tuple[Score, ...]
     images_per_second: float
+    engine: str

@@ -327,3 +327,9 @@ def test_yaml_cannot_run_code(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="is not valid YAML"):
         load_recipe(str(path))
     assert not (tmp_path / "made").exists()
+
+
+def test_openvino_is_refused_where_the_target_is_no_cpu() -> None:
+    with pytest.raises(RecipeError, match=r"openvino evaluates on a CPU, .* Ascend: use auto or m"):
+        load_recipe("mixnet_s", {"devices.engine": "openvino"})
+    assert load_recipe("digits", {"devices.engine": "openvino"}).devices.engine == "openvino"

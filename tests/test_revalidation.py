@@ -20,7 +20,7 @@ from mixnet_core.revalidation import (
     table,
 )
 from mixnet_core.run_dir import Workspace
-from mixnet_core.values import Score
+from mixnet_core.values import EvaluateResult, Score
 from tests.data.samples import write_image_folder
 
 IMAGES = "f" * 64
@@ -44,8 +44,9 @@ def publish(workspace: Workspace, *, recipe: bool = True, **facts: Any) -> Publi
     return read_release(release.uri)
 
 
-def score(correct: int, count: int = 1000) -> Score:
-    return Score(count=count, correct1=correct, correct5=count, loss=1.0)
+def scored(correct: int, count: int = 1000) -> EvaluateResult:
+    score = Score(count=count, correct1=correct, correct5=count, loss=1.0)
+    return EvaluateResult(scores=(score,), images_per_second=1.0, engine="mindspore 2, CPU")
 
 
 def facts(top1: object) -> dict[str, Any]:
@@ -58,14 +59,15 @@ def facts(top1: object) -> dict[str, Any]:
 def test_a_release_holds_down_to_the_tolerance(
     workspace: Workspace, correct: int, verdict: str
 ) -> None:
-    result = compared(publish(workspace, **facts(0.9)), score(correct), IMAGES, 0.001)
+    result = compared(publish(workspace, **facts(0.9)), scored(correct), IMAGES, 0.001)
     assert result.verdict == verdict
     assert result.note == ""
     assert result.bad is (verdict == "regressed")
+    assert result.engine == table([result])[0]["engine"] == "mindspore 2, CPU"
 
 
 def test_other_images_than_those_of_the_published_figure_are_said(workspace: Workspace) -> None:
-    result = compared(publish(workspace, **facts(0.9)), score(900), "e" * 64, 0.0)
+    result = compared(publish(workspace, **facts(0.9)), scored(900), "e" * 64, 0.0)
     assert "other images" in result.line
 
 
@@ -73,7 +75,7 @@ def test_other_images_than_those_of_the_published_figure_are_said(workspace: Wor
 def test_a_release_without_figures_is_reported_and_not_failed(
     workspace: Workspace, published: dict[str, Any]
 ) -> None:
-    result = compared(publish(workspace, **published), score(500), IMAGES, 0.0)
+    result = compared(publish(workspace, **published), scored(500), IMAGES, 0.0)
     assert result.verdict == "no figures"
     require_all_hold([result])
     assert table([result])[0]["top-1"] == "50.00 %"
@@ -81,12 +83,14 @@ def test_a_release_without_figures_is_reported_and_not_failed(
 
 def test_every_release_that_does_not_hold_is_named_in_one_line(workspace: Workspace) -> None:
     release = publish(workspace, **facts(0.9))
-    held = compared(release, score(900), IMAGES, 0.0)
-    bad = compared(release, score(800), IMAGES, 0.0)
+    held = compared(release, scored(900), IMAGES, 0.0)
+    bad = compared(release, scored(800), IMAGES, 0.0)
     lost = not_measured("file:///releases/lost", IntegrityError("no usable manifest"))
     with pytest.raises(IntegrityError, match="2 of 3") as caught:
         require_all_hold([held, bad, lost])
-    assert "r regressed (top-1 80.00 %, published 90.00 %)" in str(caught.value)
+    assert "r regressed (top-1 80.00 %, published 90.00 %, by mindspore 2, CPU)" in str(
+        caught.value
+    )
     assert "lost failed (IntegrityError: no usable manifest)" in str(caught.value)
 
 

@@ -1,4 +1,4 @@
-"""Batches for the device: from a split's index to normalised float32, with mindspore.dataset.
+"""Batches of a split's images with mindspore.dataset: normalised float32, or the bare pixels.
 
 Letters: N images a batch, C channels, S pixels of `Input.image_size`.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import mindspore.dataset as ds
 import numpy as np
@@ -25,6 +26,15 @@ class Batch:
     """images (N, C, S, S) float32; labels (N,) int32; positions (N,) int32 in the split's index."""
 
     images: NDArray[np.float32]
+    labels: NDArray[np.int32]
+    positions: NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class PixelBatch:
+    """images (N, S, S, C) uint8; labels and positions as `Batch`."""
+
+    images: NDArray[np.uint8]
     labels: NDArray[np.int32]
     positions: NDArray[np.int32]
 
@@ -85,21 +95,44 @@ def training_batches(
     ]
     # mindspore.dataset's random operations take their seed from this global when one is built.
     ds.config.set_seed(_mixed_seed(recipe.training.seed, epoch, rank))
-    yield from _run(index, order, operations, recipe.rank_batch, threads)
+    for row in _rows(index, order, operations, recipe.rank_batch, threads):
+        yield Batch(row["image"], row["label"], row["position"])
 
 
 def evaluation_batches(
     index: Index, settings: Input, in_channels: int, *, batch: int, threads: int
 ) -> Iterator[Batch]:
     """Every image of the split exactly once, in index order; the last batch may be shorter."""
+    operations = [*_middle(settings), *_to_network(settings, in_channels)]
+    order = np.arange(len(index.paths))
+    for row in _rows(index, order, operations, batch, threads):
+        yield Batch(row["image"], row["label"], row["position"])
+
+
+def evaluation_pixels(
+    index: Index, settings: Input, in_channels: int, *, batch: int, threads: int
+) -> Iterator[PixelBatch]:
+    """What `evaluation_batches` yields, before normalising: for an engine that does that itself.
+
+    A quarter of the bytes, and Python's side makes and copies no floats.
+    """
+    operations = _middle(settings)
+    if in_channels == 1:
+        operations.append(vision.ConvertColor(vision.ConvertMode.COLOR_RGB2GRAY))
+    order = np.arange(len(index.paths))
+    for row in _rows(index, order, operations, batch, threads):
+        images = row["image"][..., None] if in_channels == 1 else row["image"]
+        yield PixelBatch(images, row["label"], row["position"])
+
+
+def _middle(settings: Input) -> list[object]:
+    """Undecoded bytes -> uint8 (S, S, 3)."""
     shorter = round(settings.image_size / settings.crop_pct)
-    operations = [
+    return [
         vision.Decode(),
         vision.Resize(shorter, _INTERPOLATIONS[settings.interpolation]),
         vision.CenterCrop(settings.image_size),
-        *_to_network(settings, in_channels),
     ]
-    yield from _run(index, np.arange(len(index.paths)), operations, batch, threads)
 
 
 def _random_crop(augment: Augment, settings: Input) -> list[object]:
@@ -126,9 +159,10 @@ def _to_network(settings: Input, in_channels: int) -> list[object]:
     ]
 
 
-def _run(
+def _rows(
     index: Index, order: NDArray[np.int64], operations: list[object], batch: int, threads: int
-) -> Iterator[Batch]:
+) -> Iterator[dict[str, Any]]:
+    """Batches as {"image", "label", "position"}."""
     # Otherwise mindspore.dataset re-decides worker counts itself, and its random draws with them.
     ds.config.set_auto_num_workers(False)
     pipeline = ds.GeneratorDataset(
@@ -141,8 +175,7 @@ def _run(
     pipeline = pipeline.map(operations, ["image"], num_parallel_workers=threads)
     pipeline = pipeline.batch(batch, drop_remainder=False)
     try:
-        for row in pipeline.create_dict_iterator(num_epochs=1, output_numpy=True):
-            yield Batch(row["image"], row["label"], row["position"])
+        yield from pipeline.create_dict_iterator(num_epochs=1, output_numpy=True)
     except RuntimeError as error:
         raise DatasetError(
             f"cannot read images of {index.root}: {_cause(error)}; "

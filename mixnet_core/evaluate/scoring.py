@@ -1,4 +1,4 @@
-"""Scoring checkpoints on a split with one compiled graph. Rows of progress, one a batch:
+"""Scoring checkpoints on a split with one engine. Rows of progress, one a batch:
 
 {"event": "evaluate", "checkpoint", "checkpoints", "done", "images"}
 
@@ -11,19 +11,12 @@ import json
 import time
 from pathlib import Path
 
-import numpy as np
-from mindspore import Tensor, nn
-from numpy.typing import NDArray
-
-from mixnet_core.checkpoints.store import load_weights
-from mixnet_core.data.batches import evaluation_batches
 from mixnet_core.data.index import Index, read_index
 from mixnet_core.errors import DatasetError, IntegrityError
 from mixnet_core.evaluate.counting import Counts
+from mixnet_core.evaluate.engines import Engine, open_engine
 from mixnet_core.files import os_errors_explained, write_text
-from mixnet_core.model.device import use_device
-from mixnet_core.model.mixnet import build_model
-from mixnet_core.recipe import Recipe, load_recipe
+from mixnet_core.recipe import load_recipe
 from mixnet_core.values import EvaluateRequest, EvaluateResult, Score
 
 
@@ -35,53 +28,34 @@ def evaluate(request: EvaluateRequest) -> EvaluateResult:
         DatasetError: the split has other classes, or an image cannot be read.
         IntegrityError: an image was not seen exactly once.
         StageFailed: a network's logits are not finite.
-        MixnetError: as reading the recipe, the index and the weights raises it.
+        MixnetError: as reading the recipe, the index and the weights, and opening the engine raise
+            it.
     """
     recipe = load_recipe(request.recipe)
     index = read_index(Path(request.dataset), request.split)
     _expect_labels(index, request)
-    use_device(recipe.devices.target)
-    net = build_model(
-        recipe.network.variant,
-        request.classes,
-        recipe.network.in_channels,
-        flavour=recipe.network.flavour,
-        stem_stride=recipe.network.stem_stride,
-    ).set_train(False)
-    size = recipe.input.image_size
-    net.compile(
-        Tensor(np.zeros((request.batch, recipe.network.in_channels, size, size), np.float32))
-    )
+    engine = open_engine(recipe, request.classes, batch=request.batch, threads=request.threads)
     write_text(Path(request.progress), "")
-    began = time.monotonic()
-    scores = tuple(
-        _score(net, checkpoint, index, recipe, request)
-        for checkpoint in range(len(request.weights))
-    )
-    seconds = time.monotonic() - began
+    scores, seconds = [], 0.0
+    for checkpoint, weights in enumerate(request.weights):
+        engine.load(Path(weights))
+        began = time.monotonic()
+        scores.append(_score(engine, checkpoint, index, request))
+        seconds += time.monotonic() - began
     return EvaluateResult(
-        scores=scores, images_per_second=sum(score.count for score in scores) / seconds
+        scores=tuple(scores),
+        images_per_second=sum(score.count for score in scores) / seconds,
+        engine=engine.name,
     )
 
 
-def _score(
-    net: nn.Cell, checkpoint: int, index: Index, recipe: Recipe, request: EvaluateRequest
-) -> Score:
-    """Scores `request.weights[checkpoint]`, whose parameters replace those in `net`."""
-    weights = request.weights[checkpoint]
-    load_weights(net, Path(weights))
-    counts = Counts(weights)
+def _score(engine: Engine, checkpoint: int, index: Index, request: EvaluateRequest) -> Score:
+    """Scores `request.weights[checkpoint]`, which `engine` has loaded."""
+    counts = Counts(request.weights[checkpoint])
     seen: list[int] = []
-    for batch in evaluation_batches(
-        index,
-        recipe.input,
-        recipe.network.in_channels,
-        batch=request.batch,
-        threads=request.threads,
-    ):
-        logits = net(Tensor(_padded(batch.images, request.batch))).asnumpy()
-        counts.add(logits[: len(batch.labels)], batch.labels)
-        seen += batch.positions.tolist()
+    for answers in engine.answers(index):
+        counts.add(answers.logits, answers.labels)
+        seen += answers.positions.tolist()
         _tell(request, checkpoint, len(seen), len(index.paths))
     expect_each_once(seen, len(index.paths))
     return counts.score()
@@ -102,12 +76,6 @@ def expect_each_once(seen: list[int], images: int) -> None:
             f"{len(seen)} images were scored, {len(set(seen))} of them different, expected each of "
             f"the split's {images} once and in order: report this, the figures cannot be trusted"
         )
-
-
-def _padded(images: NDArray[np.float32], batch: int) -> NDArray[np.float32]:
-    """(N, C, S, S) -> (batch, C, S, S): a shorter last batch would compile a second graph."""
-    missing = batch - len(images)
-    return np.pad(images, ((0, missing), (0, 0), (0, 0), (0, 0))) if missing else images
 
 
 def _expect_labels(index: Index, request: EvaluateRequest) -> None:

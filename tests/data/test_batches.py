@@ -11,6 +11,7 @@ from PIL import Image
 from mixnet_core.data.batches import (
     Batch,
     evaluation_batches,
+    evaluation_pixels,
     rank_order,
     steps_per_epoch,
     training_batches,
@@ -106,6 +107,34 @@ def test_evaluation_decodes_resizes_crops_and_normalises(tmp_path: Path) -> None
     # The middle square is what was coloured.
     for channel, value in enumerate((2.0, 2.0, 5.0)):
         np.testing.assert_allclose(batch.images[0, channel, :, 1:-1], value, atol=0.1)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pixels_are_what_evaluation_normalises(tmp_path: Path, channels: int) -> None:
+    random = np.random.default_rng(5)
+    paths = tuple(f"{number}.jpg" for number in range(5))
+    for path, (high, wide) in zip(paths, random.integers(20, 60, (5, 2)), strict=True):
+        noise = random.integers(0, 256, (high, wide, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(tmp_path / path)
+    index = Index(tmp_path, paths, np.arange(5, dtype=np.int32))
+    settings = recipe_with(
+        input__image_size=14,
+        input__crop_pct=0.875,
+        input__interpolation="bicubic",
+        input__mean=[120.0, 110.0, 100.0],
+        input__std=[58.0, 57.0, 56.0],
+    ).input
+    floats = list(evaluation_batches(index, settings, channels, batch=2, threads=2))
+    pixels = list(evaluation_pixels(index, settings, channels, batch=2, threads=2))
+    mean, std = settings.mean[:channels], settings.std[:channels]
+    for left, right in zip(floats, pixels, strict=True):
+        assert right.images.dtype == np.uint8
+        assert right.images.shape == (len(left.labels), 14, 14, channels)
+        again = np.round(left.images.transpose(0, 2, 3, 1) * np.float32(std) + np.float32(mean))
+        np.testing.assert_array_equal(again, right.images)
+        np.testing.assert_array_equal(left.labels, right.labels)
+        np.testing.assert_array_equal(left.positions, right.positions)
+    assert np.concatenate([batch.images for batch in pixels]).std() > 20
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "RGB"])

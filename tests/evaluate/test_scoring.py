@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from mixnet_core.data.batches import Batch
 from mixnet_core.data.index import read_index
 from mixnet_core.data.prepare import prepare_dataset
 from mixnet_core.errors import CheckpointMismatch, DatasetError, IntegrityError, StageFailed
-from mixnet_core.evaluate import scoring
+from mixnet_core.evaluate import mindspore_engine
 from mixnet_core.evaluate.scoring import evaluate, expect_each_once
 from mixnet_core.model.mixnet import build_model
 from mixnet_core.recipe import load_recipe, save_recipe
@@ -56,6 +57,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             "network.num_classes": len(CLASSES),
             "network.in_channels": 3,
             "network.stem_stride": 1,
+            "devices.engine": "mindspore",
         },
     )
     save_recipe(recipe, root / "recipe.yaml")
@@ -91,7 +93,7 @@ def result(place: Place, nets: list[nn.Cell]) -> EvaluateResult:
     progress.parent.mkdir()
     progress.write_text('{"event": "of an earlier attempt"}\n')
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scoring, "build_model", remember(nets))
+        patch.setattr(mindspore_engine, "build_model", remember(nets))
         return evaluate(place.request)
 
 
@@ -101,7 +103,7 @@ def compiled(
 ) -> Iterator[None]:
     """Lets `evaluate` take the network that is compiled already: a compile takes seconds."""
     mindspore.set_context(mode=mindspore.GRAPH_MODE)
-    monkeypatch.setattr(scoring, "build_model", lambda *_, **__: nets[0])
+    monkeypatch.setattr(mindspore_engine, "build_model", lambda *_, **__: nets[0])
     yield
     assert len(nets[0].compile_cache) == 1
 
@@ -162,6 +164,23 @@ def test_scores_equal_a_count_by_hand_with_a_shorter_last_batch(
         assert score.loss == pytest.approx(expected.loss, rel=1e-3)
         assert score.count == IMAGES
     assert result.images_per_second > 0
+    assert result.engine == f"mindspore {metadata.version('mindspore')}, CPU, float32"
+
+
+def test_openvino_counts_the_same(
+    place: Place, result: EvaluateResult, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MIXNET_CACHE", str(tmp_path / "cache"))
+    recipe = load_recipe(place.request.recipe, {"devices.engine": "openvino"})
+    save_recipe(recipe, tmp_path / "recipe.yaml")
+    changes = {"recipe": str(tmp_path / "recipe.yaml"), "progress": str(tmp_path / "rows.jsonl")}
+    other = evaluate(place.request.model_copy(update=changes))
+    assert other.engine == f"openvino {metadata.version('openvino')}, CPU, float32"
+    for ours, theirs in zip(other.scores, result.scores, strict=True):
+        assert ours.model_copy(update={"loss": 0.0}) == theirs.model_copy(update={"loss": 0.0})
+        assert ours.loss == pytest.approx(theirs.loss, rel=1e-4)
+    rows = (tmp_path / "rows.jsonl").read_text()
+    assert rows == Path(place.request.progress).read_text()
 
 
 def test_each_checkpoint_is_scored_with_its_own_weights(result: EvaluateResult) -> None:
@@ -197,13 +216,13 @@ def test_progress_tells_each_batch_and_nothing_of_earlier_attempts(
 def test_an_image_that_comes_twice_and_one_that_never_comes_void_the_score(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = scoring.evaluation_batches
+    real = mindspore_engine.evaluation_batches
 
     def twice_the_first(*arguments: Any, **options: Any) -> Iterator[Batch]:
         batches = list(real(*arguments, **options))
         yield from [batches[0], batches[0], *batches[2:]]
 
-    monkeypatch.setattr(scoring, "evaluation_batches", twice_the_first)
+    monkeypatch.setattr(mindspore_engine, "evaluation_batches", twice_the_first)
     with pytest.raises(IntegrityError, match="13 images were scored, 9 of them different"):
         evaluate(place.request)
 

@@ -1,0 +1,144 @@
+"""A network as an ONNX graph that takes its weights as inputs, exported once and then read back.
+
+Without the weights, because compiling a graph for the export costs seconds, and selection scores
+many checkpoints of one network: they differ in nothing but values, which an engine puts in by name.
+The file is small (180 KB), and no checkpoint, however new, needs another.
+
+    ~/.cache/mixnet/engines/KEY-SHA256.onnx     see `user_cache`
+
+KEY: of everything that shapes the graph. SHA256: of the file, so damage shows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import tempfile
+from contextlib import suppress
+from importlib import metadata
+from pathlib import Path
+
+import mindspore.onnx
+import numpy as np
+from mindspore import Tensor, nn
+
+from mixnet_core.errors import MachineError
+from mixnet_core.files import file_aside, fingerprint
+from mixnet_core.model import mixnet
+from mixnet_core.model.device import use_device
+from mixnet_core.recipe import Recipe
+from mixnet_core.user_cache import cache_folder
+
+IMAGES, LOGITS = "images", "logits"
+# The files used last; a machine that tries many networks would fill its disk otherwise.
+KEPT = 32
+
+log = logging.getLogger(__name__)
+
+
+def plain_network(recipe: Recipe, classes: int) -> nn.Cell:
+    """The recipe's network for inference, of MindSpore's own operators: others have no ONNX form.
+
+    Raises:
+        MachineError: MindSpore cannot use the CPU.
+    """
+    use_device("CPU")
+    return mixnet.build_model(
+        recipe.network.variant,
+        classes,
+        recipe.network.in_channels,
+        flavour=recipe.network.flavour,
+        stem_stride=recipe.network.stem_stride,
+    ).set_train(False)
+
+
+def network_graph(recipe: Recipe, classes: int) -> bytes:
+    """ONNX of `plain_network`: inputs IMAGES (1, C, S, S) and every parameter by name; LOGITS.
+
+    Nothing in it depends on the batch, which may be set to another size. A cache that cannot be
+    used is said in the log, and the graph exported all the same.
+    """
+    try:
+        folder = cache_folder("engines")
+    except MachineError as error:
+        log.warning("the exported network is not kept: %s", error)
+        return _exported(recipe, classes)
+    key = _key(recipe, classes)
+    content = _cached(folder, key)
+    if content is None:
+        content = _exported(recipe, classes)
+        try:
+            _keep(folder, key, content)
+        except MachineError as error:
+            log.warning("the exported network is not kept: %s", error)
+    return content
+
+
+def _key(recipe: Recipe, classes: int) -> str:
+    return fingerprint(
+        {
+            "network": recipe.network.model_dump(exclude={"num_classes", "drop_rate"}),
+            "classes": classes,
+            "image_size": recipe.input.image_size,
+            "mindspore": metadata.version("mindspore"),
+            # Instead of a number that whoever changes the code would have to remember.
+            "sources": [_digest(path.read_bytes()) for path in _sources()],
+        }
+    )
+
+
+def _sources() -> list[Path]:
+    """What the graph is made by."""
+    return [Path(__file__), *sorted(Path(mixnet.__file__).parent.glob("*.py"))]
+
+
+def _cached(folder: Path, key: str) -> bytes | None:
+    """A kept file's content if its digest is the one in its name; another is deleted."""
+    for path in sorted(folder.glob(f"{key}-*.onnx")):
+        # Another process may delete it at any time.
+        with suppress(OSError):
+            content = path.read_bytes()
+            if path.name == _name(key, content):
+                os.utime(path)
+                return content
+            log.warning("%s is damaged: it is exported again", path)
+            path.unlink()
+    return None
+
+
+def _keep(folder: Path, key: str, content: bytes) -> None:
+    """Raises MachineError as `file_aside` does."""
+    with file_aside(folder / _name(key, content)) as aside:
+        aside.write_bytes(content)
+    with suppress(OSError):
+        newest_first = sorted(
+            folder.glob("*.onnx"), key=lambda path: path.stat().st_mtime, reverse=True
+        )
+        for path in newest_first[KEPT:]:
+            path.unlink(missing_ok=True)
+
+
+def _exported(recipe: Recipe, classes: int) -> bytes:
+    size = recipe.input.image_size
+    images = Tensor(np.zeros((1, recipe.network.in_channels, size, size), np.float32))
+    with tempfile.TemporaryDirectory() as folder:
+        # The exporter writes in place and adds the suffix where it is missing.
+        path = Path(folder) / "network.onnx"
+        mindspore.onnx.export(
+            plain_network(recipe, classes),
+            images,
+            file_name=str(path),
+            input_names=[IMAGES],
+            output_names=[LOGITS],
+            export_params=False,
+        )
+        return path.read_bytes()
+
+
+def _name(key: str, content: bytes) -> str:
+    return f"{key}-{_digest(content)}.onnx"
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
