@@ -18,7 +18,9 @@ from mixnet_core import errors
 from mixnet_core.data.sources import digits, fashion_mnist, image_folder
 from mixnet_core.data.sources.download import check_reachable
 from mixnet_core.errors import MachineError, MixnetError, RecipeError
+from mixnet_core.evaluate.engines import choose_engine
 from mixnet_core.files import os_errors_explained
+from mixnet_core.native.choice import choose_operators
 from mixnet_core.recipe import Data, Devices, Recipe
 from mixnet_core.run_dir import Workspace
 from mixnet_core.storage import open_storage
@@ -40,7 +42,7 @@ class CheckResult(Value):
     """One check's outcome.
 
     Attributes:
-        name: recipe, workspace, disk, packages, device, msrun, data or publish.
+        name: recipe, workspace, disk, packages, device, operators, engine, msrun, data or publish.
         detail: what was found, in one line.
         fix: what to do; empty if ok, or where `detail` says it already.
         error: the class in `errors` that `require` raises.
@@ -65,6 +67,8 @@ def check_all(recipe: Recipe, *, workspace: Workspace, publish_to: str) -> list[
         check_disk(recipe, workspace),
         check_packages(),
         check_device(recipe.devices),
+        check_operators(recipe.devices),
+        check_engine(recipe.devices),
         check_msrun(recipe.devices),
         check_data(recipe.data, workspace.datasets),
         check_publish(publish_to),
@@ -166,6 +170,26 @@ def check_device(
         f"devices.target is {target}, but this machine has {found}",
         "run on a machine that has the device, or set devices.target to CPU",
     )
+
+
+def check_operators(devices: Devices) -> CheckResult:
+    """The native operators are compiled, where they are wanted; without them "auto" is slow."""
+    try:
+        operators = choose_operators(devices)
+    except MachineError as error:
+        return _from_error("operators", error)
+    slow = operators == "plain" and devices.operators == "auto" and devices.target == "CPU"
+    detail = f"{operators} operators" + (", many times slower than native" if slow else "")
+    return CheckResult(name="operators", ok=True, detail=detail)
+
+
+def check_engine(devices: Devices) -> CheckResult:
+    """What evaluates is installed: select, which needs it first, comes after all of training."""
+    try:
+        name = choose_engine(devices)
+    except MachineError as error:
+        return _from_error("engine", error)
+    return CheckResult(name="engine", ok=True, detail=f"{name} evaluates")
 
 
 def check_msrun(devices: Devices, *, python: Path = Path(sys.executable)) -> CheckResult:

@@ -94,7 +94,7 @@ def test_an_unknown_key_in_a_recipe_file_is_named_with_the_one_meant(tmp_path: P
 def test_check_lists_every_check_and_fails_with_the_first_ones_code(tmp_path: Path) -> None:
     good = mixnet("check", "digits", cwd=tmp_path)
     assert good.returncode == 0, good.stdout
-    assert good.stdout.count("\n") == good.stdout.count("ok ") == 9
+    assert good.stdout.count("\n") == good.stdout.count("ok ") == 10
     bad = mixnet("check", "digits", "--set=devices.target=Ascend", cwd=tmp_path)
     assert bad.returncode == 3
     assert "FAIL device" in bad.stdout
@@ -123,6 +123,22 @@ def _start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [str(MIXNET), *arguments], cwd=folder, stderr=subprocess.PIPE, text=True
     )
+
+
+@pytest.mark.slow
+def test_without_a_compiler_or_openvino_everything_works_and_one_warning_says_that_it_is_slow(
+    tmp_path: Path,
+) -> None:
+    arguments = ("digits", "--run=plain", "--epochs=1", "--ranks=1", *options())
+    without = {"PATH": str(tmp_path), "MIXNET_CACHE": str(tmp_path / "cache")}
+    done = mixnet(
+        "run", *arguments, "--set=devices.engine=mindspore", "--json", cwd=tmp_path, **without
+    )
+    assert done.returncode == 0, done.stderr
+    (warning,) = [line for line in done.stderr.splitlines() if "no C++ compiler" in line]
+    assert "many times slower" in warning
+    assert "apt install g++" in warning
+    assert json.loads(done.stdout)["validate"]["engine"].endswith("CPU, float32")
 
 
 def _processes_of(folder: Path) -> list[psutil.Process]:

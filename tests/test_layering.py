@@ -39,7 +39,9 @@ DATA_MODULE = "model.variants"
 MINDSPORE = (
     "checkpoints.store",
     "data.batches",
-    "evaluate.scoring",
+    "evaluate.mindspore_engine",
+    "evaluate.onnx_export",
+    "evaluate.openvino_engine",
     "model",
     "native.operators",
     "train",

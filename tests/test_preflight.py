@@ -17,7 +17,9 @@ from mixnet_core.preflight import (
     check_data,
     check_device,
     check_disk,
+    check_engine,
     check_msrun,
+    check_operators,
     check_packages,
     check_publish,
     check_recipe,
@@ -29,7 +31,8 @@ from mixnet_core.recipe import Devices, load_recipe
 from mixnet_core.run_dir import Workspace
 from tests.data.samples import data, write_idx_folder, write_image_folder
 
-NAMES = ["recipe", "workspace", "disk", "packages", "device", "msrun", "data", "publish"]
+NAMES = ["recipe", "workspace", "disk", "packages", "device", "operators", "engine", "msrun"]
+NAMES += ["data", "publish"]
 EVERY_UNSUPPORTED_SETTING = {
     "augment.rand_augment": {
         "operations": 2, "magnitude": 9, "magnitude_std": 0.5, "increasing": False
@@ -88,6 +91,33 @@ def test_every_failure_is_reported_and_the_first_is_raised(tmp_path: Path) -> No
     with pytest.raises(getattr(errors, failed[0].error)) as caught:
         require(results)
     assert failed[0].detail in str(caught.value)
+
+
+def test_missing_native_operators_fail_where_they_are_demanded_and_are_said_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def unbuildable(devices: Devices) -> str:
+        if devices.operators == "native":
+            raise errors.MachineError("no C++ compiler on PATH: install one")
+        return "plain"
+
+    monkeypatch.setattr(preflight, "choose_operators", unbuildable)
+    auto = devices("CPU")
+    assert check_operators(auto).detail == "plain operators, many times slower than native"
+    demanded = failure(check_operators(auto.model_copy(update={"operators": "native"})))
+    assert str(demanded) == "no C++ compiler on PATH: install one"
+    chosen = auto.model_copy(update={"operators": "plain"})
+    assert check_operators(chosen).detail == "plain operators"
+
+
+def test_an_engine_that_is_not_installed_is_said_before_the_training(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    named = devices("CPU").model_copy(update={"engine": "openvino"})
+    assert check_engine(named).ok
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    assert "pip install 'mixnet[cpu-inference]'" in str(failure(check_engine(named)))
+    assert check_engine(devices("CPU")).detail == "mindspore evaluates"
 
 
 def test_results_survive_storage_as_json() -> None:

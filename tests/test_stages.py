@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from mixnet_core import stages
 from mixnet_core.checkpoints.bundle import WEIGHTS, complete_bundles
 from mixnet_core.errors import InputError, TransientError
-from mixnet_core.files import sha256_of
+from mixnet_core.files import read_json, sha256_of, write_json
 from mixnet_core.recipe import load_recipe, save_recipe
 from mixnet_core.release.publish import read_release
 from mixnet_core.run_dir import RunDir, Workspace
@@ -44,6 +45,7 @@ def test_training_leaves_a_checkpoint_an_epoch_with_metrics_for_every_row(
         "steps": 24,
         "ranks": 1,
         "images_per_step": 4,
+        "compiled": False,
     }
 
 
@@ -58,6 +60,27 @@ def test_the_published_weights_are_the_selected_checkpoint_with_its_figures(
     assert score["count"] == results["prepare"]["counts"]["val"] == 90
     report = json.loads(Path(results["validate"]["report_json"]).read_text())
     assert report["val"]["top1"] == score["correct1"] / 90
+    engine = f"openvino {metadata.version('openvino')}, CPU, float32"
+    assert results["validate"]["engine"] == release.facts["engine"] == engine
+    assert report["environment"]["engine"] == engine
+
+
+def test_a_validation_recorded_before_there_were_engines_is_still_finished(
+    copied_run: RunDir,
+) -> None:
+    recipe = load_recipe(str(copied_run.recipe))
+    record = read_json(copied_run.record("validate"))
+    del record["result"]["engine"]
+    write_json(copied_run.record("validate"), record)
+    done = stages.validate(
+        recipe,
+        copied_run,
+        recorded(copied_run, "prepare", PreparedDataset),
+        recorded(copied_run, "train", TrainedRun),
+        recorded(copied_run, "select", Selection),
+    )
+    assert done.reused
+    assert done.engine == "mindspore"
 
 
 def test_a_finished_training_whose_checkpoint_is_damaged_trains_on(copied_run: RunDir) -> None:

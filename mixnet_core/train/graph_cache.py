@@ -18,7 +18,6 @@ from importlib import metadata
 from pathlib import Path
 from types import TracebackType
 
-import mixnet_core
 from mixnet_core.errors import MixnetError
 from mixnet_core.files import (
     ASIDE_PREFIX,
@@ -80,7 +79,7 @@ class GraphCache:
 
 
 def _key(run: RunDir, request: TrainRequest, ranks: Ranks) -> str:
-    package = Path(mixnet_core.__file__).parent
+    package = Path(__file__).parents[1]
     sources = sorted(path for path in package.rglob("*") if path.suffix in (".py", ".cpp", ".h"))
     return fingerprint(
         {
