@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import mindspore
@@ -30,6 +31,8 @@ def join_ranks(recipe: Recipe) -> Ranks:
     Raises:
         MachineError: the device is not there, or the number of workers is not the recipe's.
     """
+    if recipe.devices.target == "CPU":
+        _keep_to_own_cores(recipe.devices.ranks)
     use_device(recipe.devices.target)
     if recipe.devices.ranks == 1:
         return Ranks(0, 1)
@@ -41,3 +44,16 @@ def join_ranks(recipe: Recipe) -> Ranks:
         parallel_mode=mindspore.ParallelMode.DATA_PARALLEL, gradients_mean=True, device_num=count
     )
     return Ranks(int(communication.get_rank()), count)
+
+
+def _keep_to_own_cores(ranks: int) -> None:
+    """Gives this rank an equal share of the cores, before MindSpore starts its threads.
+
+    Its threads wait by spinning: those of one rank would take the core on which another one
+    computes. MixNet-S, two ranks on two cores: 56 instead of 40 img/s.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    rank = int(os.environ.get("RANK_ID", "0"))
+    share = cores[rank * len(cores) // ranks : (rank + 1) * len(cores) // ranks]
+    if share:
+        os.sched_setaffinity(0, share)

@@ -54,3 +54,5 @@ def test_two_ranks_keep_equal_weights_and_share_the_cores(run: Run, tmp_path: Pa
     assert one.weights == other.weights
     share = str(max(1, len(os.sched_getaffinity(0)) // 2))
     assert (one.threads, other.threads) == (share, share)
+    if len(os.sched_getaffinity(0)) >= 2:
+        assert not set(one.cores) & set(other.cores)

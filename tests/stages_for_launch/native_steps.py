@@ -41,6 +41,7 @@ class Outcome(BaseModel):
     weights: str
     statistics: str
     threads: str
+    cores: list[int]
 
 
 def digest(parameters: Iterable[Parameter]) -> str:
@@ -67,6 +68,7 @@ def steps(job: Job) -> Outcome:
         weights=digest(net.trainable_params()),
         statistics=digest(p for p in net.get_parameters() if "moving_" in p.name),
         threads=os.environ["OMP_NUM_THREADS"],
+        cores=sorted(os.sched_getaffinity(0)),
     )
     write_json(Path(job.folder) / f"rank-{ranks.rank}.json", outcome.model_dump())
     return outcome
