@@ -6,6 +6,9 @@
 MindSpore's own check looks at scripts only: given a graph of another batch size, of other operators
 or of another learning rate it computes with that one. So KEY covers whatever goes into the graph,
 the graph is kept once a step of it has run, and a damaged one is not offered to MindSpore.
+
+On a CPU unless MS_COMPILER_CACHE_ENABLE is 0; elsewhere only if it is 1, because there nobody has
+compared yet what comes out of the cache.
 """
 
 from __future__ import annotations
@@ -43,18 +46,23 @@ class GraphCache:
         warm: whether the graph of an earlier start is there.
     """
 
-    def __init__(self, run: RunDir, request: TrainRequest, ranks: Ranks) -> None:
+    def __init__(self, run: RunDir, request: TrainRequest, ranks: Ranks, target: str) -> None:
+        self._enabled = os.environ.get(_SWITCH, "1" if target == "CPU" else "0") == "1"
         self._folder = run.graphs / f"rank-{ranks.rank}" / _key(run, request, ranks)
-        self.warm = _intact(self._folder)
+        self.warm = self._enabled and _intact(self._folder)
         self._aside: Path | None = None
+        self._before: dict[str, str | None] = {}
 
     def __enter__(self) -> GraphCache:
+        if not self._enabled:
+            return self
         with os_errors_explained(self._folder):
             if not self.warm:
                 # Graphs of other settings, and what a killed start left.
                 shutil.rmtree(self._folder.parent, ignore_errors=True)
                 self._folder.parent.mkdir(parents=True)
                 self._aside = Path(tempfile.mkdtemp(prefix=ASIDE_PREFIX, dir=self._folder.parent))
+        self._before = {name: os.environ.get(name) for name in (_SWITCH, _PATH)}
         os.environ |= {_SWITCH: "1", _PATH: str(self._aside or self._folder)}
         return self
 
@@ -64,7 +72,11 @@ class GraphCache:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        os.environ[_SWITCH] = "0"
+        for name, value in self._before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
         if self._aside is not None:
             shutil.rmtree(self._aside, ignore_errors=True)
 

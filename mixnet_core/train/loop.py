@@ -43,7 +43,7 @@ def train(request: TrainRequest) -> TrainedRun:
     optimizer = build_optimizer(net, recipe, rates)
     start = _resume(run, net, optimizer)
     train_step = TrainStep(net, optimizer, recipe).set_train()
-    with GraphCache(run, request, ranks) as graph:
+    with GraphCache(run, request, ranks, recipe.devices.target) as graph:
         progress = Progress(recipe, run, ranks, rates=rates, start=start, compiled=graph.warm)
         for epoch in range(start.epoch if start else 0, recipe.training.epochs):
             for batch in training_batches(

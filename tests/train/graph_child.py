@@ -1,4 +1,4 @@
-"""Computes one step in a process of its own: `python graph_child.py RUN_DIR keep|leave`.
+"""Computes one step in a process of its own: `python graph_child.py RUN_DIR keep|leave TARGET`.
 
 The graph multiplies by the number in the run's recipe. Prints what `GraphCache` found and the
 result for 1.
@@ -40,7 +40,7 @@ def main() -> None:
         threads=1,
         operators="plain",
     )
-    with GraphCache(run, request, Ranks(0, 1)) as graph:
+    with GraphCache(run, request, Ranks(0, 1), sys.argv[3]) as graph:
         result = Step(float(run.recipe.read_text()))(Tensor([1.0], mindspore.float32))
         if keep:
             graph.keep()

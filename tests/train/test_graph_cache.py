@@ -14,11 +14,16 @@ CHILD = Path(__file__).parent / "graph_child.py"
 TAKEN = "Use the compilation cache"
 
 
-def start(run: Path, keep: str = "keep") -> tuple[str, bool]:
-    """What the child printed, and whether MindSpore took a graph from the cache."""
+def start(
+    run: Path, keep: str = "keep", target: str = "CPU", **environment: str
+) -> tuple[str, bool]:
+    """What the child printed, and whether MindSpore took a graph from the cache.
+
+    `target` is only what the cache is told: the child computes on a CPU.
+    """
     done = subprocess.run(
-        [sys.executable, str(CHILD), str(run), keep],
-        env={**os.environ, "GLOG_v": "2"},
+        [sys.executable, str(CHILD), str(run), keep, target],
+        env={**os.environ, "GLOG_v": "2", **environment},
         capture_output=True,
         text=True,
         timeout=120,
@@ -68,3 +73,10 @@ def test_a_graph_whose_step_never_ended_is_not_kept(tmp_path: Path) -> None:
     assert start(tmp_path, keep="leave") == ("cold 2.0", False)
     assert graph_files(tmp_path) == []
     assert start(tmp_path) == ("cold 2.0", False)
+
+
+def test_other_devices_cache_only_when_asked_to_and_a_cpu_unless_told_not_to(run: Path) -> None:
+    assert start(run, MS_COMPILER_CACHE_ENABLE="0") == ("cold 2.0", False)
+    assert start(run, target="Ascend") == ("cold 2.0", False)
+    assert len(graph_files(run)) == 1
+    assert start(run, target="Ascend", MS_COMPILER_CACHE_ENABLE="1") == ("warm 2.0", True)
