@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from mixnet_core.errors import MachineError
 from mixnet_core.files import os_errors_explained
 
 VARIABLE = "MIXNET_CACHE"
@@ -19,6 +20,9 @@ def cache_folder(kind: str) -> Path:
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     base = os.environ.get(VARIABLE) or f"{cache}/mixnet"
     folder = Path(base).expanduser().absolute() / kind
-    with os_errors_explained(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with os_errors_explained(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+    except MachineError as error:
+        raise MachineError(f"{error} ({VARIABLE} names it)") from error
     return folder

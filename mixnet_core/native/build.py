@@ -91,7 +91,7 @@ def find_compiler() -> list[str]:
         if found:
             return [found, *words[1:]]
     raise MachineError(
-        f"no C++ compiler: CXX={named} is not there"
+        f"no C++ compiler: CXX={named} is not there; set CXX to one, or unset it"
         if named
         else f"no C++ compiler on PATH (looked for {', '.join(_COMPILERS)}): install one "
         "(Debian: apt install g++)"
