@@ -198,7 +198,10 @@ def test_without_a_compiler_the_message_says_what_was_looked_for_and_how_to_inst
 @pytest.mark.parametrize(
     ("named", "message"),
     [
-        ("/no/compiler", "no C++ compiler: CXX=/no/compiler is not there"),
+        (
+            "/no/compiler",
+            "no C++ compiler: CXX=/no/compiler is not there; set CXX to one, or unset it",
+        ),
         (
             "g++ '-O3",
             "CXX=g++ '-O3 cannot be read as a command (No closing quotation): "
