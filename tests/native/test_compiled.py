@@ -40,6 +40,19 @@ def test_results_are_exact_and_only_the_outputs_are_written(compiled: Compiled, 
     expect_all(compiled, group)
 
 
+@pytest.mark.parametrize("activation", ["none", "relu", "swish"])
+def test_a_value_that_is_no_number_stays_none(compiled: Compiled, activation: str) -> None:
+    """In a whole vector and in the rest of a row: a diverged layer has to show in the loss."""
+    x = np.ones((1, 2, 1, 17), np.float32)
+    x[0, 0, 0, [3, 16]] = np.nan
+    ones, zeros = np.ones(2, np.float32), np.zeros(2, np.float32)
+    inputs = [x, ones, zeros, zeros, ones, np.float32([1e-5])]
+    operator = f"norm_act_infer_forward_{activation}"
+    y, pooled = compiled.run_guarded(operator, inputs, [x.shape, (1, 2, 1, 1)])
+    assert np.array_equal(np.isnan(y), np.isnan(x))
+    assert np.isnan(pooled).ravel().tolist() == [True, False]
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="a choice of vector widths is x86's")
 @pytest.mark.parametrize("cpu", ["x86-64", "x86-64-v3"])
