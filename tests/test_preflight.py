@@ -47,15 +47,7 @@ EVERY_UNSUPPORTED_SETTING = {
 
 
 def devices(target: str, ranks: int = 1) -> Devices:
-    return Devices.model_validate(
-        {
-            "target": target,
-            "ranks": ranks,
-            "threads_per_rank": 0,
-            "operators": "auto",
-            "engine": "auto",
-        }
-    )
+    return load_recipe("digits").devices.model_copy(update={"target": target, "ranks": ranks})
 
 
 def failure(result: CheckResult) -> errors.MixnetError:

@@ -7,22 +7,14 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.accelerators import accelerators_held
 from mixnet_core.errors import MachineError
-from mixnet_core.recipe import Devices
+from mixnet_core.recipe import Devices, load_recipe
 from tests.flows.conftest import Deployed
 
 pytestmark = pytest.mark.slow
 
 
 def devices(target: str, ranks: int) -> Devices:
-    return Devices.model_validate(
-        {
-            "target": target,
-            "ranks": ranks,
-            "threads_per_rank": 0,
-            "operators": "auto",
-            "engine": "auto",
-        }
-    )
+    return load_recipe("digits").devices.model_copy(update={"target": target, "ranks": ranks})
 
 
 def held(deployed: Deployed) -> int:
