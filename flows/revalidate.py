@@ -11,7 +11,7 @@ from flows.showing import show_table, shown
 from flows.tasks import worth_a_retry
 from mixnet_core.errors import MixnetError
 from mixnet_core.options import open_workspace, releases_uri
-from mixnet_core.recipe import Share
+from mixnet_core.recipe_sections import Share
 from mixnet_core.release.publish import release_names
 from mixnet_core.revalidation import (
     STAGE,

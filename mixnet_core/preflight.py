@@ -21,7 +21,8 @@ from mixnet_core.errors import MachineError, MixnetError, RecipeError
 from mixnet_core.evaluate.engines import choose_engine
 from mixnet_core.files import os_errors_explained
 from mixnet_core.native.choice import choose_operators
-from mixnet_core.recipe import Data, Devices, Recipe
+from mixnet_core.recipe import Recipe
+from mixnet_core.recipe_sections import Data, Devices
 from mixnet_core.run_dir import Workspace
 from mixnet_core.storage import open_storage
 from mixnet_core.values import Value

@@ -5,208 +5,28 @@ from __future__ import annotations
 import difflib
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ValidationError, model_validator
 
 from mixnet_core.errors import InputError, RecipeError
 from mixnet_core.files import fingerprint, os_errors_explained, write_text
-from mixnet_core.model.variants import FlavourName, VariantName
+from mixnet_core.recipe_sections import (
+    Augment,
+    Data,
+    Devices,
+    Input,
+    Network,
+    Optimizer,
+    Precision,
+    Schedule,
+    Section,
+    Training,
+    Weights,
+)
 
 RECIPES = Path(__file__).parent / "recipes"
-
-Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
-Triple = tuple[float, float, float]
-
-
-class Section(BaseModel):
-    """Refuses unknown keys and does not turn one type into another ("3" is no number)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class Network(Section):
-    """Which MixNet."""
-
-    variant: VariantName
-    flavour: FlavourName = Field(description="whose conventions the weights follow")
-    num_classes: Annotated[int, Field(ge=1)] | None = Field(
-        description="null: as many as the dataset has"
-    )
-    in_channels: Literal[1, 3] = Field(description="1: images are read as grey")
-    drop_rate: Annotated[float, Field(ge=0, lt=1)] = Field(
-        description="dropped before the classifier"
-    )
-    stem_stride: Literal[1, 2] = Field(
-        description="2 as published; 1 keeps twice the resolution for small images"
-    )
-
-
-class Weights(Section):
-    """What training starts from."""
-
-    name: str | None = Field(description="a release's name or URI; null: from scratch")
-    reset_classifier: bool = Field(
-        description="leave the classifier freshly initialised, as another class count needs"
-    )
-
-
-class Data(Section):
-    """Which images, and how they are split."""
-
-    source: Literal["digits", "fashion_mnist", "image_folder"]
-    path: str | None = Field(
-        description="image_folder: the folder with train/ and optionally val/; fashion_mnist: the "
-        "folder of IDX files, null looks in known places, then downloads; digits: null"
-    )
-    train_limit: Annotated[int, Field(ge=1)] | None = Field(
-        description="use at most so many training images, class-balanced; null: all"
-    )
-    val_share: Annotated[float, Field(gt=0, lt=1)] = Field(
-        description="cut from the training images where the source has no val split of its own"
-    )
-    select_share: Annotated[float, Field(gt=0, lt=1)] = Field(
-        description="cut from the training images to select checkpoints on"
-    )
-    split_seed: Annotated[int, Field(ge=0)]
-
-
-class Input(Section):
-    """From a decoded image to the network's input, the same in training and evaluation."""
-
-    image_size: Annotated[int, Field(ge=4, le=1024)] = Field(description="pixels, square")
-    crop_pct: Annotated[float, Field(gt=0, le=1)] = Field(
-        description="evaluation resizes the short side to image_size / crop_pct, then crops"
-    )
-    interpolation: Literal["bilinear", "bicubic"]
-    mean: Triple = Field(description="per channel in 0..255; one grey channel uses the first")
-    std: Triple
-
-
-class RandAugment(Section):
-    """N random operations an image (arXiv:1909.13719), in timm's dialect."""
-
-    operations: Annotated[int, Field(ge=1)]
-    magnitude: Annotated[float, Field(ge=0, le=10)]
-    magnitude_std: Annotated[float, Field(ge=0)]
-    increasing: bool = Field(description="severity grows with magnitude for every op: timm's inc1")
-
-
-class RandomErasing(Section):
-    """A rectangle of zeros after normalising (arXiv:1708.04896)."""
-
-    probability: Share
-    scale: tuple[float, float]
-    ratio: tuple[float, float]
-
-
-class Mix(Section):
-    """Mixup (arXiv:1710.09412) and cutmix (arXiv:1905.04899): one of them a batch."""
-
-    mixup_alpha: Annotated[float, Field(ge=0)]
-    cutmix_alpha: Annotated[float, Field(ge=0)]
-    probability: Share = Field(description="of mixing a batch at all")
-    switch_probability: Share = Field(description="of cutmix where both are on")
-
-
-class Augment(Section):
-    """Random changes of training images."""
-
-    crop_scale: tuple[float, float] = Field(
-        description="share of the area; [1, 1] with ratio [1, 1] only resizes"
-    )
-    crop_ratio: tuple[float, float] = Field(description="width / height")
-    hflip: Share = Field(description="probability of a mirror image")
-    rand_augment: RandAugment | None
-    erasing: RandomErasing | None
-    mix: Mix | None
-
-    @model_validator(mode="after")
-    def _ranges(self) -> Augment:
-        for name in ("crop_scale", "crop_ratio"):
-            low, high = getattr(self, name)
-            if not 0 < low <= high:
-                raise ValueError(f"{name} must be 0 < low <= high, got [{low}, {high}]")
-        if self.crop_scale[1] > 1:
-            raise ValueError(f"crop_scale must not exceed 1, got {self.crop_scale[1]}")
-        return self
-
-
-class Optimizer(Section):
-    """SGD with momentum, or AdamW."""
-
-    name: Literal["momentum", "adamw"]
-    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(description="AdamW's beta1")
-    nesterov: bool
-    weight_decay: Annotated[float, Field(ge=0)]
-    decay_norm_and_bias: bool = Field(
-        description="decay BatchNorm's and biases too, as MindCV does"
-    )
-
-    @model_validator(mode="after")
-    def _nesterov_is_momentum(self) -> Optimizer:
-        if self.nesterov and self.name != "momentum":
-            raise ValueError("nesterov needs optimizer.name: momentum")
-        return self
-
-
-class Schedule(Section):
-    """Learning rate per step: linear from 0 over the warm-up, then half a cosine, then constant."""
-
-    lr: Positive = Field(description="the peak")
-    min_lr: Annotated[float, Field(ge=0)]
-    warmup_epochs: Annotated[float, Field(ge=0)]
-    decay_epochs: Positive
-
-    @model_validator(mode="after")
-    def _falls(self) -> Schedule:
-        if self.min_lr > self.lr:
-            raise ValueError(f"min_lr {self.min_lr} exceeds lr {self.lr}")
-        return self
-
-
-class Precision(Section):
-    """Mixed precision."""
-
-    amp_level: Literal["O0", "O2", "O3"] = Field(description="O0 is float32")
-    loss_scale: Positive
-    loss_scale_type: Literal["fixed", "dynamic"]
-    drop_overflow_update: bool
-
-
-class Training(Section):
-    """How long and how much at a time."""
-
-    epochs: Annotated[int, Field(ge=1)]
-    global_batch: Annotated[int, Field(ge=1)] = Field(
-        description="images an optimizer step, over all ranks"
-    )
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
-    seed: Annotated[int, Field(ge=0)]
-    checkpoint_every_epochs: Annotated[int, Field(ge=1)]
-    keep_checkpoints: Annotated[int, Field(ge=1)] = Field(description="the newest so many")
-    log_every_steps: Annotated[int, Field(ge=1)]
-
-
-class Devices(Section):
-    """Where it runs. Not part of what is computed, except for the global batch's division."""
-
-    target: Literal["CPU", "Ascend", "GPU"]
-    ranks: Annotated[int, Field(ge=1)] = Field(
-        description="worker processes, one a device; 1 runs without msrun"
-    )
-    threads_per_rank: Annotated[int, Field(ge=0)] = Field(
-        description="of the data pipeline and the CPU operators; 0: cores / ranks"
-    )
-    operators: Literal["auto", "native", "plain"] = Field(
-        description="native: this project's CPU operators, compiled on first use; plain: "
-        "MindSpore's; auto: native on a CPU with a C++ compiler"
-    )
-    engine: Literal["auto", "mindspore", "openvino"] = Field(
-        description="what evaluates; auto: OpenVINO on a CPU where it is installed"
-    )
 
 
 class Recipe(Section):
@@ -241,10 +61,15 @@ class Recipe(Section):
             raise ValueError("data.source image_folder needs data.path (--data FOLDER)")
         if self.data.source == "digits" and self.data.path is not None:
             raise ValueError("data.source digits is embedded and takes no data.path")
-        if self.devices.target == "CPU" and self.precision.amp_level != "O0":
+        if self.weights.freeze != "nothing" and self.weights.name is None:
             raise ValueError(
-                f"precision.amp_level {self.precision.amp_level} needs an accelerator: "
-                "use O0 with devices.target CPU"
+                f"weights.freeze {self.weights.freeze} without weights.name would keep a random "
+                "backbone: name a release (--weights), or set weights.freeze to nothing"
+            )
+        if self.devices.operators == "native" and self.precision.amp_level != "O0":
+            raise ValueError(
+                f"devices.operators native computes in float32, precision.amp_level is "
+                f"{self.precision.amp_level}: use O0, or operators auto or plain"
             )
         if self.devices.engine == "openvino" and self.devices.target != "CPU":
             raise ValueError(
@@ -266,6 +91,21 @@ class Recipe(Section):
     def rank_batch(self) -> int:
         """Images a step on one rank."""
         return self.training.global_batch // self.devices.ranks
+
+    @property
+    def accumulation(self) -> int:
+        """Equal parts that a rank takes its images of a step in, as few as micro_batch allows."""
+        most = self.devices.micro_batch or self.rank_batch
+        return next(
+            parts
+            for parts in range(-(-self.rank_batch // most), self.rank_batch + 1)
+            if self.rank_batch % parts == 0
+        )
+
+    @property
+    def lr_factor(self) -> float:
+        """What schedule.lr and schedule.min_lr are multiplied by (schedule.lr_batch)."""
+        return self.training.global_batch / (self.schedule.lr_batch or self.training.global_batch)
 
 
 def recipe_names() -> list[str]:

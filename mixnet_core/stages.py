@@ -12,7 +12,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from mixnet_core.checkpoints.bundle import WEIGHTS, complete_bundles
+from mixnet_core.checkpoints.bundle import complete_bundles, newest_bundle
 from mixnet_core.data.prepare import expect_classes, prepare_dataset
 from mixnet_core.evaluate.report import report_data, report_markdown, versions
 from mixnet_core.files import write_json, write_text
@@ -29,6 +29,7 @@ from mixnet_core.values import (
     EvaluateRequest,
     EvaluateResult,
     FetchedWeights,
+    Operators,
     PreparedDataset,
     Release,
     Selection,
@@ -108,7 +109,8 @@ def train(
             dataset=dataset,
             weights=weights,
             threads=_threads(recipe, recipe.devices.ranks),
-            operators=choose_operators(recipe.devices),
+            operators=_training_operators(recipe),
+            resume_from=str(newest) if (newest := newest_bundle(run.checkpoints)) else None,
         )
         result = run_stage(
             "mixnet_core.train",
@@ -141,7 +143,7 @@ def select(
     done = finished(run, "select", key, Selection)
     if done:
         return done
-    files = [Path(checkpoint.path) / WEIGHTS for checkpoint in trained.checkpoints]
+    files = [Path(checkpoint.path) / checkpoint.file for checkpoint in trained.checkpoints]
     scores = _evaluate(recipe, run, dataset, "select", files, watch).scores
     candidates = tuple(
         Candidate(checkpoint=checkpoint, score=score)
@@ -171,7 +173,7 @@ def validate(
     done = finished(run, "validate", key, Validation)
     if done and run.report_json.is_file() and run.report_markdown.is_file():
         return done
-    weights = Path(chosen.path) / WEIGHTS
+    weights = Path(chosen.path) / chosen.file
     measured = _evaluate(recipe, run, dataset, "validate", [weights], watch)
     (score,) = measured.scores
     report = report_data(
@@ -219,7 +221,7 @@ def publish(
         ReleaseConflict: another release has this name.
     """
     files = {
-        "weights": Path(validation.checkpoint.path) / WEIGHTS,
+        "weights": Path(validation.checkpoint.path) / validation.checkpoint.file,
         "recipe": run.recipe,
         "report": Path(validation.report_json),
         "report_markdown": Path(validation.report_markdown),
@@ -283,6 +285,11 @@ def _evaluate(
         attempts=run.attempts(stage),
         watch=watch,
     )
+
+
+def _training_operators(recipe: Recipe) -> Operators:
+    # The native ones compute in float32 only.
+    return "plain" if recipe.precision.amp_level != "O0" else choose_operators(recipe.devices)
 
 
 def _threads(recipe: Recipe, ranks: int) -> int:

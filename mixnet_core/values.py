@@ -53,18 +53,24 @@ class FetchedWeights(Value):
 
 
 class Checkpoint(Value):
-    """A complete bundle that training left.
+    """A weights file in a complete bundle that training left.
 
     Attributes:
-        path: absolute, of the bundle's folder.
+        path: absolute, of the bundle's folder; file: in it, the weights or their moving averages.
         step: optimizer steps done, epoch: epochs done.
-        weights_sha256: hex, of `weights.ckpt` in it.
+        weights_sha256: hex, of the file.
     """
 
     path: str
     step: int
     epoch: int
     weights_sha256: str
+    file: str = "weights.ckpt"
+
+    @property
+    def averaged(self) -> bool:
+        """Whether these are moving averages."""
+        return self.file != "weights.ckpt"
 
 
 class TrainedRun(Value):
@@ -170,6 +176,7 @@ class TrainRequest(Value):
         recipe: path of the effective recipe.
         threads: CPU threads of this rank.
         operators: whose; see `model.mixnet.build_model`.
+        resume_from: folder of the bundle to go on from; None: from the start.
     """
 
     recipe: str
@@ -178,6 +185,7 @@ class TrainRequest(Value):
     weights: FetchedWeights | None
     threads: int
     operators: Operators
+    resume_from: str | None = None
 
 
 class EvaluateRequest(Value):

@@ -25,6 +25,7 @@ LAYERS = (
     ("native",),
     ("recipe", "run_dir", "transfer"),
     ("child", "storage", "summaries", "user_cache"),
+    ("recipe_sections",),
     ("files", "model.variants", "row_follower", "supervisor", "ticks", "values"),
     ("errors",),
 )

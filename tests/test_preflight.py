@@ -27,7 +27,8 @@ from mixnet_core.preflight import (
     require,
     unsupported,
 )
-from mixnet_core.recipe import Devices, load_recipe
+from mixnet_core.recipe import load_recipe
+from mixnet_core.recipe_sections import Devices
 from mixnet_core.run_dir import Workspace
 from tests.data.samples import data, write_idx_folder, write_image_folder
 

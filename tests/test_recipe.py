@@ -7,13 +7,7 @@ import pytest
 import yaml
 
 from mixnet_core.errors import InputError, RecipeError
-from mixnet_core.recipe import (
-    RECIPES,
-    load_recipe,
-    parse_recipe,
-    recipe_names,
-    save_recipe,
-)
+from mixnet_core.recipe import RECIPES, load_recipe, parse_recipe, recipe_names, save_recipe
 
 
 def plain(**changes: Any) -> dict[str, Any]:

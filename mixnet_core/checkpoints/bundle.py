@@ -2,9 +2,12 @@
 
     step-00000120/
         weights.ckpt     the network's parameters, in MindCV's names
-        optimizer.ckpt   momenta and the optimizer's step counter
-        bundle.json      step, epoch, and the digest and size of the two
+        ema.ckpt         their moving averages, where the recipe asks for them
+        optimizer.ckpt   momenta, the optimizer's and the average's counters, the loss scale
+        bundle.json      where training stood, how it was divided, every file's digest
 
+Nothing else is needed to go on bit for bit: data order, augmentation and dropout are functions of
+seed, epoch, step and rank, and the metrics log is cut off at the step.
 The numbers are read from `bundle.json`; the folder's name is for people and for sorting.
 This module does not import MindSpore, so a flow can list bundles.
 """
@@ -20,44 +23,91 @@ from typing import Literal
 from pydantic import ValidationError
 
 from mixnet_core.errors import InputError, IntegrityError
-from mixnet_core.files import ASIDE_PREFIX, folder_aside, read_json, sha256_of, write_json
+from mixnet_core.files import (
+    ASIDE_PREFIX,
+    folder_aside,
+    os_errors_explained,
+    read_json,
+    sha256_of,
+    write_json,
+)
 from mixnet_core.values import Checkpoint, Value
 
-WEIGHTS, OPTIMIZER, CONTENTS = "weights.ckpt", "optimizer.ckpt", "bundle.json"
+WEIGHTS, AVERAGES, OPTIMIZER = "weights.ckpt", "ema.ckpt", "optimizer.ckpt"
+CONTENTS = "bundle.json"
+# A damaged bundle's name begins with it from then on.
+DAMAGED_PREFIX = "damaged-"
 
 log = logging.getLogger(__name__)
+
+
+class Position(Value):
+    """Where training stands.
+
+    Attributes:
+        step: optimizer steps done.
+        epoch: epochs done.
+        epoch_step: steps done of the running epoch; 0 at an epoch's end.
+        loss_sum: of rank 0's losses in the running epoch.
+        loss: rank 0's mean over the last whole epoch; None before there is one.
+        chance_epochs: whole epochs in a row, up to here, that were no better than guessing.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    epoch_step: int = 0
+    loss_sum: float = 0.0
+    loss: float | None = None
+    chance_epochs: int = 0
+
+
+class Division(Value):
+    """How a run's computation is laid out: the same run laid out otherwise rounds otherwise."""
+
+    ranks: int
+    accumulation: int
+    operators: str
+    target: str
+    mindspore: str
+
+    def changes(self, now: Division) -> list[str]:
+        """What differs in `now`: "ranks 2 -> 3"; empty if the same bits are to be expected."""
+        before, after = self.model_dump(), now.model_dump()
+        return [
+            f"{name} {before[name]} -> {after[name]}"
+            for name in before
+            if before[name] != after[name]
+        ]
 
 
 class Contents(Value):
     """What `bundle.json` says.
 
     Attributes:
-        loss: mean over the finished epoch's steps, on rank 0.
         files: name -> hex sha256.
     """
 
-    format: Literal[1]
-    step: int
-    epoch: int
-    loss: float
+    format: Literal[2]
+    position: Position
+    division: Division
     files: dict[str, str]
 
 
 def write_bundle(
-    folder: Path, *, step: int, epoch: int, loss: float, save: Callable[[Path], None]
+    folder: Path, *, position: Position, division: Division, save: Callable[[Path], None]
 ) -> Checkpoint:
     """Has `save` put WEIGHTS and OPTIMIZER into a folder aside, seals and renames it.
 
     Raises:
         MachineError: the disk is full or not writable; earlier bundles are untouched.
     """
-    target = folder / f"step-{step:08d}"
+    target = folder / f"step-{position.step:08d}"
     with folder_aside(target) as aside:
         save(aside)
         digests = {path.name: sha256_of(path) for path in sorted(aside.iterdir())}
-        contents = Contents(format=1, step=step, epoch=epoch, loss=loss, files=digests)
+        contents = Contents(format=2, position=position, division=division, files=digests)
         write_json(aside / CONTENTS, contents.model_dump())
-    return Checkpoint(path=str(target), step=step, epoch=epoch, weights_sha256=digests[WEIGHTS])
+    return _checkpoint(target, contents, WEIGHTS)
 
 
 def read_contents(bundle: Path) -> Contents:
@@ -83,35 +133,88 @@ def read_contents(bundle: Path) -> Contents:
     return contents
 
 
+def newest_bundle(folder: Path) -> Path | None:
+    """The one to resume from. Damaged ones that are newer are set aside, with a warning.
+
+    Call it from the one process that writes here, before the ranks start: all of them must resume
+    from the same one.
+    """
+    for bundle in sorted(folder.glob("step-*"), key=_step_of, reverse=True):
+        try:
+            read_contents(bundle)
+        except IntegrityError as error:
+            aside = _set_aside(bundle)
+            log.warning("checkpoint set aside as %s: %s", aside.name, error)
+            continue
+        return bundle
+    return None
+
+
 def complete_bundles(folder: Path) -> list[Checkpoint]:
-    """Verified bundles, oldest first. A damaged one is left out, with a warning."""
+    """Verified bundles of whole epochs, oldest first; of each its weights, then its averages.
+
+    A damaged one is left out, with a warning.
+    """
     found = []
-    for bundle in sorted(folder.glob("step-*")):
+    for bundle in sorted(folder.glob("step-*"), key=_step_of):
         try:
             contents = read_contents(bundle)
         except IntegrityError as error:
             log.warning("checkpoint passed over: %s", error)
             continue
-        found.append(
-            Checkpoint(
-                path=str(bundle),
-                step=contents.step,
-                epoch=contents.epoch,
-                weights_sha256=contents.files[WEIGHTS],
-            )
-        )
-    return sorted(found, key=lambda checkpoint: checkpoint.step)
+        if contents.position.epoch_step:
+            continue
+        found += [
+            _checkpoint(bundle, contents, name)
+            for name in (WEIGHTS, AVERAGES)
+            if name in contents.files
+        ]
+    return found
 
 
 def prune(folder: Path, keep: int) -> None:
-    """Deletes all but the newest `keep` complete bundles, and what crashes left aside.
+    """Deletes all but the newest `keep` bundles of whole epochs and the newest of all.
 
-    Call it after the newest is complete, from the one process that writes here. Damaged ones
-    go too: a later one, left from before a resume, would otherwise push out those just written.
+    What crashes left aside goes too. Call it after the newest is complete, from the one process
+    that writes here. Bundles are not read again: only whether they say to be complete.
     """
-    kept = {checkpoint.path for checkpoint in complete_bundles(folder)[-keep:]}
-    for bundle in folder.glob("step-*"):
-        if str(bundle) not in kept:
+    steps = sorted(folder.glob("step-*"), key=_step_of)
+    whole = [bundle for bundle in steps if _is_of_whole_epoch(bundle)]
+    kept = {*whole[-keep:], *steps[-1:]}
+    for bundle in steps:
+        if bundle not in kept:
             shutil.rmtree(bundle)
     for leftover in folder.glob(f"{ASIDE_PREFIX}*"):
         shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _checkpoint(bundle: Path, contents: Contents, name: str) -> Checkpoint:
+    return Checkpoint(
+        path=str(bundle),
+        file=name,
+        step=contents.position.step,
+        epoch=contents.position.epoch,
+        weights_sha256=contents.files[name],
+    )
+
+
+def _step_of(bundle: Path) -> int:
+    digits = bundle.name.removeprefix("step-")
+    return int(digits) if digits.isdigit() else -1
+
+
+def _is_of_whole_epoch(bundle: Path) -> bool:
+    try:
+        contents = Contents.model_validate(read_json(bundle / CONTENTS))
+    except (InputError, IntegrityError, ValidationError):
+        return False
+    return contents.position.epoch_step == 0
+
+
+def _set_aside(bundle: Path) -> Path:
+    """Keeps it for whoever wants to know what happened, but only the last one of a name."""
+    aside = bundle.with_name(DAMAGED_PREFIX + bundle.name)
+    with os_errors_explained(aside):
+        shutil.rmtree(aside, ignore_errors=True)
+        bundle.rename(aside)
+    return aside

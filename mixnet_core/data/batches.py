@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from mixnet_core.data.index import Index
 from mixnet_core.errors import DatasetError, RecipeError
-from mixnet_core.recipe import Augment, Input, Recipe
+from mixnet_core.recipe import Recipe
+from mixnet_core.recipe_sections import Augment, Input
 
 _INTERPOLATIONS = {"bilinear": vision.Inter.BILINEAR, "bicubic": vision.Inter.BICUBIC}
 

@@ -25,7 +25,7 @@ from mixnet_core.data.sources.source import Source
 from mixnet_core.data.splits import Part, cut
 from mixnet_core.errors import DatasetError, IntegrityError
 from mixnet_core.files import fingerprint, folder_aside, write_json
-from mixnet_core.recipe import Data
+from mixnet_core.recipe_sections import Data
 from mixnet_core.values import PreparedDataset
 
 OnImage = Callable[[int, int], None]

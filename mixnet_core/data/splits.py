@@ -21,7 +21,7 @@ import numpy as np
 
 from mixnet_core.data.sources.source import Images, Source
 from mixnet_core.errors import DatasetError
-from mixnet_core.recipe import Data
+from mixnet_core.recipe_sections import Data
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from mixnet_core.data.index import Index
 from mixnet_core.errors import MachineError
-from mixnet_core.recipe import Devices, Recipe
+from mixnet_core.recipe import Recipe
+from mixnet_core.recipe_sections import Devices
 
 EngineName = Literal["mindspore", "openvino"]
 

@@ -7,7 +7,7 @@ import logging
 
 from mixnet_core.errors import MachineError
 from mixnet_core.native.build import library
-from mixnet_core.recipe import Devices
+from mixnet_core.recipe_sections import Devices
 from mixnet_core.values import Operators
 
 log = logging.getLogger(__name__)

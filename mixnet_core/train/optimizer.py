@@ -7,7 +7,8 @@ from typing import Any
 import mindspore
 from mindspore import Tensor, nn, ops
 
-from mixnet_core.recipe import Optimizer, Recipe
+from mixnet_core.recipe import Recipe
+from mixnet_core.recipe_sections import Optimizer
 
 _BETA2 = 0.999
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from mixnet_core.recipe import Schedule
+from mixnet_core.recipe_sections import Schedule
 
 
 def learning_rates(schedule: Schedule, *, steps_per_epoch: int, epochs: int) -> list[float]:

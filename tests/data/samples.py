@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mixnet_core.data.index import SPLITS, read_index
-from mixnet_core.recipe import Data
+from mixnet_core.recipe_sections import Data
 from mixnet_core.values import PreparedDataset
 
 SIDE = 6

@@ -7,7 +7,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.accelerators import accelerators_held
 from mixnet_core.errors import MachineError
-from mixnet_core.recipe import Devices, load_recipe
+from mixnet_core.recipe import load_recipe
+from mixnet_core.recipe_sections import Devices
 from tests.flows.conftest import Deployed
 
 pytestmark = pytest.mark.slow

@@ -11,7 +11,8 @@ import pytest
 
 from mixnet_core.errors import MachineError
 from mixnet_core.native.choice import choose_operators
-from mixnet_core.recipe import Devices, load_recipe
+from mixnet_core.recipe import load_recipe
+from mixnet_core.recipe_sections import Devices
 from tests.native.compilers import Compiler
 
 

@@ -17,7 +17,7 @@ from mixnet_core.data.sources.fashion_mnist import open_fashion_mnist
 from mixnet_core.data.sources.image_folder import open_image_folder
 from mixnet_core.data.sources.source import Source
 from mixnet_core.errors import DatasetError
-from mixnet_core.recipe import Data
+from mixnet_core.recipe_sections import Data
 
 
 def open_source(data: Data, datasets: Path, fetch: Fetch) -> Source:
