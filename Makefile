@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 export DO_NOT_TRACK = 1
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 
-.PHONY: help venv demo test sanitize check format bench serve lock clean
+.PHONY: help venv demo test faults sanitize check format bench serve lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ demo: $(READY) ## the whole flow on scanned digits: train, select, validate, pub
 
 test: $(READY) ## every test, on real parts; TEST="tests/data -k png" for some
 	@$(BIN)/python -m pytest $(TEST)
+
+faults: $(READY) ## 30 SIGKILLs while it trains, and not a bit may differ; FAULTS="--kills 5" for less
+	@$(BIN)/python -m tests.faults $(FAULTS)
 
 sanitize: $(READY) ## the native operators under the address and undefined-behaviour sanitizers
 	@$(BIN)/python -m pytest tests/native/test_sanitized.py

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from typing import Any
 
 import mindspore
 import numpy as np
@@ -12,10 +13,24 @@ from benchmarks.jobs import StepJob
 from benchmarks.rounds import Measured, peak_mb, timed
 from mixnet_core.child import main
 from mixnet_core.model.mixnet import build_model
-from mixnet_core.recipe import parse_recipe
+from mixnet_core.recipe import Recipe, parse_recipe
+from mixnet_core.train.dropout import Dropout
 from mixnet_core.train.optimizer import build_optimizer
 from mixnet_core.train.ranks import join_ranks
-from mixnet_core.train.step import TrainStep
+from mixnet_core.train.step import Part, TrainStep
+from mixnet_core.train.update import Update
+
+
+class _OneATensor(Update):
+    """Averages gradients with one AllReduce for each of them."""
+
+    def __init__(self, net: nn.Cell, optimizer: nn.Optimizer, recipe: Recipe) -> None:
+        super().__init__(net, optimizer, recipe)
+        ranks = recipe.devices.ranks
+        self.reducer = nn.DistributedGradReducer(optimizer.parameters, mean=False, degree=ranks)
+
+    def reduced(self, gradients: Any) -> Tensor:
+        return self.joined(self.reducer(gradients)) * self.factor
 
 
 def time_steps(job: StepJob) -> Measured:
@@ -28,19 +43,20 @@ def time_steps(job: StepJob) -> Measured:
         recipe.network.variant,
         classes,
         stem_stride=recipe.network.stem_stride,
-        drop_rate=recipe.network.drop_rate,
         operators=job.operators,
     )
     optimizer = build_optimizer(net, recipe, [1e-3] * (job.steps + 1))
-    step = TrainStep(net, optimizer, recipe)
-    if job.averaging == "one a tensor" and ranks > 1:
-        step.mean = nn.DistributedGradReducer(optimizer.parameters, mean=True, degree=ranks)
-    step.set_train()
+    net.set_train()
+    one_a_tensor = job.averaging == "one a tensor" and ranks > 1
+    step = TrainStep(net, optimizer, recipe, _OneATensor if one_a_tensor else Update)
     draw = np.random.default_rng(0)
     images = Tensor(draw.standard_normal((batch, 3, size, size)).astype(np.float32))
-    labels = Tensor(draw.integers(0, classes, batch).astype(np.int32))
+    targets = Tensor(np.eye(classes, dtype=np.float32)[draw.integers(0, classes, batch)])
+    width = net.classifier.in_channels
+    features, _ = Dropout(recipe, 0, features=width, depths=()).draw(epoch=0, step=0, part=0)
+    part = Part(images, targets, None if features is None else Tensor(features))
     # By number, not by time: ranks wait for each other in every step.
-    first, *seconds = timed(lambda: step(images, labels).asnumpy(), least=job.steps + 1, seconds=0)
+    first, *seconds = timed(lambda: step([part])[0].asnumpy(), least=job.steps + 1, seconds=0)
     speed = batch * ranks / statistics.median(seconds)
     return Measured(speed=speed, first_seconds=first, peak_mb=peak_mb())
 

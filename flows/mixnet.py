@@ -30,6 +30,7 @@ def mixnet(
     global_batch: Count | None = None,
     lr: Positive | None = None,
     ranks: Count | None = None,
+    scale_lr: bool = False,
     settings: dict[str, Any] | None = None,
 ) -> Release:
     """Train, select, validate and publish one MixNet. Started again, it skips what is done.
@@ -37,7 +38,7 @@ def mixnet(
     Prefect takes the form's texts from here; a description in an annotation would be dropped.
 
     Args:
-        recipe: A bundled recipe's name, or the path of a YAML file.
+        recipe: A bundled recipe's name, or the path of a YAML file, ours or MindCV's.
         data: Folder of images with train/ and val/ (or of IDX files) instead of the recipe's data.
         run: Name of the run; given again, it goes on where it stopped. Default: the recipe's name
             and fingerprint, so that equal recipes share a run.
@@ -49,8 +50,10 @@ def mixnet(
         weights: Name or URI of the release to start from.
         epochs: Length; the schedule is stretched with it.
         global_batch: Images an optimizer step, over all ranks.
-        lr: Peak learning rate.
-        ranks: Worker processes, one a device; 1 runs without msrun.
+        lr: Peak learning rate; where rates are scaled, the one for schedule.lr_batch.
+        ranks: Worker processes, one a device; 1 runs without msrun. The global batch stays.
+        scale_lr: With `ranks`, keep the images a rank instead: the global batch follows. The
+            learning rates are scaled with the global batch.
         settings: Any other key of the recipe, dotted, as in {"training.seed": 7}.
     """
     place = open_workspace(workspace)
@@ -63,6 +66,7 @@ def mixnet(
         global_batch=global_batch,
         lr=lr,
         ranks=ranks,
+        scale_lr=scale_lr,
         settings=settings,
     )
     begun = open_run(effective, place, run)

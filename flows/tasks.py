@@ -78,12 +78,13 @@ def fetch(
     )
 
 
-# Each time resumes from the newest checkpoint, so three cost little. 5, 10, 20 s: a killed worker's
-# memory is free by then; what killed it, often another process that needed much, may take longer.
+# Training goes on by itself while every attempt leaves a newer checkpoint; this is for one that
+# left none. 5 s: a killed worker's memory is free by then. 30 s: its card is let go of. 120 s: a
+# card or a link is reset, or another process has given back the memory that it took.
 @task(
     name="train",
     retries=3,
-    retry_delay_seconds=exponential_backoff(5),
+    retry_delay_seconds=[5, 30, 120],
     retry_condition_fn=worth_a_retry,
     cache_policy=NO_CACHE,
 )

@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import signal
 import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,7 +29,12 @@ from mixnet_core.errors import InputError, MachineError, MixnetError
 from mixnet_core.files import read_json, write_json
 from mixnet_core.supervisor import die_with_parent
 
-__all__ = ["die_with_parent", "failure_file", "main", "process_file"]
+__all__ = ["beat", "die_with_parent", "failure_file", "main", "process_file"]
+
+# In the environment of every process of an attempt: its folder.
+ATTEMPT_VARIABLE = "MIXNET_ATTEMPT"
+# Makes a rank write the Python stacks of all its threads to its log, whatever it is busy with.
+STACKS_SIGNAL = signal.SIGUSR1
 
 REQUEST = "request.json"
 RESULT = "result.json"
@@ -50,8 +57,9 @@ def main(
         argv: the attempt's folder, and nothing else; `sys.argv[1:]` if absent.
     """
     die_with_parent()
-    # A crash in native code then leaves the Python stack in the log.
+    # A crash in native code then leaves the Python stack in the log, and a hang does when asked.
     faulthandler.enable()
+    faulthandler.register(STACKS_SIGNAL, all_threads=True)
     arguments = sys.argv[1:] if argv is None else list(argv)
     if len(arguments) != 1:
         sys.stderr.write(f"got {arguments}: expected one argument, an attempt's folder\n")
@@ -67,8 +75,8 @@ def main(
         return 0
     except MemoryError as error:
         explained = MachineError(
-            f"out of memory ({_line(error) or 'MemoryError'}): use a smaller batch or fewer ranks, "
-            "or a machine with more memory"
+            f"out of memory ({_line(error) or 'MemoryError'}): lower devices.micro_batch or "
+            "devices.ranks, or take a machine with more memory; trying again will not help"
         )
         return _failed(attempt, rank, explained, error)
     except Exception as error:
@@ -80,6 +88,28 @@ def current_rank() -> str:
     if os.environ.get("MS_ROLE") == "MS_SCHED":
         return SCHEDULER
     return os.environ.get("RANK_ID", "0")
+
+
+def beat() -> None:
+    """A sign of life from a rank's main thread; see `watchdog`. Nothing outside of an attempt.
+
+    Call it after a finished piece of work that no hung rank could have finished, never before the
+    first, which compiles. Takes microseconds and never fails.
+    """
+    attempt = os.environ.get(ATTEMPT_VARIABLE)
+    if attempt is None:
+        return
+    alive = f"{attempt}/{alive_file(current_rank())}"
+    with suppress(OSError):
+        try:
+            os.utime(alive)
+        except FileNotFoundError:
+            os.close(os.open(alive, os.O_WRONLY | os.O_CREAT, 0o644))
+
+
+def alive_file(rank: str) -> str:
+    """Not there before the rank's first beat; its time of change is that of the last one."""
+    return f"alive-{rank}"
 
 
 def failure_file(rank: str) -> str:

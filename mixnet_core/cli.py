@@ -25,12 +25,15 @@ from mixnet_core.cli_options import (
     EpochsOption,
     JsonOption,
     LrOption,
+    NamedRecipeArgument,
     NameOption,
     PublishOption,
     QuietOption,
     RanksOption,
     RecipeArgument,
+    RecipeOption,
     RunOption,
+    ScaleLrOption,
     SetOption,
     WeightsOption,
     WorkspaceOption,
@@ -45,6 +48,7 @@ from mixnet_core.options import (
 )
 from mixnet_core.preflight import check_all, require
 from mixnet_core.recipe import Recipe, load_recipe, recipe_names
+from mixnet_core.recipe_lines import recipe_lines
 from mixnet_core.release.publish import list_releases, release_names
 from mixnet_core.revalidation import (
     STAGE,
@@ -99,6 +103,7 @@ def _stage_command(
 
     def command(
         recipe: RecipeArgument = None,
+        recipe_option: RecipeOption = None,
         run: RunOption = None,
         workspace: WorkspaceOption = None,
         publish_to: PublishOption = None,
@@ -109,6 +114,7 @@ def _stage_command(
         global_batch: BatchOption = None,
         lr: LrOption = None,
         ranks: RanksOption = None,
+        scale_lr: ScaleLrOption = False,
         set_: SetOption = None,
         as_json: JsonOption = False,
         quiet: QuietOption = False,
@@ -121,9 +127,11 @@ def _stage_command(
             "global_batch": global_batch,
             "lr": lr,
             "ranks": ranks,
+            "scale_lr": scale_lr,
             "settings": parse_settings(set_ or []),
         }
-        job = _job(recipe, run, place, releases_uri(place, publish_to), name, options)
+        chosen = _one_recipe(recipe, recipe_option)
+        job = _job(chosen, run, place, releases_uri(place, publish_to), name, options)
         with TerminalWatch(quiet=quiet) as watch:
             results = work(job, watch)
         if as_json:
@@ -134,6 +142,19 @@ def _stage_command(
             _print_json({"run": job.run.name, **values})
 
     app.command(name, help=text, epilog=EPILOG)(command)
+
+
+def _one_recipe(argument: str | None, option: str | None) -> str | None:
+    if argument is not None and option is not None:
+        raise InputError(f"two recipes, {argument} and --recipe {option}: name one")
+    return argument if option is None else option
+
+
+def _named_recipe(argument: str | None, option: str | None) -> str:
+    recipe = _one_recipe(argument, option)
+    if recipe is None:
+        raise InputError("no recipe: name a bundled one (`mixnet recipe list`) or a YAML file")
+    return recipe
 
 
 def _job(
@@ -175,6 +196,8 @@ def _fetch(job: Job, watch: TerminalWatch) -> dict[str, Value | None]:
 def _train(job: Job, watch: TerminalWatch) -> dict[str, Value | None]:
     require(check_all(job.recipe, workspace=job.workspace, publish_to=job.releases))
     dataset = recorded(job.run, "prepare", PreparedDataset)
+    for line in recipe_lines(job.recipe):
+        watch.line("recipe", line)
     trained = stages.train(job.recipe, job.run, dataset, _weights(job), watch)
     watch.finished("train", summary(trained))
     return {"train": trained}
@@ -255,7 +278,8 @@ def _global(
 
 @app.command(epilog=EPILOG)
 def check(
-    recipe: Annotated[str, typer.Argument(help="A bundled recipe's name or a YAML file.")],
+    recipe: NamedRecipeArgument = None,
+    recipe_option: RecipeOption = None,
     workspace: WorkspaceOption = None,
     publish_to: PublishOption = None,
     data: DataOption = None,
@@ -264,7 +288,8 @@ def check(
 ) -> None:
     """Say before the work what would end it: packages, devices, disk, data, permissions."""
     place = open_workspace(workspace)
-    checked = adjusted_recipe(recipe, data=data, settings=parse_settings(set_ or []))
+    named = _named_recipe(recipe, recipe_option)
+    checked = adjusted_recipe(named, data=data, settings=parse_settings(set_ or []))
     results = check_all(checked, workspace=place, publish_to=releases_uri(place, publish_to))
     if as_json:
         _print_json({"checks": [result.model_dump(mode="json") for result in results]})
@@ -333,11 +358,13 @@ def recipe_list() -> None:
 
 @recipe_app.command("show")
 def recipe_show(
-    recipe: Annotated[str, typer.Argument(help="A bundled recipe's name or a YAML file.")],
+    recipe: NamedRecipeArgument = None,
+    recipe_option: RecipeOption = None,
     set_: SetOption = None,
 ) -> None:
     """Print a recipe in full, as it would run: a start for one of your own."""
-    effective = adjusted_recipe(recipe, settings=parse_settings(set_ or []))
+    named = _named_recipe(recipe, recipe_option)
+    effective = adjusted_recipe(named, settings=parse_settings(set_ or []))
     typer.echo(yaml.safe_dump(effective.model_dump(mode="json"), sort_keys=False), nl=False)
 
 

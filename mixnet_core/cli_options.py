@@ -17,9 +17,23 @@ EPILOG = (
 RecipeArgument = Annotated[
     str | None,
     typer.Argument(
-        help="A bundled recipe's name (`mixnet recipe list`) or a YAML file. "
+        help="A bundled recipe's name (`mixnet recipe list`) or a YAML file, ours or MindCV's. "
         f"Without it the recipe of --run; without both: {DEFAULT_RECIPE}.",
         show_default=False,
+    ),
+]
+RecipeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe",
+        help="The same as RECIPE: a name or a YAML file, MindCV's too.",
+        metavar="RECIPE",
+    ),
+]
+NamedRecipeArgument = Annotated[
+    str | None,
+    typer.Argument(
+        help="A bundled recipe's name or a YAML file, ours or MindCV's.", show_default=False
     ),
 ]
 RunOption = Annotated[
@@ -57,9 +71,26 @@ EpochsOption = Annotated[
 BatchOption = Annotated[
     int | None, typer.Option("--global-batch", help="Images a step, over all ranks.")
 ]
-LrOption = Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")]
+LrOption = Annotated[
+    float | None,
+    typer.Option(
+        "--lr", help="Peak learning rate; where rates are scaled, the one for schedule.lr_batch."
+    ),
+]
 RanksOption = Annotated[
-    int | None, typer.Option("--ranks", help="Worker processes, one a device; 1: no msrun.")
+    int | None,
+    typer.Option(
+        "--ranks",
+        help="Worker processes, one a device; 1: no msrun. The global batch stays what it was.",
+    ),
+]
+ScaleLrOption = Annotated[
+    bool,
+    typer.Option(
+        "--scale-lr",
+        help="With --ranks: keep the images a rank instead, the global batch follows. The learning "
+        "rates are scaled with the global batch.",
+    ),
 ]
 SetOption = Annotated[
     list[str] | None,

@@ -6,6 +6,7 @@ first, nothing of the stage outlives it: `supervisor` holds the stage, this modu
     attempts/attempt-001/
         request.json  result.json     what the stage was given and returned
         failure-RANK.json             what it raised
+        process-RANK.json alive-RANK  its process id; touched by each sign of life
         log.txt  workers/*.log        its output; msrun writes one log a rank
 """
 
@@ -26,13 +27,15 @@ import psutil
 from pydantic import BaseModel
 
 from mixnet_core import child, supervisor
+from mixnet_core.child import ATTEMPT_VARIABLE
 from mixnet_core.errors import MachineError
-from mixnet_core.failure import LOG, WORKERS, cause_of, failed_worker
+from mixnet_core.failure import LOG, WORKERS, cause_of, failed_worker, stalled
 from mixnet_core.files import os_errors_explained, read_json, write_json
+from mixnet_core.oom_kills import OomKills
 from mixnet_core.row_follower import RowFollower
+from mixnet_core.watchdog import Patience, Watchdog
 
-# In the environment of every process of an attempt: its folder.
-ATTEMPT_VARIABLE = "MIXNET_ATTEMPT"
+__all__ = ["ATTEMPT_VARIABLE", "Patience", "held_port", "run_stage"]
 
 _POLL_SECONDS = 0.2
 _STOP_SECONDS = 9.0
@@ -60,6 +63,7 @@ def run_stage(
     progress: Path | None = None,
     on_progress: Callable[[dict[str, Any]], None] | None = None,
     keep_open: tuple[int, ...] = (),
+    patience: Patience | None = None,
 ) -> dict[str, Any]:
     """Runs `python -m MODULE ATTEMPT_FOLDER` on every rank; returns what rank 0 wrote as result.
 
@@ -76,10 +80,11 @@ def run_stage(
         on_progress: called with each new row, in this thread. What it raises stops the stage.
         keep_open: file descriptors that the supervisor inherits, as of a lock that has to outlive
             this process until the stage's processes are gone too.
+        patience: how long it may give no `child.beat`; None: for ever.
 
     Raises:
         MixnetError: the type that the stage raised.
-        StageFailed: it was killed (retryable), or failed in a way that it did not foresee.
+        StageFailed: it was killed or hung (retryable), or failed in a way that it did not foresee.
         MachineError: the folder cannot be written, msrun is not installed.
     """
     attempt = _new_attempt(attempts)
@@ -99,9 +104,14 @@ def run_stage(
         environment = _environment(attempt, ranks=ranks, threads=threads, env=env)
         with os_errors_explained(attempt / LOG):
             log = stack.enter_context((attempt / LOG).open("wb"))
+        kills, watchdog, hang = OomKills(), Watchdog(attempt, ranks, patience), None
         process = stack.enter_context(_supervised(command, environment, log, attempt, keep_open))
         while process.poll() is None:
             report()
+            hang = watchdog.look()
+            if hang is not None:
+                watchdog.dump_stacks()
+                break
             # msrun has killed the other workers then, but waits 30 s for its scheduler to notice.
             if ranks > 1 and failed_worker(attempt) is not None:
                 break
@@ -109,10 +119,14 @@ def run_stage(
                 process.wait(_POLL_SECONDS)
     report()
     code = process.returncode
-    if code == 0 and (attempt / child.RESULT).exists():
+    # What hangs at its exit, with its result written, has done its work.
+    if (code == 0 or hang is not None) and (attempt / child.RESULT).exists():
         result: dict[str, Any] = read_json(attempt / child.RESULT)
         return result
-    raise cause_of(module, attempt, code, ranks=ranks)
+    if hang is not None:
+        raise stalled(module, attempt, hang, ranks=ranks)
+    stopped = watchdog.stopped()
+    raise cause_of(module, attempt, code, ranks=ranks, kills=kills, stopped=stopped)
 
 
 def _new_attempt(attempts: Path) -> Path:

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from mixnet_core.errors import InputError, RecipeError
-from mixnet_core.recipe import Recipe, load_recipe
+from mixnet_core.recipe import Recipe, RecipeFile, read_recipe
 from mixnet_core.run_dir import Workspace
 from mixnet_core.storage import open_storage
 
@@ -29,6 +29,7 @@ def adjusted_recipe(
     global_batch: int | None = None,
     lr: float | None = None,
     ranks: int | None = None,
+    scale_lr: bool = False,
     settings: Mapping[str, Any] | None = None,
 ) -> Recipe:
     """A recipe with options applied, then `settings` (dotted key -> value) on top of them.
@@ -40,12 +41,18 @@ def adjusted_recipe(
         weights: name or URI of the release to start from. Its classifier is kept only if the
             recipe's weights.reset_classifier says so.
         epochs: the schedule's warm-up and decay are stretched or shortened with it.
+        lr: the peak, for schedule.lr_batch images a step where the recipe or scale_lr sets that.
+        ranks: the global batch stays; devices.micro_batch says when gradients are accumulated.
+        scale_lr: instead, the images a rank stay and the global batch grows or shrinks with
+            `ranks`, unless it is given; the rates with the global batch, linearly.
 
     Raises:
+        InputError: scale_lr with nothing that changes the global batch.
         RecipeError: as `load_recipe`.
     """
-    base = load_recipe(recipe, _data_overrides(recipe, data))
-    changes = _data_overrides(recipe, data)
+    file = read_recipe(recipe)
+    changes = _data_overrides(file, data)
+    base = file.recipe(changes)
     if weights is not None:
         changes["weights.name"] = weights
     if epochs is not None:
@@ -57,7 +64,9 @@ def adjusted_recipe(
         changes["schedule.min_lr"] = min(base.schedule.min_lr, float(lr))
     if ranks is not None:
         changes["devices.ranks"] = ranks
-    return load_recipe(recipe, changes | dict(settings or {}))
+    if scale_lr:
+        changes |= _scale_overrides(base, global_batch, ranks)
+    return file.recipe(changes | dict(settings or {}))
 
 
 def parse_settings(items: list[str]) -> dict[str, Any]:
@@ -93,12 +102,12 @@ def releases_uri(workspace: Workspace, publish_to: str | None) -> str:
     return open_storage(publish_to or str(workspace.releases)).uri
 
 
-def _data_overrides(recipe: str, data: str | None) -> dict[str, Any]:
+def _data_overrides(file: RecipeFile, data: str | None) -> dict[str, Any]:
     if data is None:
         return {}
     # A file by path may need `data` to be valid at all, so its source is read leniently.
     try:
-        source = load_recipe(recipe).data.source
+        source = file.recipe().data.source
     except RecipeError:
         source = "image_folder"
     path = str(Path(data).expanduser().absolute())
@@ -114,3 +123,17 @@ def _epochs_overrides(recipe: Recipe, epochs: int) -> dict[str, Any]:
         "schedule.warmup_epochs": recipe.schedule.warmup_epochs * factor,
         "schedule.decay_epochs": recipe.schedule.decay_epochs * factor,
     }
+
+
+def _scale_overrides(recipe: Recipe, global_batch: int | None, ranks: int | None) -> dict[str, Any]:
+    if global_batch is None and ranks is None:
+        raise InputError(
+            "--scale-lr (scale_lr) scales the rates with the global batch: give --ranks or "
+            "--global-batch too"
+        )
+    changes: dict[str, Any] = {}
+    if recipe.schedule.lr_batch is None:
+        changes["schedule.lr_batch"] = recipe.training.global_batch
+    if global_batch is None and ranks is not None:
+        changes["training.global_batch"] = recipe.rank_batch * ranks
+    return changes

@@ -17,7 +17,7 @@ from pathlib import Path
 from mixnet_core import errors
 from mixnet_core.data.sources import digits, fashion_mnist, image_folder
 from mixnet_core.data.sources.download import check_reachable
-from mixnet_core.errors import MachineError, MixnetError, RecipeError
+from mixnet_core.errors import MachineError, MixnetError
 from mixnet_core.evaluate.engines import choose_engine
 from mixnet_core.files import os_errors_explained
 from mixnet_core.native.choice import choose_operators
@@ -43,7 +43,7 @@ class CheckResult(Value):
     """One check's outcome.
 
     Attributes:
-        name: recipe, workspace, disk, packages, device, operators, engine, msrun, data or publish.
+        name: workspace, disk, packages, device, operators, engine, msrun, data or publish.
         detail: what was found, in one line.
         fix: what to do; empty if ok, or where `detail` says it already.
         error: the class in `errors` that `require` raises.
@@ -63,7 +63,6 @@ def check_all(recipe: Recipe, *, workspace: Workspace, publish_to: str) -> list[
         publish_to: as `storage.open_storage` takes it.
     """
     return [
-        check_recipe(recipe),
         check_workspace(workspace),
         check_disk(recipe, workspace),
         check_packages(),
@@ -82,25 +81,6 @@ def require(results: Iterable[CheckResult]) -> None:
         if not result.ok:
             message = f"{result.detail}; {result.fix}" if result.fix else result.detail
             raise getattr(errors, result.error)(message)
-
-
-def unsupported(recipe: Recipe) -> list[str]:
-    """Dotted keys whose value the trainer cannot honour yet."""
-    return [key for key, (used, _) in _unsupported(recipe).items() if used]
-
-
-def check_recipe(recipe: Recipe) -> CheckResult:
-    """The trainer honours every setting: RecipeError otherwise."""
-    keys = unsupported(recipe)
-    if not keys:
-        return CheckResult(name="recipe", ok=True, detail=f"{recipe.name}: all of it is supported")
-    settings = _unsupported(recipe)
-    return _failed(
-        "recipe",
-        f"this version does not train with {' and '.join(keys)} yet",
-        ", ".join(f"set {key} to {settings[key][1]}" for key in keys) + " to train without",
-        RecipeError,
-    )
 
 
 def check_workspace(workspace: Workspace) -> CheckResult:
@@ -241,18 +221,6 @@ def _found_data(data: Data, datasets: Path) -> str:
         return "Fashion-MNIST: on this machine"
     check_reachable(fashion_mnist.first_url())
     return "Fashion-MNIST: can be downloaded"
-
-
-def _unsupported(recipe: Recipe) -> dict[str, tuple[bool, str]]:
-    """Dotted key -> whether the recipe uses it, and the value that does without."""
-    augment, precision = recipe.augment, recipe.precision
-    return {
-        "augment.rand_augment": (augment.rand_augment is not None, "null"),
-        "augment.erasing": (augment.erasing is not None, "null"),
-        "augment.mix": (augment.mix is not None, "null"),
-        "precision.loss_scale_type": (precision.loss_scale_type == "dynamic", "fixed"),
-        "precision.drop_overflow_update": (precision.drop_overflow_update, "false"),
-    }
 
 
 def _dataset_bytes(data: Data, place: Path) -> float:

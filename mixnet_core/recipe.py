@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +16,7 @@ from pydantic import BaseModel, ValidationError, model_validator
 
 from mixnet_core.errors import InputError, RecipeError
 from mixnet_core.files import fingerprint, os_errors_explained, write_text
+from mixnet_core.recipe_mindcv import from_mindcv, is_mindcv
 from mixnet_core.recipe_sections import (
     Augment,
     Data,
@@ -28,9 +33,14 @@ from mixnet_core.recipe_sections import (
 
 RECIPES = Path(__file__).parent / "recipes"
 
+log = logging.getLogger(__name__)
+
 
 class Recipe(Section):
-    """What to train. Every key is required, so a file says all; `mixnet recipe show` prints one."""
+    """What to train, in full; `mixnet recipe show` prints one.
+
+    A file says all, but for keys that came after the first release (`recipe_sections`).
+    """
 
     name: str
     description: str
@@ -83,9 +93,13 @@ class Recipe(Section):
         """Hex sha256 of what is computed: every value except name, description and devices.
 
         Devices are left out so that a run can be continued on another number of ranks; its global
-        batch stays the same.
+        batch stays the same. So are keys with a default that have it: a later version that adds one
+        still knows the runs that were begun without.
         """
-        return fingerprint(self.model_dump(mode="json", exclude={"name", "description", "devices"}))
+        computed = self.model_dump(
+            mode="json", exclude={"name", "description", "devices"}, exclude_defaults=True
+        )
+        return fingerprint(computed)
 
     @property
     def rank_batch(self) -> int:
@@ -107,14 +121,43 @@ class Recipe(Section):
         """What schedule.lr and schedule.min_lr are multiplied by (schedule.lr_batch)."""
         return self.training.global_batch / (self.schedule.lr_batch or self.training.global_batch)
 
+    @property
+    def batch_sentence(self) -> str:
+        """How the global batch comes about, and the peak rate with it, as in "global batch 256 = 2
+        ranks x 128, learning rate 0.05 = 0.2 scaled by 256/1024".
+        """
+        batch, ranks, parts = self.training.global_batch, self.devices.ranks, self.accumulation
+        factors = [f"{ranks} rank{'s' if ranks > 1 else ''}"]
+        factors += [f"{parts} accumulated"] if parts > 1 else []
+        factors += [f"{self.rank_batch // parts:,}"]
+        rate = f"{self.schedule.lr * self.lr_factor:.6g}"
+        if self.lr_factor != 1:
+            rate += f" = {self.schedule.lr:.6g} scaled by {batch}/{self.schedule.lr_batch}"
+        return f"global batch {batch:,} = {' x '.join(factors)}, learning rate {rate}"
+
+
+@dataclass(frozen=True)
+class RecipeFile:
+    """A file's keys and values, of which `recipe` tells whether they are a recipe."""
+
+    path: Path
+    data: dict[str, Any]
+
+    def recipe(self, overrides: Mapping[str, Any] | None = None) -> Recipe:
+        """With single values replaced, dotted key -> value; as `load_recipe`."""
+        data = copy.deepcopy(self.data)
+        for key, value in (overrides or {}).items():
+            _override(data, key, value)
+        return parse_recipe(data, str(self.path))
+
 
 def recipe_names() -> list[str]:
     """The bundled recipes."""
     return sorted(path.stem for path in RECIPES.glob("*.yaml"))
 
 
-def load_recipe(name_or_path: str, overrides: dict[str, Any] | None = None) -> Recipe:
-    """A bundled recipe by name or a YAML file by path, with single values replaced.
+def load_recipe(name_or_path: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """A bundled recipe by name or a YAML file by path, ours or MindCV's, with values replaced.
 
     Args:
         name_or_path: e.g. "digits" or "my/recipe.yaml".
@@ -124,6 +167,17 @@ def load_recipe(name_or_path: str, overrides: dict[str, Any] | None = None) -> R
     Raises:
         RecipeError: unknown recipe or key, wrong type, impossible value; every fault is named.
     """
+    return read_recipe(name_or_path).recipe(overrides)
+
+
+def read_recipe(name_or_path: str) -> RecipeFile:
+    """Reads a recipe without judging it; a MindCV file is converted.
+
+    Where such a file does not mean what it seems to say, there is a warning a line. Read it once.
+
+    Raises:
+        RecipeError: no such recipe, no YAML; or a MindCV file that asks for what is not done here.
+    """
     path = _find(name_or_path)
     try:
         with os_errors_explained(path, "read"):
@@ -132,9 +186,14 @@ def load_recipe(name_or_path: str, overrides: dict[str, Any] | None = None) -> R
         raise RecipeError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict):
         raise RecipeError(f"{path}: expected keys and values, got {type(data).__name__}")
-    for key, value in (overrides or {}).items():
-        _override(data, key, value)
-    return parse_recipe(data, str(path))
+    if is_mindcv(data, sections=Recipe.model_fields):
+        try:
+            data, notes = from_mindcv(data)
+        except RecipeError as error:
+            raise RecipeError(f"MindCV recipe {path}: {error}") from error
+        for note in notes:
+            log.warning("%s: %s", path.name, note)
+    return RecipeFile(path, data)
 
 
 def parse_recipe(data: dict[str, Any], where: str) -> Recipe:
@@ -172,8 +231,9 @@ def _override(data: dict[str, Any], key: str, value: Any) -> None:
     section: Any = data
     for name in sections:
         section = section.get(name) if isinstance(section, dict) else None
-    if not isinstance(section, dict) or last not in section:
-        close = difflib.get_close_matches(key, _dotted(data), n=1)
+    model = _model(sections)
+    if not isinstance(section, dict) or model is None or last not in model.model_fields:
+        close = difflib.get_close_matches(key, _dotted(), n=1)
         hint = f" (did you mean {close[0]}?)" if close else ""
         raise RecipeError(
             f"the recipe has no key {key!r} to override{hint}: `mixnet recipe show` lists all"
@@ -181,12 +241,12 @@ def _override(data: dict[str, Any], key: str, value: Any) -> None:
     section[last] = value
 
 
-def _dotted(data: dict[str, Any]) -> list[str]:
+def _dotted() -> list[str]:
     return [
         f"{section}.{key}"
-        for section, values in data.items()
-        if isinstance(values, dict)
-        for key in values
+        for section in Recipe.model_fields
+        if (model := _model([section]))
+        for key in model.model_fields
     ]
 
 
@@ -210,13 +270,20 @@ def _fault(item: Any, data: dict[str, Any]) -> str:
 
 
 def _did_you_mean(loc: tuple[Any, ...]) -> str:
-    model: Any = Recipe
-    for part in loc[:-1]:
-        annotation = model.model_fields[part].annotation
+    model = _model(loc[:-1])
+    close = difflib.get_close_matches(str(loc[-1]), list(model.model_fields), n=1) if model else []
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _model(sections: Sequence[Any]) -> type[BaseModel] | None:
+    """The section's class; None where there is no section."""
+    model: type[BaseModel] = Recipe
+    for name in sections:
+        field = model.model_fields.get(name)
+        annotation = field.annotation if field else None
         options = [annotation, *getattr(annotation, "__args__", ())]
         models = [o for o in options if isinstance(o, type) and issubclass(o, BaseModel)]
         if not models:
-            return ""
+            return None
         model = models[0]
-    close = difflib.get_close_matches(str(loc[-1]), list(model.model_fields), n=1)
-    return f" (did you mean {close[0]}?)" if close else ""
+    return model

@@ -36,8 +36,8 @@ class Network(Section):
     drop_rate: Rate = Field(description="share of the features dropped before the classifier")
     drop_path_rate: Rate = Field(
         default=0.0,
-        description="share of the images for which the last residual block is left out; earlier "
-        "blocks linearly less (arXiv:1603.09382)",
+        description="share of the images for which a residual block is left out, times the block's "
+        "index over their number (stochastic depth, arXiv:1603.09382, as EfficientNet has it)",
     )
     stem_stride: Literal[1, 2] = Field(
         description="2 as published; 1 keeps twice the resolution for small images"
@@ -90,12 +90,17 @@ class Input(Section):
 
 
 class RandAugment(Section):
-    """N random operations an image (arXiv:1909.13719), in timm's dialect."""
+    """N random operations an image (arXiv:1909.13719); see `data.augment.rand_augment`."""
 
     operations: Annotated[int, Field(ge=1)]
     magnitude: Annotated[float, Field(ge=0, le=10)]
     magnitude_std: Annotated[float, Field(ge=0)]
     increasing: bool = Field(description="severity grows with magnitude for every op: timm's inc1")
+    flavour: Literal["timm", "mindcv"] = Field(
+        default="timm",
+        description="whose reading of a magnitude: MindCV's operators shear by hundredths of what "
+        "timm's do, and posterize less; its published recipes were trained with those",
+    )
 
 
 class RandomErasing(Section):
@@ -103,7 +108,7 @@ class RandomErasing(Section):
 
     probability: Share
     scale: Range = Field(description="share of the area")
-    ratio: Range = Field(description="height / width")
+    ratio: Range = Field(description="width / height")
 
     @model_validator(mode="after")
     def _ranges(self) -> RandomErasing:

@@ -12,11 +12,17 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from mixnet_core.checkpoints.bundle import complete_bundles, newest_bundle
+from mixnet_core.checkpoints.bundle import (
+    DAMAGED_PREFIX,
+    complete_bundles,
+    newest_bundle,
+    read_contents,
+)
 from mixnet_core.data.prepare import expect_classes, prepare_dataset
+from mixnet_core.errors import MixnetError
 from mixnet_core.evaluate.report import report_data, report_markdown, versions
 from mixnet_core.files import write_json, write_text
-from mixnet_core.launch import run_stage
+from mixnet_core.launch import Patience, run_stage
 from mixnet_core.native.choice import choose_operators
 from mixnet_core.recipe import Recipe
 from mixnet_core.release.publish import publish_release
@@ -87,6 +93,9 @@ def train(
 ) -> TrainedRun:
     """Trains to the recipe's last epoch, resuming from the newest complete checkpoint.
 
+    A failure that may pass is tried again at once, for as long as every attempt leaves a newer
+    checkpoint than the one before. Else it is raised, and the caller may wait and then call again.
+
     Raises:
         InputError: the run was begun with another dataset or other weights.
         TransientError: another process trains this run.
@@ -98,30 +107,42 @@ def train(
         dataset=dataset.fingerprint,
         weights=weights.sha256 if weights else None,
     )
+    ticks = TrainingTicks(watch)
     with exclusive(run) as lock:
         done = finished(run, "train", key, TrainedRun)
         if done and set(done.checkpoints) <= set(complete_bundles(run.checkpoints)):
             return done
         begin(run, "train", key, "another dataset or other weights")
-        request = TrainRequest(
-            recipe=str(run.recipe),
-            run_dir=str(run.root),
-            dataset=dataset,
-            weights=weights,
-            threads=_threads(recipe, recipe.devices.ranks),
-            operators=_training_operators(recipe),
-            resume_from=str(newest) if (newest := newest_bundle(run.checkpoints)) else None,
-        )
-        result = run_stage(
-            "mixnet_core.train",
-            request,
-            attempts=run.attempts("train"),
-            ranks=recipe.devices.ranks,
-            threads=request.threads,
-            progress=run.metrics,
-            on_progress=TrainingTicks(watch),
-            keep_open=(lock,),
-        )
+        newest, step = _newest(run, ticks)
+        while True:
+            request = TrainRequest(
+                recipe=str(run.recipe),
+                run_dir=str(run.root),
+                dataset=dataset,
+                weights=weights,
+                threads=_threads(recipe, recipe.devices.ranks),
+                operators=_training_operators(recipe),
+                resume_from=str(newest) if newest else None,
+            )
+            try:
+                result = run_stage(
+                    "mixnet_core.train",
+                    request,
+                    attempts=run.attempts("train"),
+                    ranks=recipe.devices.ranks,
+                    threads=request.threads,
+                    progress=run.metrics,
+                    on_progress=ticks,
+                    keep_open=(lock,),
+                    patience=_patience(recipe),
+                )
+                break
+            except MixnetError as error:
+                before = step
+                newest, step = _newest(run, ticks)
+                if not error.retryable or step <= before:
+                    raise
+                ticks.say(f"stopped: {error}; going on from step {step}")
         trained = TrainedRun.model_validate(result)
         write_record(run, "train", key, trained)
     return trained
@@ -263,6 +284,7 @@ def score_files(
         threads=threads,
         progress=Path(request.progress),
         on_progress=EvaluationTicks(stage, watch),
+        patience=_patience(recipe),
     )
     return EvaluateResult.model_validate(result)
 
@@ -287,9 +309,24 @@ def _evaluate(
     )
 
 
+def _newest(run: RunDir, ticks: TrainingTicks) -> tuple[Path | None, int]:
+    """The bundle to go on from and its step; says which ones were damaged."""
+    before = {bundle.name for bundle in run.checkpoints.glob("step-*")}
+    newest = newest_bundle(run.checkpoints)
+    for name in sorted(before - {bundle.name for bundle in run.checkpoints.glob("step-*")}):
+        ticks.say(f"checkpoint {name} is damaged: kept as {DAMAGED_PREFIX}{name}, not used")
+    return newest, read_contents(newest).position.step if newest else 0
+
+
 def _training_operators(recipe: Recipe) -> Operators:
     # The native ones compute in float32 only.
     return "plain" if recipe.precision.amp_level != "O0" else choose_operators(recipe.devices)
+
+
+def _patience(recipe: Recipe) -> Patience:
+    return Patience(
+        first_seconds=recipe.devices.compile_seconds, stall_seconds=recipe.devices.stall_seconds
+    )
 
 
 def _threads(recipe: Recipe, ranks: int) -> int:

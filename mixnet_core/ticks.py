@@ -46,7 +46,7 @@ class TrainingTicks:
 
     def __init__(self, watch: Watch) -> None:
         self._watch = watch
-        self._total = self._batch = 0
+        self._done = self._total = self._batch = 0
         self._epochs = 0
         self._first = ""
         self._speed: float | None = None
@@ -63,18 +63,28 @@ class TrainingTicks:
                 begin = f"resuming after step {row['step']}, {begin}"
             ranks = f"{row['ranks']} rank{'s' if row['ranks'] > 1 else ''}"
             self._tick(row, f"{begin}, {ranks}", milestone=True)
+            if row["changes"]:
+                changes = ", ".join(row["changes"])
+                text = f"otherwise than before: {changes}; not bit for bit what it would have been"
+                self._tick(row, text, milestone=True)
         elif event == "compiled":
             self._tick(row, f"{self._first} in {row['seconds']:.0f} s", milestone=True)
         elif event == "step":
             self._speed = row["images_per_second"] or None
-            self._tick(row, f"epoch {row['epoch']}/{self._epochs}, loss {row['loss']:.3f}")
+            loss = "all steps dropped" if row["loss"] is None else f"loss {row['loss']:.3f}"
+            self._tick(row, f"epoch {row['epoch']}/{self._epochs}, {loss}")
         elif event == "epoch":
             text = f"epoch {row['epoch']}/{self._epochs} done, mean loss {row['loss']:.3f}"
             self._tick(row, text, milestone=True)
 
+    def say(self, detail: str) -> None:
+        """A milestone that no row tells, as what happens between two attempts."""
+        total = self._total or None
+        self._watch(Tick("train", self._done, total, "img", None, detail, milestone=True))
+
     def _tick(self, row: dict[str, Any], detail: str, *, milestone: bool = False) -> None:
-        done = row["step"] * self._batch
-        self._watch(Tick("train", done, self._total, "img", self._speed, detail, milestone))
+        self._done = row["step"] * self._batch
+        self._watch(Tick("train", self._done, self._total, "img", self._speed, detail, milestone))
 
 
 class EvaluationTicks:

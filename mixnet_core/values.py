@@ -80,6 +80,8 @@ class TrainedRun(Value):
         seconds: wall time of the attempt that finished, start-up and compile included.
         images_per_second: over all ranks, after the first step's compile.
         resumed_from_step: 0 when it started fresh.
+        changes: how the attempt that finished computed otherwise than the one it went on from:
+            "ranks 2 -> 3"; empty if its bits are those of a run that never stopped.
     """
 
     run_dir: str
@@ -91,6 +93,7 @@ class TrainedRun(Value):
     seconds: float
     images_per_second: float
     resumed_from_step: int = 0
+    changes: tuple[str, ...] = ()
     reused: bool = False
 
 

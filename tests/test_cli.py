@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from mixnet_core.recipe import load_recipe
 from mixnet_core.train.metrics import read_metrics
 from tests.tiny import MIXNET, FinishedJob, mixnet, options
 
@@ -59,7 +60,11 @@ def test_progress_goes_to_standard_error_only(finished_job: FinishedJob) -> None
         (["fetch", "digits", "--weights=mixnet_z"], 2, ["mixnet_z"]),
         (["run", "--workspace=/proc/nowhere"], 3, ["/proc/nowhere"]),
         (["run", "--publish-to=/proc/nowhere"], 3, ["/proc/nowhere"]),
-        (["run", "mixnet_s", "--data=."], 2, ["augment.rand_augment"]),
+        (["run", "mixnet_s", "--data=."], 3, ["devices.target is Ascend"]),
+        (["run", "digits", "--recipe=digits"], 2, ["two recipes, digits and --recipe digits"]),
+        (["check"], 2, ["no recipe", "mixnet recipe list"]),
+        (["run", "--scale-lr"], 2, ["give --ranks or --global-batch"]),
+        (["train", "--run=none", "--scale-lr"], 2, ["--scale-lr would change the recipe"]),
     ],
 )
 def test_a_users_mistake_is_one_line_with_its_exit_code(
@@ -73,6 +78,44 @@ def test_a_users_mistake_is_one_line_with_its_exit_code(
     for word in words:
         assert word in line
     assert not any(line.startswith("mixnet:") for line in progress)
+
+
+MINDCV = Path(__file__).parent / "data" / "mindcv" / "mixnet_s.yaml"
+
+
+def test_a_mindcv_file_is_shown_as_it_would_run_with_its_notes_beside(tmp_path: Path) -> None:
+    for named in ([str(MINDCV)], ["--recipe", str(MINDCV)]):
+        done = mixnet("recipe", "show", *named, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        (tmp_path / "shown.yaml").write_text(done.stdout)
+        shown, bundled = load_recipe(str(tmp_path / "shown.yaml")), load_recipe("mixnet_s")
+        assert shown.training == bundled.training
+        notes = done.stderr.splitlines()
+        assert all(note.startswith("mixnet: mixnet_s.yaml: ") for note in notes)
+        assert [note for note in notes if "switches mixup 0.2 off too" in note] != []
+        # Each is said once.
+        assert len(set(notes)) == len(notes)
+
+
+def test_every_stage_takes_a_mindcv_file_and_a_value_that_is_not_done_ends_it(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "mine.yaml").write_text(MINDCV.read_text().replace('"CE"', '"BCE"'))
+    for stage in ("train", "run", "select"):
+        done = mixnet(stage, "--recipe=mine.yaml", cwd=tmp_path)
+        assert done.returncode == 2
+        assert done.stderr == (
+            "mixnet: MindCV recipe mine.yaml: loss BCE is not done: the loss is cross-entropy "
+            "(CE)\n"
+        )
+
+
+def test_training_begins_with_what_the_recipe_comes_to(finished_job: FinishedJob) -> None:
+    lines = finished_job.progress.splitlines()
+    said = [line.split(maxsplit=1)[1] for line in lines if line.startswith("recipe ")]
+    assert "2 epochs, global batch 4 = 1 rank x 4, learning rate 0.002" in said
+    first = next(i for i, line in enumerate(lines) if line.startswith("train "))
+    assert lines.index(f"recipe   {said[-1]}") < first
 
 
 def test_errors_are_json_for_scripts(tmp_path: Path) -> None:
@@ -94,7 +137,7 @@ def test_an_unknown_key_in_a_recipe_file_is_named_with_the_one_meant(tmp_path: P
 def test_check_lists_every_check_and_fails_with_the_first_ones_code(tmp_path: Path) -> None:
     good = mixnet("check", "digits", cwd=tmp_path)
     assert good.returncode == 0, good.stdout
-    assert good.stdout.count("\n") == good.stdout.count("ok ") == 10
+    assert good.stdout.count("\n") == good.stdout.count("ok ") == 9
     bad = mixnet("check", "digits", "--set=devices.target=Ascend", cwd=tmp_path)
     assert bad.returncode == 3
     assert "FAIL device" in bad.stdout

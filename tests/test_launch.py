@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +20,8 @@ import pytest
 
 from mixnet_core import child
 from mixnet_core.errors import DatasetError, MachineError, MixnetError, StageFailed, TransientError
-from mixnet_core.launch import held_port, run_stage
+from mixnet_core.files import read_json
+from mixnet_core.launch import Patience, held_port, run_stage
 from tests.marked import VARIABLE, assert_nothing_left, marked, wait_until
 from tests.stages_for_launch.acts import Act
 
@@ -151,6 +154,18 @@ def test_a_killed_rank_ends_the_joined_ranks_without_waiting_for_mindspores_sche
     assert not (tmp_path / "attempts" / "attempt-001" / child.failure_file("scheduler")).exists()
 
 
+@pytest.mark.slow
+def test_a_stopped_rank_that_mindspore_misses_first_is_blamed_and_not_the_one_it_ends(
+    run: Callable[..., dict[str, Any]],
+) -> None:
+    """Its scheduler waits 30 s for a heartbeat, then ends the other ranks by SIGTERM."""
+    message = r"lost rank 1, of which the others heard nothing \(it was stopped \(SIGSTOP\)\)"
+    with pytest.raises(StageFailed, match=message) as caught:
+        run("stop", module=ALL_REDUCE, ranks=2, rank=1)
+    assert caught.value.retryable
+    assert str(caught.value).endswith("worker_1.log")
+
+
 @pytest.mark.parametrize(
     ("kind", "retryable"), [(DatasetError, False), (TransientError, True), (MachineError, False)]
 )
@@ -181,8 +196,8 @@ def test_a_stage_failure_keeps_its_own_verdict_on_retrying(
 def test_running_out_of_memory_in_python_is_the_machines_error(
     run: Callable[..., dict[str, Any]],
 ) -> None:
-    with pytest.raises(MachineError, match=r"out of memory .* smaller batch"):
-        run("exhaust")
+    with pytest.raises(MachineError, match=r"out of memory .*devices\.micro_batch.* will not help"):
+        run("exhaust", megabytes=4096)
 
 
 def test_an_unforeseen_exception_is_told_in_one_line_with_the_place_of_its_traceback(
@@ -197,14 +212,168 @@ def test_an_unforeseen_exception_is_told_in_one_line_with_the_place_of_its_trace
     assert "Traceback" in log.read_text()
 
 
-@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGSEGV])
-def test_a_stage_ended_by_a_signal_may_be_run_again_and_the_signal_is_named(
-    run: Callable[..., dict[str, Any]], signum: signal.Signals
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM])
+def test_a_stage_ended_from_outside_may_be_run_again_and_the_signal_is_named(
+    run: Callable[..., dict[str, Any]], signum: signal.Signals, ranks: int
 ) -> None:
-    with pytest.raises(StageFailed, match=f"ended by {signum.name}") as caught:
-        run("die", signum=int(signum))
+    who = "on rank 1 was" if ranks == 2 else "acts was"
+    with pytest.raises(StageFailed, match=f"{who} ended by {signum.name}, from outside") as caught:
+        run("die", signum=int(signum), ranks=ranks, rank=ranks - 1)
     assert caught.value.retryable
-    assert ("out of memory" in str(caught.value)) is (signum == signal.SIGKILL)
+    assert "trying again helps; its log is " in str(caught.value)
+    assert "out-of-memory" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "signum", "place"),
+    [
+        ("segfault", signal.SIGSEGV, r"in memset|in _crash_in_native_code \(acts\.py:\d+\)"),
+        ("abort", signal.SIGABRT, r"in act \(acts\.py:\d+\)"),
+    ],
+)
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_crash_in_native_code_names_the_python_line_that_called_it(
+    run: Callable[..., dict[str, Any]],
+    tmp_path: Path,
+    name: str,
+    signum: signal.Signals,
+    place: str,
+    ranks: int,
+) -> None:
+    with pytest.raises(StageFailed, match=f"crashed with {signum.name}, ({place})") as caught:
+        run(name, ranks=ranks, rank=ranks - 1)
+    assert caught.value.retryable
+    log = Path(str(caught.value).rpartition(" ")[2])
+    assert log.name == ("log.txt" if ranks == 1 else "worker_1.log")
+    assert "Fatal Python error" in log.read_text()
+
+
+@pytest.fixture
+def small_cgroup() -> Iterator[Path]:
+    """A memory cgroup of 1 GB below this process's own."""
+    memory, unified = Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")
+    lines = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
+    own = {controllers: path.lstrip("/") for _, controllers, path in lines}
+    first = "memory" in own
+    group = (memory / own["memory"] if first else unified / own.get("", "")) / uuid.uuid4().hex
+    limit = group / ("memory.limit_in_bytes" if first else "memory.max")
+    try:
+        group.mkdir()
+    except OSError as error:
+        pytest.skip(f"no memory cgroup can be made here: {error}")
+    try:
+        try:
+            limit.write_text(str(1 << 30))
+        except OSError as error:
+            pytest.skip(f"no memory cgroup can be limited here: {error}")
+        yield group
+    finally:
+        wait_until(lambda: not (group / "cgroup.procs").read_text(), "the cgroup is empty")
+        group.rmdir()
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_what_the_kernel_kills_for_want_of_memory_is_told_from_other_kills(
+    small_cgroup: Path, tmp_path: Path, mark: str, ranks: int
+) -> None:
+    """All of it in the cgroup, as in a container whose limit is too low."""
+    code = (
+        "import os, pathlib, sys\n"
+        "from mixnet_core.errors import StageFailed\n"
+        "from mixnet_core.launch import run_stage\n"
+        "from tests.stages_for_launch.acts import Act\n"
+        f"pathlib.Path({str(small_cgroup / 'cgroup.procs')!r}).write_text(str(os.getpid()))\n"
+        f"folder, ranks = pathlib.Path({str(tmp_path)!r}), {ranks}\n"
+        "act = Act(name='grow', folder=str(folder), megabytes=2048, rank=ranks - 1)\n"
+        "try:\n"
+        f"    run_stage({ACTS!r}, act, attempts=folder / 'attempts', ranks=ranks)\n"
+        "except StageFailed as error:\n"
+        "    print(error.retryable, error)\n"
+    )
+    environment = {**os.environ, VARIABLE: mark}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120
+    )
+    where = " on rank 1" if ranks == 2 else ""
+    assert f"True {ACTS}{where} was ended by the kernel's out-of-memory killer" in done.stdout, (
+        done.stdout + done.stderr
+    )
+    assert "devices.micro_batch" in done.stdout
+
+
+STRICT = Patience(first_seconds=60.0, stall_seconds=1.5)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_rank_that_hangs_is_noticed_ended_and_leaves_its_python_stack(
+    run: Callable[..., dict[str, Any]], tmp_path: Path, mark: str, ranks: int
+) -> None:
+    thread = when_ready(tmp_path, ranks, (tmp_path / "hang").touch)
+    with pytest.raises(StageFailed, match=r"made no progress for 1\.5 s") as caught:
+        run("beat", ranks=ranks, rank=ranks - 1, patience=STRICT)
+    thread.join()
+    assert marked(mark) == []
+    assert caught.value.retryable
+    assert "trying again helps" in str(caught.value)
+    log = Path(str(caught.value).rpartition(" ")[2])
+    assert log.name == ("log.txt" if ranks == 1 else "worker_1.log")
+    assert re.search(r"acts\.py\", line \d+ in _hang\n", log.read_text())
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_stopped_rank_is_named_and_gone_afterwards(
+    run: Callable[..., dict[str, Any]], tmp_path: Path, mark: str, ranks: int
+) -> None:
+    def stop() -> None:
+        rank = ranks - 1
+        pid = read_json(tmp_path / "attempts" / "attempt-001" / child.process_file(str(rank)))
+        os.kill(pid, signal.SIGSTOP)
+
+    thread = when_ready(tmp_path, ranks, stop)
+    message = rf"no progress for 1\.5 s \(rank {ranks - 1} is stopped \(SIGSTOP\)\)"
+    with pytest.raises(StageFailed, match=message):
+        run("beat", ranks=ranks, patience=STRICT)
+    thread.join()
+    assert marked(mark) == []
+
+
+def test_a_stage_that_never_takes_a_step_is_ended_after_the_longer_time(
+    run: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    patience = Patience(first_seconds=2.0, stall_seconds=0.5)
+    with pytest.raises(StageFailed, match=r"no first step within 2 s \(it is running but silent\)"):
+        run("stay", patience=patience)
+
+
+def test_signs_of_life_keep_a_stage_going_and_one_rank_may_end_before_the_other(
+    run: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    def end_later() -> None:
+        time.sleep(1.0)
+        (tmp_path / "end").touch()
+
+    thread = when_ready(tmp_path, 2, end_later)
+    patience = Patience(first_seconds=60.0, stall_seconds=0.8)
+    assert run("beat", ranks=2, patience=patience)["rank"] == "0"
+    thread.join()
+
+
+def test_a_sign_of_life_costs_microseconds_and_nothing_outside_of_an_attempt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(child.ATTEMPT_VARIABLE, raising=False)
+    monkeypatch.chdir(tmp_path)
+    child.beat()
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setenv(child.ATTEMPT_VARIABLE, str(tmp_path / "gone"))
+    child.beat()
+    monkeypatch.setenv(child.ATTEMPT_VARIABLE, str(tmp_path))
+    began = time.perf_counter()
+    for _ in range(1000):
+        child.beat()
+    assert time.perf_counter() - began < 1.0
+    assert [path.name for path in tmp_path.iterdir()] == [child.alive_file("0")]
 
 
 def test_an_exit_without_a_reason_is_told_by_code_rank_and_last_line(

@@ -8,6 +8,7 @@ import pytest
 
 from mixnet_core.errors import InputError
 from mixnet_core.options import adjusted_recipe, open_workspace, parse_settings, releases_uri
+from mixnet_core.recipe import save_recipe
 
 
 def test_without_options_a_recipe_is_what_its_file_says() -> None:
@@ -37,6 +38,41 @@ def test_a_folder_of_images_replaces_the_source_and_brings_its_own_classes(
 def test_a_folder_given_to_fashion_mnist_is_one_of_idx_files() -> None:
     data = adjusted_recipe("fashion_mnist", data="/idx").data
     assert (data.source, data.path) == ("fashion_mnist", "/idx")
+
+
+def test_on_other_ranks_a_recipe_keeps_its_global_batch_and_its_rate() -> None:
+    recipe = adjusted_recipe("mixnet_s", ranks=2)
+    assert (recipe.training.global_batch, recipe.accumulation, recipe.lr_factor) == (1024, 4, 1.0)
+
+
+def test_scaled_on_other_ranks_it_keeps_the_images_a_rank_and_scales_the_rates() -> None:
+    recipe = adjusted_recipe("mixnet_s", ranks=2, scale_lr=True)
+    assert (recipe.training.global_batch, recipe.rank_batch, recipe.accumulation) == (256, 128, 1)
+    assert (recipe.schedule.lr, recipe.schedule.lr_batch, recipe.lr_factor) == (0.2, 1024, 0.25)
+
+
+def test_scaled_to_a_given_global_batch_only_the_rates_follow() -> None:
+    recipe = adjusted_recipe("mixnet_s", global_batch=512, scale_lr=True)
+    assert (recipe.training.global_batch, recipe.devices.ranks, recipe.lr_factor) == (512, 8, 0.5)
+    both = adjusted_recipe("mixnet_s", global_batch=512, ranks=4, scale_lr=True)
+    assert (both.training.global_batch, both.devices.ranks, both.lr_factor) == (512, 4, 0.5)
+
+
+def test_a_rate_given_beside_is_the_one_for_the_batch_that_is_scaled_from() -> None:
+    recipe = adjusted_recipe("mixnet_s", ranks=2, lr=0.4, scale_lr=True)
+    assert recipe.batch_sentence.endswith("learning rate 0.1 = 0.4 scaled by 256/1024")
+
+
+def test_a_recipe_that_says_what_batch_its_rate_is_for_is_scaled_from_that(tmp_path: Path) -> None:
+    scaled = adjusted_recipe("mixnet_s", ranks=2, scale_lr=True)
+    save_recipe(scaled, tmp_path / "scaled.yaml")
+    again = adjusted_recipe(str(tmp_path / "scaled.yaml"), ranks=4, scale_lr=True)
+    assert (again.training.global_batch, again.schedule.lr_batch) == (512, 1024)
+
+
+def test_scaling_without_another_batch_to_scale_to_is_a_mistake() -> None:
+    with pytest.raises(InputError, match="give --ranks or --global-batch"):
+        adjusted_recipe("mixnet_s", scale_lr=True)
 
 
 def test_settings_go_over_options() -> None:

@@ -22,29 +22,16 @@ from mixnet_core.preflight import (
     check_operators,
     check_packages,
     check_publish,
-    check_recipe,
     check_workspace,
     require,
-    unsupported,
 )
 from mixnet_core.recipe import load_recipe
 from mixnet_core.recipe_sections import Devices
 from mixnet_core.run_dir import Workspace
 from tests.data.samples import data, write_idx_folder, write_image_folder
 
-NAMES = ["recipe", "workspace", "disk", "packages", "device", "operators", "engine", "msrun"]
+NAMES = ["workspace", "disk", "packages", "device", "operators", "engine", "msrun"]
 NAMES += ["data", "publish"]
-EVERY_UNSUPPORTED_SETTING = {
-    "augment.rand_augment": {
-        "operations": 2, "magnitude": 9, "magnitude_std": 0.5, "increasing": False
-    },
-    "augment.erasing": {"probability": 0.25, "scale": [0.02, 0.33], "ratio": [0.3, 3.3]},
-    "augment.mix": {
-        "mixup_alpha": 0.2, "cutmix_alpha": 1.0, "probability": 1.0, "switch_probability": 0.5
-    },
-    "precision.loss_scale_type": "dynamic",
-    "precision.drop_overflow_update": True,
-}  # fmt: skip
 
 
 def devices(target: str, ranks: int = 1) -> Devices:
@@ -116,26 +103,6 @@ def test_an_engine_that_is_not_installed_is_said_before_the_training(
 def test_results_survive_storage_as_json() -> None:
     result = check_device(devices("Ascend"), dev=Path("/nowhere"), ascend=Path("/nowhere"))
     assert CheckResult.model_validate_json(result.model_dump_json()) == result
-
-
-@pytest.mark.parametrize("key", EVERY_UNSUPPORTED_SETTING)
-def test_a_setting_that_cannot_be_honoured_is_named_with_the_way_out(key: str) -> None:
-    recipe = load_recipe("digits", {key: EVERY_UNSUPPORTED_SETTING[key]})
-    assert unsupported(recipe) == [key]
-    error = failure(check_recipe(recipe))
-    assert isinstance(error, errors.RecipeError)
-    without = {"loss_scale_type": "fixed", "drop_overflow_update": "false"}
-    value = without.get(key.split(".")[1], "null")
-    assert str(error) == (
-        f"this version does not train with {key} yet; set {key} to {value} to train without"
-    )
-
-
-def test_all_unsupported_settings_are_named_at_once() -> None:
-    recipe = load_recipe("digits", EVERY_UNSUPPORTED_SETTING)
-    assert unsupported(recipe) == list(EVERY_UNSUPPORTED_SETTING)
-    message = str(failure(check_recipe(recipe)))
-    assert all(message.count(key) == 2 for key in EVERY_UNSUPPORTED_SETTING)
 
 
 def test_a_workspace_that_cannot_be_made_is_a_machine_error(tmp_path: Path) -> None:

@@ -7,7 +7,14 @@ import pytest
 import yaml
 
 from mixnet_core.errors import InputError, RecipeError
-from mixnet_core.recipe import RECIPES, load_recipe, parse_recipe, recipe_names, save_recipe
+from mixnet_core.recipe import (
+    RECIPES,
+    load_recipe,
+    parse_recipe,
+    read_recipe,
+    recipe_names,
+    save_recipe,
+)
 
 
 def plain(**changes: Any) -> dict[str, Any]:
@@ -58,6 +65,7 @@ def test_mixnet_s_is_mindcvs_published_recipe() -> None:
             "num_classes": 1000,
             "in_channels": 3,
             "drop_rate": 0.2,
+            "drop_path_rate": 0.0,
             "stem_stride": 2,
         },
         "input": {
@@ -76,6 +84,7 @@ def test_mixnet_s_is_mindcvs_published_recipe() -> None:
                 "magnitude": 9,
                 "magnitude_std": 0.5,
                 "increasing": False,
+                "flavour": "mindcv",
             },
             "erasing": {"probability": 0.25, "scale": [0.02, 0.33], "ratio": [0.3, 3.3]},
             # Written in MindCV's file, but its cutmix_prob: 0.0 switches both off.
@@ -87,8 +96,16 @@ def test_mixnet_s_is_mindcvs_published_recipe() -> None:
             "nesterov": False,
             "weight_decay": 2e-5,
             "decay_norm_and_bias": True,
+            "clip_norm": None,
+            "layer_decay": 1.0,
         },
-        "schedule": {"lr": 0.2, "min_lr": 1e-5, "warmup_epochs": 15, "decay_epochs": 585},
+        "schedule": {
+            "lr": 0.2,
+            "lr_batch": None,
+            "min_lr": 1e-5,
+            "warmup_epochs": 15,
+            "decay_epochs": 585,
+        },
         "precision": {
             "amp_level": "O3",
             "loss_scale": 256,
@@ -99,6 +116,7 @@ def test_mixnet_s_is_mindcvs_published_recipe() -> None:
     assert recipe.model_dump(mode="json", include=set(published)) == published
     assert (recipe.training.epochs, recipe.training.label_smoothing) == (600, 0.1)
     assert recipe.training.seed == 42
+    assert (recipe.training.ema_decay, recipe.accumulation, recipe.lr_factor) == (None, 1, 1.0)
     assert (recipe.training.global_batch, recipe.devices.ranks, recipe.rank_batch) == (1024, 8, 128)
 
 
@@ -193,8 +211,19 @@ def test_a_value_out_of_range_is_named(changes: dict[str, Any], message: str) ->
         ),
         ({"data__path": "/images"}, "data.source digits is embedded and takes no data.path"),
         (
-            {"precision__amp_level": "O3"},
-            "precision.amp_level O3 needs an accelerator: use O0 with devices.target CPU",
+            {"precision__amp_level": "O3", "devices__operators": "native"},
+            "devices.operators native computes in float32, precision.amp_level is O3: use O0, or "
+            "operators auto or plain",
+        ),
+        (
+            {"precision__loss_scale_type": "dynamic"},
+            "precision.loss_scale_type dynamic finds its scale by overflows: it needs "
+            "precision.drop_overflow_update: true",
+        ),
+        (
+            {"weights__freeze": "backbone"},
+            "weights.freeze backbone without weights.name would keep a random backbone: name a "
+            "release (--weights), or set weights.freeze to nothing",
         ),
         (
             {"optimizer__nesterov": True, "optimizer__name": "adamw"},
@@ -203,13 +232,13 @@ def test_a_value_out_of_range_is_named(changes: dict[str, Any], message: str) ->
         ({"schedule__min_lr": 1.0, "schedule__lr": 0.5}, "min_lr 1.0 exceeds lr 0.5"),
         (
             {"augment__crop_scale": [0.9, 0.5]},
-            "crop_scale must be 0 < low <= high, got [0.9, 0.5]",
+            "augment.crop_scale must be 0 < low <= high, got [0.9, 0.5]",
         ),
         (
             {"augment__crop_ratio": [0.0, 1.0]},
-            "crop_ratio must be 0 < low <= high, got [0.0, 1.0]",
+            "augment.crop_ratio must be 0 < low <= high, got [0.0, 1.0]",
         ),
-        ({"augment__crop_scale": [0.5, 1.5]}, "crop_scale must not exceed 1, got 1.5"),
+        ({"augment__crop_scale": [0.5, 1.5]}, "augment.crop_scale must not exceed 1, got 1.5"),
     ],
 )
 def test_an_impossible_combination_is_refused_in_its_own_words(
@@ -280,6 +309,110 @@ def test_whole_numbers_stand_for_fractions_without_another_fingerprint() -> None
     assert parse_recipe(plain(precision__loss_scale=1), "digits").fingerprint == (
         parse_recipe(plain(precision__loss_scale=1.0), "digits").fingerprint
     )
+
+
+LATER = (
+    "network.drop_path_rate",
+    "weights.freeze",
+    "training.checkpoint_every_steps",
+    "training.ema_decay",
+    "training.batch_statistics",
+    "training.chance_epochs",
+    "optimizer.clip_norm",
+    "optimizer.layer_decay",
+    "schedule.lr_batch",
+    "devices.micro_batch",
+    "devices.stall_seconds",
+    "devices.compile_seconds",
+)
+
+
+def of_the_first_release() -> dict[str, Any]:
+    data = plain()
+    for key in LATER:
+        section, name = key.split(".")
+        del data[section][name]
+    return data
+
+
+def test_a_file_from_before_the_later_keys_means_what_it_meant() -> None:
+    recipe = parse_recipe(of_the_first_release(), "old.yaml")
+    # As the first release computed it: its runs are found and go on.
+    assert recipe.fingerprint == "a22ba20c7c9d022f2918720136318160a30af093a7e701dba999785d07b921e4"
+    assert (recipe.optimizer.clip_norm, recipe.optimizer.layer_decay) == (None, 1.0)
+    assert (recipe.network.drop_path_rate, recipe.weights.freeze) == (0.0, "nothing")
+    training = recipe.training
+    assert (training.ema_decay, training.chance_epochs) == (None, None)
+    assert (training.batch_statistics, training.checkpoint_every_steps) == ("local", None)
+    assert (recipe.lr_factor, recipe.accumulation) == (1.0, 1)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in RECIPES.glob("*.yaml")))
+def test_a_bundled_file_states_every_key(name: str) -> None:
+    data = yaml.safe_load((RECIPES / f"{name}.yaml").read_text())
+    stated = {
+        f"{section}.{key}"
+        for section, values in data.items()
+        if isinstance(values, dict)
+        for key in values
+    }
+    assert set(LATER) <= stated
+    effective = load_recipe(name).model_dump()
+    assert stated == {
+        f"{section}.{key}"
+        for section, values in effective.items()
+        if isinstance(values, dict)
+        for key in values
+    }
+
+
+def test_a_later_key_can_be_set_over_a_file_from_before_it(tmp_path: Path) -> None:
+    path = tmp_path / "old.yaml"
+    path.write_text(yaml.safe_dump(of_the_first_release()))
+    recipe = load_recipe(str(path), {"devices.micro_batch": 4, "training.ema_decay": 0.99})
+    assert (recipe.devices.micro_batch, recipe.training.ema_decay) == (4, 0.99)
+
+
+def test_reading_a_recipe_once_serves_several_sets_of_overrides() -> None:
+    file = read_recipe("digits")
+    assert file.recipe({"training.epochs": 3}).training.epochs == 3
+    assert file.recipe() == load_recipe("digits")
+
+
+@pytest.mark.parametrize(
+    ("changes", "parts", "sentence"),
+    [
+        ({}, 1, "global batch 32 = 2 ranks x 16, learning rate 0.002"),
+        ({"devices__ranks": 1}, 1, "global batch 32 = 1 rank x 32, learning rate 0.002"),
+        (
+            {"devices__micro_batch": 4, "training__global_batch": 2048},
+            256,
+            "global batch 2,048 = 2 ranks x 256 accumulated x 4, learning rate 0.002",
+        ),
+        (
+            # 10 would not divide 16: 8 is the most that does.
+            {"devices__micro_batch": 10},
+            2,
+            "global batch 32 = 2 ranks x 2 accumulated x 8, learning rate 0.002",
+        ),
+        (
+            {"schedule__lr_batch": 1024, "training__global_batch": 256, "schedule__lr": 0.2},
+            1,
+            "global batch 256 = 2 ranks x 128, learning rate 0.05 = 0.2 scaled by 256/1024",
+        ),
+        (
+            {"schedule__lr_batch": 32},
+            1,
+            "global batch 32 = 2 ranks x 16, learning rate 0.002",
+        ),
+    ],
+)
+def test_the_batch_and_its_rate_are_said_in_one_sentence(
+    changes: dict[str, Any], parts: int, sentence: str
+) -> None:
+    recipe = parse_recipe(plain(**changes), "digits")
+    assert recipe.batch_sentence == sentence
+    assert recipe.accumulation == parts
 
 
 def test_an_unknown_recipe_lists_the_bundled_ones(tmp_path: Path) -> None:

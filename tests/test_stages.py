@@ -46,6 +46,7 @@ def test_training_leaves_a_checkpoint_an_epoch_with_metrics_for_every_row(
         "ranks": 1,
         "images_per_step": 4,
         "compiled": False,
+        "changes": [],
     }
 
 

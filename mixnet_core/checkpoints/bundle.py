@@ -41,6 +41,20 @@ DAMAGED_PREFIX = "damaged-"
 log = logging.getLogger(__name__)
 
 
+class Mean(Value):
+    """Of so many values; `total` is their sum in float64."""
+
+    total: float = 0.0
+    count: int = 0
+
+    def __add__(self, value: float) -> Mean:
+        return Mean(total=self.total + value, count=self.count + 1)
+
+    @property
+    def value(self) -> float | None:
+        return self.total / self.count if self.count else None
+
+
 class Position(Value):
     """Where training stands.
 
@@ -48,7 +62,7 @@ class Position(Value):
         step: optimizer steps done.
         epoch: epochs done.
         epoch_step: steps done of the running epoch; 0 at an epoch's end.
-        loss_sum: of rank 0's losses in the running epoch.
+        epoch_loss: rank 0's in the running epoch, window_loss: since the last row of metrics.
         loss: rank 0's mean over the last whole epoch; None before there is one.
         chance_epochs: whole epochs in a row, up to here, that were no better than guessing.
     """
@@ -56,7 +70,8 @@ class Position(Value):
     step: int = 0
     epoch: int = 0
     epoch_step: int = 0
-    loss_sum: float = 0.0
+    epoch_loss: Mean = Mean()
+    window_loss: Mean = Mean()
     loss: float | None = None
     chance_epochs: int = 0
 
@@ -66,6 +81,7 @@ class Division(Value):
 
     ranks: int
     accumulation: int
+    threads: int
     operators: str
     target: str
     mindspore: str

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import mindspore
 from mindspore import Parameter, nn
 
-from mixnet_core.checkpoints.bundle import OPTIMIZER, WEIGHTS
 from mixnet_core.errors import CheckpointMismatch, InputError, IntegrityError
+from mixnet_core.files import os_errors_explained
 
 CLASSIFIER = ("classifier.weight", "classifier.bias")
 
@@ -71,37 +70,42 @@ def optimizer_state(optimizer: nn.Optimizer, net: nn.Cell) -> dict[str, Paramete
     }
 
 
-def save_into(folder: Path, net: nn.Cell, optimizer: nn.Optimizer) -> None:
-    """Writes WEIGHTS and OPTIMIZER into a folder that is not yet in its final place.
+def save_into(folder: Path, files: Mapping[str, Mapping[str, Parameter]]) -> None:
+    """Writes files of named parameters into a folder that is not yet in its final place.
 
     MindSpore deletes a target before it writes and leaves files at mode 0400; in a folder aside the
     first does no harm, and the second is undone so that owners can move and delete their files.
-    """
-    _save(folder / WEIGHTS, net.get_parameters())
-    _save(folder / OPTIMIZER, optimizer_state(optimizer, net).values())
 
-
-def restore(bundle: Path, net: nn.Cell, optimizer: nn.Optimizer) -> None:
-    """Puts a verified bundle's weights and optimizer state back.
+    Args:
+        files: file name -> name in the file -> parameter.
 
     Raises:
-        CheckpointMismatch: it belongs to another network or optimizer.
+        MachineError: the disk is full or not writable.
     """
-    load_weights(net, bundle / WEIGHTS)
-    state = optimizer_state(optimizer, net)
-    found = read_parameters(bundle / OPTIMIZER)
-    _check_match(state, found, bundle / OPTIMIZER)
-    for name, parameter in state.items():
-        parameter.set_data(found[name])
+    for name, parameters in files.items():
+        path = folder / name
+        rows: list[dict[str, Any]] = [{"name": n, "data": p} for n, p in parameters.items()]
+        with os_errors_explained(path):
+            mindspore.save_checkpoint(rows, str(path))
+            path.chmod(0o644)
 
 
-def _save(path: Path, parameters: Iterable[Parameter]) -> None:
-    rows: list[dict[str, Any]] = [{"name": p.name, "data": p} for p in parameters]
-    mindspore.save_checkpoint(rows, str(path))
-    os.chmod(path, 0o644)  # noqa: PTH101
+def restore(bundle: Path, files: Mapping[str, Mapping[str, Parameter]]) -> None:
+    """Puts a verified bundle's files back into the parameters that `save_into` took them from.
+
+    Raises:
+        CheckpointMismatch: it belongs to another network, optimizer or recipe.
+    """
+    found = {}
+    for name, parameters in files.items():
+        found[name] = read_parameters(bundle / name)
+        _check_match(parameters, found[name], bundle / name)
+    for name, parameters in files.items():
+        for key, parameter in parameters.items():
+            parameter.set_data(found[name][key])
 
 
-def _check_match(expected: dict[str, Any], found: dict[str, Any], path: Path) -> None:
+def _check_match(expected: Mapping[str, Any], found: dict[str, Any], path: Path) -> None:
     faults = [f"missing {name}" for name in expected if name not in found]
     faults += [f"unexpected {name}" for name in found if name not in expected]
     faults += [

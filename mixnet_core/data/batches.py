@@ -1,11 +1,16 @@
-"""Batches of a split's images with mindspore.dataset: normalised float32, or the bare pixels.
+"""Batches of a split's images: augmented for training, plain for evaluation.
+
+Training draws and applies its own augmentation (data/augment) in threads; evaluation, which has no
+randomness, is mindspore.dataset's.
 
 Letters: N images a batch, C channels, S pixels of `Input.image_size`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +19,27 @@ import numpy as np
 from mindspore.dataset import transforms, vision
 from numpy.typing import NDArray
 
+from mixnet_core.data.augment.making import BatchMaker, TrainingBatch
 from mixnet_core.data.index import Index
 from mixnet_core.errors import DatasetError, RecipeError
 from mixnet_core.recipe import Recipe
-from mixnet_core.recipe_sections import Augment, Input
+from mixnet_core.recipe_sections import Input
+
+__all__ = [
+    "Batch",
+    "PixelBatch",
+    "TrainingBatch",
+    "evaluation_batches",
+    "evaluation_pixels",
+    "rank_order",
+    "steps_per_epoch",
+    "training_batches",
+]
 
 _INTERPOLATIONS = {"bilinear": vision.Inter.BILINEAR, "bicubic": vision.Inter.BICUBIC}
+
+# Training's batches in the making besides the one in use; one of 128 at 224 px takes 77 MB.
+_AHEAD = 2
 
 
 @dataclass(frozen=True)
@@ -82,22 +102,43 @@ def rank_order(images: int, recipe: Recipe, epoch: int, rank: int) -> NDArray[np
 
 
 def training_batches(
-    index: Index, recipe: Recipe, *, epoch: int, rank: int, threads: int
-) -> Iterator[Batch]:
-    """The batches of one epoch on one rank, augmented; `recipe.rank_batch` images each.
+    index: Index,
+    recipe: Recipe,
+    *,
+    classes: int,
+    epoch: int,
+    rank: int,
+    threads: int,
+    first_step: int = 0,
+) -> Generator[TrainingBatch, None, None]:
+    """The micro-batches of one epoch on one rank: `recipe.accumulation` a step, in order.
 
-    Equal arguments give equal batches, bit for bit.
+    Threads prepare the next ones while one is in use; closing the iterator ends them. Equal
+    arguments give equal batches, bit for bit; `threads` changes nothing, and `first_step` only
+    leaves out what comes before it. An image is augmented alike on whichever rank it is.
+
+    Args:
+        classes: width of the targets, more than every label.
+        first_step: of the epoch, from 0.
+
+    Raises:
+        RecipeError: fewer images than a global batch.
+        DatasetError: an image is missing or cannot be decoded.
     """
     order = rank_order(len(index.paths), recipe, epoch, rank)
-    operations = [
-        *_random_crop(recipe.augment, recipe.input),
-        vision.RandomHorizontalFlip(recipe.augment.hflip),
-        *_to_network(recipe.input, recipe.network.in_channels),
-    ]
-    # mindspore.dataset's random operations take their seed from this global when one is built.
-    ds.config.set_seed(_mixed_seed(recipe.training.seed, epoch, rank))
-    for row in _rows(index, order, operations, recipe.rank_batch, threads):
-        yield Batch(row["image"], row["label"], row["position"])
+    micro_batches = order.reshape(-1, recipe.rank_batch // recipe.accumulation)
+    maker = BatchMaker(index, recipe, classes, epoch, rank)
+    pool = ThreadPoolExecutor(max_workers=max(1, threads), thread_name_prefix="training-images")
+    making: deque[Future[TrainingBatch]] = deque()
+    try:
+        for number in range(first_step * recipe.accumulation, len(micro_batches)):
+            making.append(maker.start(pool, number, micro_batches[number]))
+            if len(making) > _AHEAD:
+                yield making.popleft().result()
+        while making:
+            yield making.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def evaluation_batches(
@@ -133,16 +174,6 @@ def _middle(settings: Input) -> list[object]:
         vision.Decode(),
         vision.Resize(shorter, _INTERPOLATIONS[settings.interpolation]),
         vision.CenterCrop(settings.image_size),
-    ]
-
-
-def _random_crop(augment: Augment, settings: Input) -> list[object]:
-    """Undecoded bytes -> uint8 (S, S, 3)."""
-    size, interpolation = settings.image_size, _INTERPOLATIONS[settings.interpolation]
-    if augment.crop_scale == (1.0, 1.0) and augment.crop_ratio == (1.0, 1.0):
-        return [vision.Decode(), vision.Resize((size, size), interpolation)]
-    return [
-        vision.RandomCropDecodeResize(size, augment.crop_scale, augment.crop_ratio, interpolation)
     ]
 
 
@@ -187,8 +218,3 @@ def _rows(
 def _cause(error: RuntimeError) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return next((line for line in lines if "Error" in line or "ailed" in line), lines[0])
-
-
-def _mixed_seed(seed: int, epoch: int, rank: int) -> int:
-    """One 31-bit seed out of three numbers, so that neither epochs nor ranks repeat each other."""
-    return int(np.random.SeedSequence((seed, epoch, rank)).generate_state(1)[0] & 0x7FFFFFFF)

@@ -78,7 +78,9 @@ def network_graph(recipe: Recipe, classes: int) -> bytes:
 def _key(recipe: Recipe, classes: int) -> str:
     return fingerprint(
         {
-            "network": recipe.network.model_dump(exclude={"num_classes", "drop_rate"}),
+            "network": recipe.network.model_dump(
+                exclude={"num_classes", "drop_rate", "drop_path_rate"}
+            ),
             "classes": classes,
             "image_size": recipe.input.image_size,
             "mindspore": metadata.version("mindspore"),

@@ -77,6 +77,15 @@ def report_data(
             "flavour": recipe.network.flavour,
             "image_size": recipe.input.image_size,
         },
+        "batch": {
+            "global": recipe.training.global_batch,
+            "ranks": recipe.devices.ranks,
+            "accumulated": recipe.accumulation,
+            "at_once": recipe.rank_batch // recipe.accumulation,
+            "lr": recipe.schedule.lr * recipe.lr_factor,
+            "lr_batch": recipe.schedule.lr_batch,
+            "sentence": recipe.batch_sentence,
+        },
         "training": {
             "epochs": trained.epochs,
             "steps": trained.steps,
@@ -111,6 +120,8 @@ def report_markdown(data: Mapping[str, Any]) -> str:
         "Measured once on the val split, which neither training nor selection saw.",
         "## What was trained",
         _facts_table(data),
+        "## Batch",
+        _sentence(data["batch"]["sentence"]),
         "## Candidates on the select split",
         f"Rule: {data['selection']['rule']}",
         _candidates_table(data["selection"]["candidates"]),
@@ -179,6 +190,10 @@ def _candidates_table(candidates: Sequence[Mapping[str, Any]]) -> str:
 
 def _loss_and_count(score: Mapping[str, Any]) -> list[str]:
     return [f"{score['loss']:.4f}", str(score["count"])]
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def _score(score: Score) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import json
 import time
 from pathlib import Path
 
+from mixnet_core.child import beat
 from mixnet_core.data.index import Index, read_index
 from mixnet_core.errors import DatasetError, IntegrityError
 from mixnet_core.evaluate.counting import Counts
@@ -57,6 +58,7 @@ def _score(engine: Engine, checkpoint: int, index: Index, request: EvaluateReque
         counts.add(answers.logits, answers.labels)
         seen += answers.positions.tolist()
         _tell(request, checkpoint, len(seen), len(index.paths))
+        beat()
     expect_each_once(seen, len(index.paths))
     return counts.score()
 

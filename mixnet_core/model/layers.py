@@ -161,7 +161,10 @@ class PlainLayers:
 
 
 class MixNetBlock(nn.Cell):
-    """One `Block` row: (N, in_channels, H, W) -> (N, out_channels, ceil(H / s), ceil(W / s))."""
+    """One `Block` row: (N, in_channels, H, W) -> (N, out_channels, ceil(H / s), ceil(W / s)).
+
+    A residual block may be given what its branch is multiplied by, (N, 1, 1, 1) float32.
+    """
 
     def __init__(
         self, in_channels: int, out_channels: int, row: Block, stride: int, layers: PlainLayers
@@ -183,5 +186,8 @@ class MixNetBlock(nn.Cell):
         self.convs = nn.SequentialCell(cells)
         self.residual = stride == 1 and in_channels == out_channels
 
-    def construct(self, x: Tensor) -> Tensor:
-        return x + self.convs(x) if self.residual else self.convs(x)
+    def construct(self, x: Tensor, path: Tensor | None = None) -> Tensor:
+        branch = self.convs(x)
+        if path is not None:
+            branch = branch * path.astype(branch.dtype)
+        return x + branch if self.residual else branch

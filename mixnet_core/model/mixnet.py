@@ -25,6 +25,16 @@ class MixNet(nn.Cell):
     """(N, in_channels, H, W) float32 -> logits (N, num_classes) float32.
 
     H and W may be anything from 1 up; the planes shrink 32-fold with the default stem.
+
+    What is random in training comes from the caller, so that a resumed run can have it again:
+    MindSpore's own random operators keep a state that cannot be saved.
+
+    features    dropout, (N, head_channels) float32: what the classifier's input is multiplied by
+    paths       stochastic depth, (N, len(residual_depths)) float32: the same for the branches of
+                the residual blocks, in their order
+
+    Attributes:
+        residual_depths: of each residual block its index over the number of blocks, in 0..1.
     """
 
     def __init__(
@@ -33,7 +43,6 @@ class MixNet(nn.Cell):
         make: PlainLayers,
         num_classes: int,
         in_channels: int,
-        drop_rate: float,
         stem_stride: int,
     ) -> None:
         super().__init__()
@@ -49,19 +58,36 @@ class MixNet(nn.Cell):
                 layers.append(MixNetBlock(channels, out, row, stride, make))
                 channels = out
         self.layers = nn.SequentialCell(layers)
+        residual = [index for index, layer in enumerate(layers) if layer.residual]
+        self.residual_depths = tuple(index / len(layers) for index in residual)
+        # Column of `paths` for each layer; -1: it has none.
+        self.columns = tuple(
+            residual.index(index) if index in residual else -1 for index in range(len(layers))
+        )
         self.head_conv = nn.SequentialCell(
             make.pointwise(channels, variant.head_channels).grouped_conv,
             *make.norm_act(variant.head_channels, "relu"),
         )
         # ReduceMean, not AdaptiveAvgPool2d: the latter has no ONNX export.
         self.pool = ops.ReduceMean(keep_dims=False)
-        self.dropout = nn.Dropout(p=drop_rate)
         self.classifier = nn.Dense(variant.head_channels, num_classes)
         _initialise(self, make.flavour)
 
-    def construct(self, x: Tensor) -> Tensor:
-        x = self.head_conv(self.layers(self.stem_conv(x)))
-        return self.classifier(self.dropout(self.pool(x, (2, 3))))
+    def construct(
+        self, x: Tensor, features: Tensor | None = None, paths: Tensor | None = None
+    ) -> Tensor:
+        x = self.stem_conv(x)
+        if paths is None:
+            x = self.layers(x)
+        else:
+            paths = ops.reshape(paths, (*paths.shape, 1, 1, 1))
+            for index, layer in enumerate(self.layers):
+                column = self.columns[index]
+                x = layer(x) if column < 0 else layer(x, paths[:, column])
+        x = self.pool(self.head_conv(x), (2, 3))
+        if features is not None:
+            x = x * features.astype(x.dtype)
+        return self.classifier(x)
 
 
 def _initialise(net: nn.Cell, flavour: Flavour) -> None:
@@ -89,7 +115,6 @@ def build_model(
     in_channels: int = 3,
     *,
     flavour: FlavourName = "mindcv",
-    drop_rate: float = 0.2,
     stem_stride: int = 2,
     operators: Operators = "plain",
 ) -> MixNet:
@@ -101,7 +126,6 @@ def build_model(
         num_classes: width of the classifier, at least 1.
         in_channels: of the image, at least 1.
         flavour: whose conventions the weights follow (`variants.Flavour`).
-        drop_rate: probability that a feature is dropped before the classifier while training.
         stem_stride: 2 as published; 1 keeps twice the resolution for small images.
         operators: whose: MindSpore's ("plain"), or this project's for the CPU ("native").
             Parameters and results are the same; only the plain network can be exported.
@@ -121,7 +145,7 @@ def build_model(
             f"num_classes and in_channels must be at least 1, got {num_classes} and {in_channels}"
         )
     make = _layers(operators, FLAVOURS[flavour])
-    return MixNet(VARIANTS[variant], make, num_classes, in_channels, drop_rate, stem_stride)
+    return MixNet(VARIANTS[variant], make, num_classes, in_channels, stem_stride)
 
 
 def _layers(operators: Operators, flavour: Flavour) -> PlainLayers:

@@ -1,29 +1,42 @@
-"""How training goes: counts, metrics rows, the check that the loss is a number, and checkpoints."""
+"""How training goes: where it stands, metrics rows, what must stop it, and checkpoints."""
 
 from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
-import numpy as np
-from mindspore import Tensor, nn
+from mindspore import Tensor
 
-from mixnet_core.checkpoints.bundle import complete_bundles, prune, read_contents, write_bundle
-from mixnet_core.checkpoints.store import save_into
-from mixnet_core.errors import StageFailed
+from mixnet_core.checkpoints.bundle import (
+    Contents,
+    Division,
+    Mean,
+    Position,
+    complete_bundles,
+    prune,
+    write_bundle,
+)
+from mixnet_core.child import beat
+from mixnet_core.errors import MachineError, StageFailed
 from mixnet_core.recipe import Recipe
 from mixnet_core.run_dir import RunDir
 from mixnet_core.train.metrics import MetricsLog
 from mixnet_core.train.ranks import Ranks
-from mixnet_core.values import Checkpoint, TrainedRun
+from mixnet_core.values import TrainedRun
+
+# A dynamic scale of 2^24 has found its size long before.
+_MOST_DROPPED_IN_A_ROW = 50
 
 
 class Progress:
     """Every rank counts and checks its loss; only rank 0 writes rows and checkpoints.
 
     Args:
-        start: the checkpoint that training resumed from.
+        start: of the bundle that training resumed from.
+        division: how this attempt computes.
         rates: the learning rate of every step.
         compiled: whether the graph of an earlier start is used.
     """
@@ -34,18 +47,22 @@ class Progress:
         run: RunDir,
         ranks: Ranks,
         *,
+        classes: int,
         rates: list[float],
-        start: Checkpoint | None,
+        start: Contents | None,
+        division: Division,
         compiled: bool,
     ) -> None:
         self._recipe, self._run, self._ranks = recipe, run, ranks
-        self._rates = rates
-        self._start_step = start.step if start else 0
-        self._step = self._start_step
-        self._loss = read_contents(Path(start.path)).loss if start else math.nan
-        self._losses: list[Tensor] = []
-        self._epoch_losses: list[float] = []
-        self._log = MetricsLog(run.metrics, step=self._step) if ranks.writes else None
+        # Mean loss of one that gives every class the same probability, whatever is smoothed.
+        self._chance = math.log(classes)
+        self._rates, self._division = rates, division
+        self._start = self._at = start.position if start else Position()
+        self._changes = tuple(start.division.changes(division)) if start else ()
+        # Of the newest step, on the device: fetched when the next one is under way.
+        self._pending: tuple[Tensor, Tensor] | None = None
+        self._dropped_in_a_row = 0
+        self._log = MetricsLog(run.metrics, step=self._at.step) if ranks.writes else None
         self._created = self._epoch_began = time.monotonic()
         # Set when the first step is over: what comes before is compilation.
         self._compiled: float | None = None
@@ -57,99 +74,172 @@ class Progress:
             ranks=ranks.count,
             images_per_step=recipe.training.global_batch,
             compiled=compiled,
+            changes=self._changes,
         )
 
-    def stepped(self, epoch: int, loss: Tensor) -> None:
-        """Counts a step of the 0-based `epoch`. `loss` is this rank's mean, a scalar.
+    @property
+    def epoch(self) -> int:
+        """Epochs done."""
+        return self._at.epoch
+
+    @property
+    def epoch_step(self) -> int:
+        """Steps done of the running epoch."""
+        return self._at.epoch_step
+
+    def stepped(self, loss: Tensor, applied: Tensor) -> None:
+        """Counts a step. `loss` is this rank's mean, `applied` whether the update was; scalars.
 
         Raises:
-            StageFailed: the loss is not finite; training again would only repeat it.
+            StageFailed: the loss before is not finite; training again would only repeat it.
         """
-        self._step += 1
-        self._losses.append(loss)
+        # Only the step before: asking for the newest would make an accelerator wait.
+        self._fetch()
+        self._pending = (loss, applied)
+        at = self._at
+        self._at = at.model_copy(update={"step": at.step + 1, "epoch_step": at.epoch_step + 1})
         if self._compiled is None:
             self._fetch()
             self._compiled = time.monotonic()
-            self._logged = (self._step, self._compiled)
+            self._logged = (self._at.step, self._compiled)
             self._row("compiled", seconds=round(self._compiled - self._created, 3))
-        elif self._step % self._recipe.training.log_every_steps == 0:
-            self._log_step(epoch)
+        if self._at.step % self._recipe.training.log_every_steps == 0:
+            self._log_step()
 
-    def finished(self, epoch: int) -> None:
-        """Closes an epoch. Raises StageFailed as `stepped` does."""
+    def finished(self) -> None:
+        """Closes an epoch.
+
+        Raises:
+            StageFailed: the loss is not finite, or has been no better than guessing for too long.
+        """
         self._fetch()
-        self._loss = float(np.mean(self._epoch_losses))
-        self._epoch_losses = []
+        loss = self._at.epoch_loss.value
+        if loss is None:
+            self._stop("the gradients of a whole epoch were not finite and dropped")
+        epoch = self._at.epoch + 1
+        warm = epoch > self._recipe.schedule.warmup_epochs
+        guessing = warm and loss >= self._chance
+        self._at = self._at.model_copy(
+            update={
+                "epoch": epoch,
+                "epoch_step": 0,
+                "epoch_loss": Mean(),
+                "loss": loss,
+                "chance_epochs": self._at.chance_epochs + 1 if guessing else 0,
+            }
+        )
         now = time.monotonic()
-        self._row(
-            "epoch", epoch=epoch + 1, loss=self._loss, seconds=round(now - self._epoch_began, 3)
-        )
+        self._row("epoch", epoch=epoch, loss=loss, seconds=round(now - self._epoch_began, 3))
         self._epoch_began = now
+        most = self._recipe.training.chance_epochs
+        if most is not None and self._at.chance_epochs >= most:
+            raise StageFailed(
+                f"run {self._run.name} has learned nothing: mean loss {loss:.3f} in epoch {epoch}, "
+                f"guessing has {self._chance:.3f}, for {most} epoch(s) after the warm-up; lower "
+                "schedule.lr, check the labels, or raise training.chance_epochs",
+                retryable=False,
+            )
 
-    def save(self, epoch: int, net: nn.Cell, optimizer: nn.Optimizer) -> None:
-        """Writes a checkpoint of the finished 0-based `epoch`, then drops the oldest."""
-        if not self._ranks.writes:
-            return
-        saved = write_bundle(
-            self._run.checkpoints,
-            step=self._step,
-            epoch=epoch + 1,
-            loss=self._loss,
-            save=lambda folder: save_into(folder, net, optimizer),
-        )
-        prune(self._run.checkpoints, self._recipe.training.keep_checkpoints)
-        self._row("checkpoint", epoch=epoch + 1, path=saved.path)
+    def save_due(self) -> bool:
+        """Whether the recipe wants a checkpoint of where training stands now."""
+        training, at = self._recipe.training, self._at
+        if at.epoch_step:
+            every = training.checkpoint_every_steps
+            return every is not None and at.epoch_step % every == 0
+        return at.epoch == training.epochs or at.epoch % training.checkpoint_every_epochs == 0
+
+    def save(self, save: Callable[[Path], None]) -> None:
+        """Writes a checkpoint, then drops the oldest.
+
+        Args:
+            save: puts the learner's files into a folder.
+
+        Raises:
+            StageFailed: the loss is not finite.
+            MachineError: the disk is full or not writable.
+        """
+        self._fetch()
+        if self._ranks.writes:
+            try:
+                saved = write_bundle(
+                    self._run.checkpoints, position=self._at, division=self._division, save=save
+                )
+            except MachineError as error:
+                raise MachineError(
+                    f"{error}; checkpoints before step {self._at.step} are as they were"
+                ) from error
+            prune(self._run.checkpoints, self._recipe.training.keep_checkpoints)
+            self._row("checkpoint", epoch=self._at.epoch, path=saved.path)
+        beat()
 
     def result(self, began: float) -> TrainedRun:
         """What training left. `began`: `time.monotonic()` when this attempt started."""
         if self._log is not None:
             self._log.close()
+        assert self._at.loss is not None
         return TrainedRun(
             run_dir=str(self._run.root),
             # Only rank 0's result is kept; the others would read while it may still delete.
             checkpoints=tuple(complete_bundles(self._run.checkpoints)) if self._log else (),
-            steps=self._step,
+            steps=self._at.step,
             epochs=self._recipe.training.epochs,
-            loss=self._loss,
+            loss=self._at.loss,
             ranks=self._ranks.count,
             seconds=round(time.monotonic() - began, 1),
-            images_per_second=round(self._speed(self._start_step + 1, self._compiled), 1),
-            resumed_from_step=self._start_step,
+            images_per_second=round(self._speed(self._start.step + 1, self._compiled), 1),
+            resumed_from_step=self._start.step,
+            changes=self._changes,
         )
 
-    def _log_step(self, epoch: int) -> None:
-        mean = self._fetch()
-        since_step, since = self._logged or (self._step, None)
+    def _log_step(self) -> None:
+        self._fetch()
+        since_step, since = self._logged or (self._at.step, None)
         self._row(
             "step",
-            epoch=epoch + 1,
-            loss=mean,
-            lr=self._rates[self._step - 1],
+            epoch=self._at.epoch + 1,
+            loss=self._at.window_loss.value,
+            lr=self._rates[self._at.step - 1],
             images_per_second=round(self._speed(since_step, since), 1),
         )
-        self._logged = (self._step, time.monotonic())
+        self._at = self._at.model_copy(update={"window_loss": Mean()})
+        self._logged = (self._at.step, time.monotonic())
 
-    def _fetch(self) -> float:
-        """Mean loss since the last call. Fetched rarely: each fetch makes an accelerator wait."""
-        values = [float(loss.asnumpy()) for loss in self._losses]
-        self._losses = []
-        self._epoch_losses += values
-        if not all(math.isfinite(value) for value in values):
-            raise StageFailed(
-                f"the loss became {next(v for v in values if not math.isfinite(v))} near step "
-                f"{self._step} of {self._run.name}: expected a finite number; lower schedule.lr or "
-                "lengthen schedule.warmup_epochs",
-                retryable=False,
-            )
-        return float(np.mean(values)) if values else self._loss
+    def _fetch(self) -> None:
+        """Counts the pending loss in, or stops."""
+        if self._pending is None:
+            return
+        (loss, applied), self._pending = self._pending, None
+        if not bool(applied.asnumpy()):
+            self._dropped_in_a_row += 1
+            if self._dropped_in_a_row >= _MOST_DROPPED_IN_A_ROW:
+                self._stop(
+                    f"the gradients of {_MOST_DROPPED_IN_A_ROW} steps in a row were not finite and "
+                    "dropped"
+                )
+            return
+        self._dropped_in_a_row = 0
+        value = float(loss.asnumpy())
+        if not math.isfinite(value):
+            self._stop(f"the loss became {value}, expected a finite number")
+        at = self._at
+        self._at = at.model_copy(
+            update={"epoch_loss": at.epoch_loss + value, "window_loss": at.window_loss + value}
+        )
+
+    def _stop(self, what: str) -> NoReturn:
+        raise StageFailed(
+            f"{what}, at step {self._at.step} of {self._run.name}: lower schedule.lr, lengthen "
+            "schedule.warmup_epochs or set optimizer.clip_norm",
+            retryable=False,
+        )
 
     def _speed(self, since_step: int, since: float | None) -> float:
         """Images a second over all ranks."""
-        if since is None or self._step <= since_step:
+        if since is None or self._at.step <= since_step:
             return 0.0
-        images = (self._step - since_step) * self._recipe.training.global_batch
+        images = (self._at.step - since_step) * self._recipe.training.global_batch
         return images / max(time.monotonic() - since, 1e-9)
 
     def _row(self, event: str, **values: object) -> None:
         if self._log is not None:
-            self._log.row(event, step=self._step, **values)
+            self._log.row(event, step=self._at.step, **values)

@@ -1,43 +1,153 @@
-"""One optimizer step as a single compiled graph."""
+"""One optimizer step: gradients of one or more micro-batches, then one update."""
 
 from __future__ import annotations
 
-from mindspore import Tensor, nn, ops
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 
 from mixnet_core.recipe import Recipe
-from mixnet_core.train.reduce import MeanOverRanks, Scaled
+from mixnet_core.train.joined import Mapped
+from mixnet_core.train.update import Update
 
 
-class TrainStep(nn.Cell):
-    """(images, labels) -> this rank's mean loss before the update, a scalar.
+class Part(NamedTuple):
+    """A micro-batch on the device.
 
-    Computes gradients, averages them over ranks and updates the parameters in place. images is
-    (N, C, S, S) float32, labels (N,) int32, N the rank's batch.
+    images (N, C, S, S) float32; targets (N, classes) float32, rows summing to 1; features and
+    paths as `model.mixnet.MixNet` takes them, None where nothing is dropped.
     """
 
-    def __init__(self, net: nn.Cell, optimizer: nn.Optimizer, recipe: Recipe) -> None:
+    images: Tensor
+    targets: Tensor
+    features: Tensor | None = None
+    paths: Tensor | None = None
+
+
+class Gradients(nn.Cell):
+    """A part -> (its mean loss, the gradients of that times the loss scale).
+
+    The loss is the cross-entropy with soft targets, in nats.
+    """
+
+    def __init__(self, net: nn.Cell, weights: ParameterTuple, scale: Parameter | float) -> None:
         # With prefixes, every weight would be renamed to "net.…" in the checkpoints too.
         super().__init__(auto_prefix=False)
         self.net = net
-        self.loss = nn.CrossEntropyLoss(label_smoothing=recipe.training.label_smoothing)
-        self.optimizer = optimizer
+        self.scale = scale
         # Small float16 gradients would vanish unscaled; float32 recipes have a scale of 1.
-        self.scale = float(recipe.precision.loss_scale)
-        self.scaled = self.scale != 1.0
-        self.unscale = Scaled(1.0 / self.scale)
-        self.gradient = ops.value_and_grad(self.forward, None, optimizer.parameters)
-        self.several = recipe.devices.ranks > 1
-        self.mean = MeanOverRanks(optimizer.parameters, recipe.devices.ranks)
+        self.scaled = scale != 1.0 if isinstance(scale, float) else True
+        self.gradients = ops.value_and_grad(self.forward, None, weights, has_aux=True)
 
-    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        loss = self.loss(self.net(images), labels)
-        return loss * self.scale if self.scaled else loss
+    def forward(
+        self, images: Tensor, targets: Tensor, features: Tensor | None, paths: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        # In float32 whatever the network computes in: float16 ends at 65504.
+        logits = self.net(images, features, paths).astype(targets.dtype)
+        loss = -(targets * ops.log_softmax(logits, -1)).sum(-1).mean()
+        return (loss * self.scale if self.scaled else loss), loss
 
-    def construct(self, images: Tensor, labels: Tensor) -> Tensor:
-        loss, gradients = self.gradient(images, labels)
-        if self.several:
-            gradients = self.mean(gradients)
-        if self.scaled:
-            loss = loss / self.scale
-            gradients = self.unscale(gradients)
-        return ops.depend(loss, self.optimizer(gradients))
+    def construct(
+        self,
+        images: Tensor,
+        targets: Tensor,
+        features: Tensor | None = None,
+        paths: Tensor | None = None,
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        (_, loss), gradients = self.gradients(images, targets, features, paths)
+        return loss, gradients
+
+
+class _WholeStep(nn.Cell):
+    """One part and the update, as one graph."""
+
+    def __init__(self, gradients: Gradients, update: Update) -> None:
+        super().__init__(auto_prefix=False)
+        self.gradients, self.update = gradients, update
+
+    def construct(
+        self,
+        images: Tensor,
+        targets: Tensor,
+        features: Tensor | None = None,
+        paths: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        loss, gradients = self.gradients(images, targets, features, paths)
+        return loss, self.update(gradients)
+
+
+class _Collect(nn.Cell):
+    """A part's gradients onto a sum -> its mean loss."""
+
+    def __init__(self, gradients: Gradients, sums: ParameterTuple) -> None:
+        super().__init__(auto_prefix=False)
+        self.gradients, self.sums = gradients, sums
+        self.mapped = Mapped()
+
+    def construct(
+        self,
+        images: Tensor,
+        targets: Tensor,
+        features: Tensor | None = None,
+        paths: Tensor | None = None,
+    ) -> Tensor:
+        loss, gradients = self.gradients(images, targets, features, paths)
+        return ops.depend(loss, self.mapped.add(self.sums, gradients))
+
+
+class _UpdateOnce(nn.Cell):
+    """The update by the sums, which are zero again after it."""
+
+    def __init__(self, update: Update, sums: ParameterTuple) -> None:
+        super().__init__(auto_prefix=False)
+        self.update, self.sums = update, sums
+        self.mapped = Mapped()
+
+    def construct(self) -> Tensor:
+        applied = self.update(self.sums)
+        return ops.depend(applied, self.mapped.clear(self.sums))
+
+
+class TrainStep:
+    """Parts of a step -> (this rank's mean loss before the update, whether it was applied).
+
+    An update is left out where `precision.drop_overflow_update` says so. Both are scalars on the
+    device, float32 and bool.
+
+    Args:
+        net: set to train; what is frozen in it stays in evaluation mode.
+        update_type: what is made of gradients; benchmarks compare others.
+
+    Attributes:
+        update: holds what the step keeps besides weights and optimizer: see `Update.state`.
+    """
+
+    def __init__(
+        self,
+        net: nn.Cell,
+        optimizer: nn.Optimizer,
+        recipe: Recipe,
+        update_type: type[Update] = Update,
+    ) -> None:
+        self.update = update_type(net, optimizer, recipe)
+        gradients = Gradients(net, optimizer.parameters, self.update.scale)
+        self._parts = recipe.accumulation
+        self._whole = self._collect = self._once = None
+        if self._parts == 1:
+            self._whole = _WholeStep(gradients, self.update)
+        else:
+            sums = optimizer.parameters.clone("sum", "zeros")
+            self._collect = _Collect(gradients, sums)
+            self._once = _UpdateOnce(self.update, sums)
+
+    def __call__(self, parts: Sequence[Part]) -> tuple[Tensor, Tensor]:
+        if len(parts) != self._parts:
+            raise ValueError(f"{len(parts)} parts given, the recipe makes {self._parts} a step")
+        if self._whole is not None:
+            loss, applied = self._whole(*parts[0])
+            return loss, applied
+        assert self._collect is not None
+        assert self._once is not None
+        losses = [self._collect(*part) for part in parts]
+        return sum(losses[1:], losses[0]) / self._parts, self._once()

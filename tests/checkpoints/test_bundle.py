@@ -10,10 +10,16 @@ from pathlib import Path
 import pytest
 
 from mixnet_core.checkpoints.bundle import (
+    AVERAGES,
     CONTENTS,
+    DAMAGED_PREFIX,
     OPTIMIZER,
     WEIGHTS,
+    Division,
+    Mean,
+    Position,
     complete_bundles,
+    newest_bundle,
     prune,
     read_contents,
     write_bundle,
@@ -31,20 +37,69 @@ def fill(text: str) -> Callable[[Path], None]:
     return save
 
 
+DIVISION = Division(
+    ranks=2, accumulation=1, threads=1, operators="native", target="CPU", mindspore="2.10.0"
+)
+
+
 def bundle(folder: Path, step: int) -> Checkpoint:
-    return write_bundle(folder, step=step, epoch=step // 10, loss=0.5, save=fill(str(step)))
+    """Ten steps are an epoch."""
+    position = Position(step=step, epoch=step // 10, epoch_step=step % 10, loss=0.5)
+    return write_bundle(folder, position=position, division=DIVISION, save=fill(str(step)))
 
 
 def test_a_bundle_reads_back_as_it_was_written(tmp_path: Path) -> None:
-    written = bundle(tmp_path, 120)
-    assert complete_bundles(tmp_path) == [written]
-    assert (written.step, written.epoch) == (120, 12)
+    position = Position(
+        step=123,
+        epoch=12,
+        epoch_step=3,
+        epoch_loss=Mean() + 0.1 + 0.2 + 0.3,
+        window_loss=Mean() + 1 / 3,
+        loss=2 / 3,
+        chance_epochs=2,
+    )
+    written = write_bundle(tmp_path, position=position, division=DIVISION, save=fill("x"))
+    assert (written.step, written.epoch) == (123, 12)
     assert written.weights_sha256 == sha256_of(Path(written.path) / WEIGHTS)
-    assert read_contents(Path(written.path)).loss == 0.5
+    contents = read_contents(Path(written.path))
+    # Every bit of a sum counts: a resumed run adds to it.
+    assert (contents.position, contents.division) == (position, DIVISION)
+
+
+def test_a_mean_of_nothing_is_none() -> None:
+    assert Mean().value is None
+    assert (Mean() + 1.0 + 2.0).value == 1.5
+
+
+def test_a_division_says_what_another_one_changes() -> None:
+    now = DIVISION.model_copy(update={"ranks": 3, "operators": "plain"})
+    assert DIVISION.changes(now) == ["ranks 2 -> 3", "operators native -> plain"]
+    assert DIVISION.changes(DIVISION) == []
+
+
+def test_candidates_are_of_whole_epochs_and_averages_come_after_their_weights(
+    tmp_path: Path,
+) -> None:
+    def save(folder: Path) -> None:
+        fill("1")(folder)
+        (folder / AVERAGES).write_text("averages")
+
+    position = Position(step=10, epoch=1)
+    weights = write_bundle(tmp_path, position=position, division=DIVISION, save=save)
+    within = bundle(tmp_path, 13)
+    found = complete_bundles(tmp_path)
+    assert found[0] == weights
+    assert [(c.step, c.file, c.averaged) for c in found] == [
+        (10, WEIGHTS, False),
+        (10, AVERAGES, True),
+    ]
+    assert found[1].weights_sha256 == sha256_of(Path(weights.path) / AVERAGES)
+    # But training goes on from within the epoch.
+    assert newest_bundle(tmp_path) == Path(within.path)
 
 
 def test_bundles_come_oldest_first_however_many_digits_their_steps_have(tmp_path: Path) -> None:
-    steps = [1_000_000_000, 5, 200_000_000, 30]
+    steps = [1_000_000_000, 50, 200_000_000, 30]
     for step in steps:
         bundle(tmp_path, step)
     assert [found.step for found in complete_bundles(tmp_path)] == sorted(steps)
@@ -58,7 +113,7 @@ def test_a_save_that_fails_leaves_no_bundle_and_the_earlier_one(tmp_path: Path) 
         raise RuntimeError("out of memory")
 
     with pytest.raises(RuntimeError, match="out of memory"):
-        write_bundle(tmp_path, step=20, epoch=2, loss=0.1, save=save)
+        write_bundle(tmp_path, position=Position(step=20), division=DIVISION, save=save)
     assert complete_bundles(tmp_path) == [earlier]
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000010"]
 
@@ -68,11 +123,12 @@ def test_a_process_killed_while_saving_leaves_no_bundle(tmp_path: Path) -> None:
     program = f"""
 import os, signal
 from pathlib import Path
-from mixnet_core.checkpoints.bundle import WEIGHTS, write_bundle
+from mixnet_core.checkpoints.bundle import WEIGHTS, Division, Position, write_bundle
 def save(folder):
     (folder / WEIGHTS).write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)
-write_bundle(Path({str(tmp_path)!r}), step=20, epoch=2, loss=0.1, save=save)
+division = Division.model_validate({DIVISION.model_dump()!r})
+write_bundle(Path({str(tmp_path)!r}), position=Position(step=20), division=division, save=save)
 """
     ended = subprocess.run([sys.executable, "-c", program], check=False)
     assert ended.returncode == -9
@@ -110,8 +166,11 @@ def edit_contents(**changes: object) -> Callable[[Path], None]:
         (flip_a_byte, "weights.ckpt is damaged: expected sha256"),
         (lose_the_momenta, "optimizer.ckpt is damaged"),
         (lose_the_contents, "is not a complete checkpoint: no file at"),
-        (edit_contents(step="many"), "is not a complete checkpoint: 1 validation error"),
-        (edit_contents(format=2), "is not a complete checkpoint: 1 validation error"),
+        (
+            edit_contents(position={"step": "many"}),
+            "is not a complete checkpoint: 1 validation error",
+        ),
+        (edit_contents(format=1), "is not a complete checkpoint: 1 validation error"),
         (edit_contents(files={}), "does not list weights.ckpt"),
     ],
 )
@@ -137,7 +196,8 @@ def test_a_damaged_bundle_is_passed_over_with_a_warning_of_one_line(
 
 def test_saving_a_step_again_replaces_it(tmp_path: Path) -> None:
     first = bundle(tmp_path, 10)
-    second = write_bundle(tmp_path, step=10, epoch=1, loss=0.4, save=fill("again"))
+    position = Position(step=10, epoch=1)
+    second = write_bundle(tmp_path, position=position, division=DIVISION, save=fill("again"))
     assert second.weights_sha256 != first.weights_sha256
     assert complete_bundles(tmp_path) == [second]
 
@@ -149,12 +209,39 @@ def test_pruning_keeps_the_newest(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_a_damaged_later_bundle_does_not_push_out_a_complete_one(tmp_path: Path) -> None:
-    complete = bundle(tmp_path, 20)
+def test_pruning_keeps_whole_epochs_and_of_those_within_one_only_the_newest(tmp_path: Path) -> None:
+    for step in (10, 13, 20, 23, 26):
+        bundle(tmp_path, step)
+    prune(tmp_path, keep=2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "step-00000010",
+        "step-00000020",
+        "step-00000026",
+    ]
+    bundle(tmp_path, 30)
+    prune(tmp_path, keep=2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000020", "step-00000030"]
+
+
+def test_a_damaged_newest_bundle_is_set_aside_and_the_one_before_is_resumed_from(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    sound = bundle(tmp_path, 20)
+    for step in (30, 40):
+        flip_a_byte(Path(bundle(tmp_path, step).path))
+    with caplog.at_level(logging.WARNING):
+        assert newest_bundle(tmp_path) == Path(sound.path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        f"{DAMAGED_PREFIX}step-00000030",
+        f"{DAMAGED_PREFIX}step-00000040",
+        "step-00000020",
+    ]
+    assert "checkpoint set aside as damaged-step-00000040" in caplog.text
+    # Training makes it again, and it is damaged again: the name is free.
     flip_a_byte(Path(bundle(tmp_path, 30).path))
-    prune(tmp_path, keep=1)
-    assert [path.name for path in tmp_path.iterdir()] == [Path(complete.path).name]
+    assert newest_bundle(tmp_path) == Path(sound.path)
 
 
 def test_a_folder_that_is_not_there_has_no_bundles(tmp_path: Path) -> None:
     assert complete_bundles(tmp_path / "none") == []
+    assert newest_bundle(tmp_path / "none") is None

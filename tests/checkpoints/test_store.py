@@ -9,7 +9,7 @@ from typing import Any
 import mindspore
 import numpy as np
 import pytest
-from mindspore import Tensor, nn
+from mindspore import Parameter, Tensor, nn
 
 from mixnet_core.checkpoints.bundle import OPTIMIZER, WEIGHTS
 from mixnet_core.checkpoints.store import (
@@ -169,6 +169,13 @@ def adamw(net: nn.Cell) -> nn.Optimizer:
     return nn.AdamWeightDecay(net.trainable_params(), [0.1, 0.2, 0.3, 0.4], weight_decay=0.01)
 
 
+def files(net: nn.Cell, optimizer: nn.Optimizer) -> dict[str, dict[str, Parameter]]:
+    return {
+        WEIGHTS: {p.name: p for p in net.get_parameters()},
+        OPTIMIZER: optimizer_state(optimizer, net),
+    }
+
+
 def steps(net: nn.Cell, optimizer: nn.Optimizer, count: int) -> None:
     images = Tensor(np.random.RandomState(3).randn(5, 3).astype(np.float32))
     gradient = mindspore.value_and_grad(lambda x: (net(x) ** 2).mean(), None, optimizer.parameters)
@@ -183,12 +190,12 @@ def test_training_goes_on_from_a_restored_bundle_as_if_never_stopped(
     net = Net()
     optimizer = make(net)
     steps(net, optimizer, 2)
-    save_into(tmp_path, net, optimizer)
+    save_into(tmp_path, files(net, optimizer))
     steps(net, optimizer, 2)
 
     again = Net()
     optimizer_again = make(again)
-    restore(tmp_path, again, optimizer_again)
+    restore(tmp_path, files(again, optimizer_again))
     steps(again, optimizer_again, 2)
     assert equal(arrays(again), arrays(net))
 
@@ -197,29 +204,29 @@ def test_restoring_does_not_bring_back_other_learning_rates(tmp_path: Path) -> N
     net = Net()
     optimizer = momentum(net)
     steps(net, optimizer, 1)
-    save_into(tmp_path, net, optimizer)
+    save_into(tmp_path, files(net, optimizer))
     names = set(read_parameters(tmp_path / OPTIMIZER))
     assert names == {"global_step", *(f"moments.{p.name}" for p in net.get_parameters())}
 
     still = Net()
     optimizer_still = momentum(still, (0.0, 0.0, 0.0, 0.0))
-    restore(tmp_path, still, optimizer_still)
+    restore(tmp_path, files(still, optimizer_still))
     steps(still, optimizer_still, 1)
     assert equal(arrays(still), arrays(net))
 
 
 def test_a_bundle_of_another_optimizer_is_refused(tmp_path: Path) -> None:
     net = Net()
-    save_into(tmp_path, net, momentum(net))
+    save_into(tmp_path, files(net, momentum(net)))
     other = Net()
     with pytest.raises(CheckpointMismatch, match=rf"{OPTIMIZER} does not fit .*adam_m\."):
-        restore(tmp_path, other, adamw(other))
+        restore(tmp_path, files(other, adamw(other)))
 
 
 def test_the_weights_hold_the_network_alone_and_owners_may_delete_them(tmp_path: Path) -> None:
     net = Net()
     optimizer = momentum(net)
-    save_into(tmp_path, net, optimizer)
+    save_into(tmp_path, files(net, optimizer))
     assert set(read_parameters(tmp_path / WEIGHTS)) == {p.name for p in net.get_parameters()}
     assert not set(optimizer_state(optimizer, net)) & set(arrays(net))
     assert {oct(p.stat().st_mode & 0o777) for p in tmp_path.iterdir()} == {"0o644"}

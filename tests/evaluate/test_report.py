@@ -85,6 +85,10 @@ Measured once on the val split, which neither training nor selection saw.
 | checkpoint | epoch 2, step 74, sha256 `{"b" * 64}` |
 | environment | python 3.11.2, mindspore 2.10.0 |
 
+## Batch
+
+Global batch 32 = 2 ranks x 16, learning rate 0.002.
+
 ## Candidates on the select split
 
 Rule: highest top-1
@@ -113,6 +117,22 @@ def test_it_holds_no_path_of_the_machine() -> None:
 def test_without_a_release_there_is_no_line_about_one() -> None:
     expected = EXPECTED.replace("Release: `digits-1`\n\n", "")
     assert report_markdown(data(release=None)) == expected
+
+
+def test_a_scaled_rate_and_accumulation_are_reported() -> None:
+    changes = {"schedule.lr_batch": 64, "devices.micro_batch": 8}
+    found = data(recipe=load_recipe("digits", changes))
+    assert found["batch"] == {
+        "global": 32,
+        "ranks": 2,
+        "accumulated": 2,
+        "at_once": 8,
+        "lr": 0.001,
+        "lr_batch": 64,
+        "sentence": "global batch 32 = 2 ranks x 2 accumulated x 8, "
+        "learning rate 0.001 = 0.002 scaled by 32/64",
+    }
+    assert f"## Batch\n\nG{found['batch']['sentence'][1:]}." in report_markdown(found)
 
 
 def test_a_recipes_name_cannot_break_the_table() -> None:

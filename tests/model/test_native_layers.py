@@ -171,7 +171,6 @@ def pair(request: pytest.FixtureRequest) -> Pair:
         return build_model(
             *(variant, CLASSES),
             flavour=flavour,
-            drop_rate=0.0,
             stem_stride=1,
             operators=operators,
         )
@@ -211,7 +210,7 @@ def test_a_networks_logits_are_equal_in_evaluation(pair: Pair) -> None:
 def test_a_smooth_networks_training_is_equal_in_a_compiled_graph() -> None:
     def net(make: PlainLayers) -> MixNet:
         mindspore.set_seed(3)
-        return MixNet(VARIANTS["s"], make, CLASSES, 3, 0.0, 1)
+        return MixNet(VARIANTS["s"], make, CLASSES, 3, 1)
 
     flavour = FLAVOURS["mindcv"]
     with computing("graph"):

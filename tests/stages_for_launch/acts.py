@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -23,13 +25,17 @@ time.sleep(120)
 
 
 class Act(BaseModel):
-    """folder: where a rank says it is ready; rank: the one that acts, the others wait."""
+    """folder: where a rank says it is ready; rank: the one that acts, the others wait.
+
+    megabytes: what `grow` is allowed, or takes where the kernel ends it.
+    """
 
     name: str
     folder: str = ""
     rank: int = 0
     error: str = ""
     signum: int = 0
+    megabytes: int = 0
 
 
 class Done(BaseModel):
@@ -53,13 +59,24 @@ def act(request: Act) -> Done:
             raise ValueError(f"unforeseen on rank {rank}\nsecond line")
         if request.name == "diverge":
             raise errors.StageFailed("the loss is not finite: lower the rate", retryable=False)
-        if request.name == "exhaust":
-            raise MemoryError
         if request.name == "exit":
             print("last words", flush=True)  # noqa: T201
             sys.exit(9)
         if request.name == "die":
             os.kill(os.getpid(), request.signum)
+        if request.name == "segfault":
+            _crash_in_native_code()
+        if request.name == "abort":
+            ctypes.CDLL(None).abort()
+        if request.name == "exhaust":
+            limit = request.megabytes << 20
+            resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+            bytearray(2 * limit)
+        if request.name == "grow":
+            _grow(request.megabytes)
+    if request.name == "beat":
+        _beat_until_told(request, rank)
+        return Done(rank=rank, environment={})
     (Path(request.folder) / f"ready-{rank}").touch()
     time.sleep(120)
     raise AssertionError("nobody ended this stage")
@@ -80,6 +97,37 @@ def _report(folder: Path) -> None:
                 assert time.monotonic() < deadline, "the row was not reported while the stage ran"
                 time.sleep(0.01)
         file.write(json.dumps({"number": 3}) + "\n")
+
+
+def _crash_in_native_code() -> None:
+    ctypes.memset(8, 0, 1)
+
+
+def _grow(megabytes: int) -> None:
+    """Takes memory and writes to every page of it."""
+    kept = [bytearray(os.urandom(1 << 20)) for _ in range(megabytes)]
+    raise AssertionError(f"{len(kept)} MB were to be had")
+
+
+def _beat_until_told(request: Act, rank: str) -> None:
+    """Steps of 20 ms; `hang` in the folder ends the acting rank's, `end` all, rank 0 after 2 s."""
+    folder = Path(request.folder)
+    number = 0
+    while not (folder / "end").exists():
+        number += 1
+        if rank == str(request.rank) and (folder / "hang").exists():
+            _hang()
+        child.beat()
+        if number == 10:
+            (folder / f"ready-{rank}").touch()
+        time.sleep(0.02)
+    for _ in range(100 if rank == "0" else 0):
+        child.beat()
+        time.sleep(0.02)
+
+
+def _hang() -> None:
+    time.sleep(120)
 
 
 def _stubborn_child() -> None:

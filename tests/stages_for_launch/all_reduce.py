@@ -29,15 +29,16 @@ class Sum(nn.Cell):
 
 
 def total(request: Act) -> Total:
-    """rank + 1 summed over the ranks; then, if asked, one rank dies and the others go on."""
+    """rank + 1 summed over the ranks; then, if asked, one rank dies or stops, the others go on."""
     mindspore.set_device("CPU")
     communication.init()
     sum_over_ranks = Sum()
     number = mindspore.Tensor(np.float32([communication.get_rank() + 1]))
     result = float(sum_over_ranks(number).asnumpy()[0])
-    if request.name == "die":
+    ends = {"die": signal.SIGKILL, "stop": signal.SIGSTOP}
+    if request.name in ends:
         if communication.get_rank() == request.rank:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), ends[request.name])
         while True:
             sum_over_ranks(number)
     return Total(total=result, ranks=communication.get_group_size())

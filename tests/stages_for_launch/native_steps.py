@@ -20,7 +20,7 @@ from mixnet_core.model.variants import FLAVOURS, VARIANTS, Variant
 from mixnet_core.recipe import load_recipe
 from mixnet_core.train.optimizer import build_optimizer
 from mixnet_core.train.ranks import join_ranks
-from mixnet_core.train.step import TrainStep
+from mixnet_core.train.step import Part, TrainStep
 
 STEPS, BATCH, PIXELS, CLASSES = 5, 8, 16, 5
 # One block of each kind: a whole network takes ten times as long to compile.
@@ -55,14 +55,16 @@ def steps(job: Job) -> Outcome:
     recipe = load_recipe("digits", {"training.global_batch": BATCH, "devices.ranks": job.ranks})
     ranks = join_ranks(recipe)
     mindspore.set_seed(3)
-    net = MixNet(_SMALL, NativeLayers(FLAVOURS["mindcv"]), CLASSES, 3, 0.0, 1)
-    step = TrainStep(net, build_optimizer(net, recipe, [0.01] * STEPS), recipe).set_train()
+    net = MixNet(_SMALL, NativeLayers(FLAVOURS["mindcv"]), CLASSES, 3, 1)
+    net.set_train()
+    step = TrainStep(net, build_optimizer(net, recipe, [0.01] * STEPS), recipe)
     draw, losses = np.random.default_rng(4), []
     for _ in range(STEPS):
         images = draw.standard_normal((BATCH, 3, PIXELS, PIXELS)).astype(np.float32)
-        labels = draw.integers(0, CLASSES, BATCH).astype(np.int32)
+        targets = np.eye(CLASSES, dtype=np.float32)[draw.integers(0, CLASSES, BATCH)]
         mine = slice(ranks.rank, None, ranks.count)
-        losses.append(float(step(Tensor(images[mine]), Tensor(labels[mine])).asnumpy()))
+        loss, _ = step([Part(Tensor(images[mine]), Tensor(targets[mine]))])
+        losses.append(float(loss.asnumpy()))
     outcome = Outcome(
         losses=losses,
         weights=digest(net.trainable_params()),

@@ -9,7 +9,7 @@ from mindspore import Parameter, Tensor, nn
 from numpy.typing import NDArray
 
 from mixnet_core.recipe import load_recipe
-from mixnet_core.train.optimizer import build_optimizer
+from mixnet_core.train.optimizer import build_optimizer, lr_factors
 
 RATES = [0.0, 0.01, 0.03, 0.02, 0.01]
 START = np.array([[0.5, -1.0], [2.0, 0.1]])
@@ -63,3 +63,39 @@ def test_updates_are_the_papers(name, reference, decay_norm_and_bias) -> None:  
     np.testing.assert_allclose(net.weight.asnumpy(), reference(START, 0.5), rtol=2e-5)
     spared = 0.5 if decay_norm_and_bias else 0.0
     np.testing.assert_allclose(net.bias.asnumpy(), reference(BIAS, spared), rtol=2e-5)
+
+
+class Layers(nn.Cell):
+    """One weight in each place that a MixNet has."""
+
+    NAMES = ("stem_conv.0.weight", "layers.0.a", "layers.1.a", "head_conv.0.w", "classifier.weight")
+
+    def __init__(self) -> None:
+        super().__init__()
+        for number, name in enumerate(self.NAMES):
+            setattr(self, f"p{number}", Parameter(Tensor(START, mindspore.float32), name=name))
+
+
+def test_a_layers_rate_shrinks_with_its_distance_from_the_classifier() -> None:
+    parameters = Layers().trainable_params()
+    assert [parameter.name for parameter in parameters] == list(Layers.NAMES)
+    assert lr_factors(parameters, 0.5) == [0.5**4, 0.5**3, 0.5**2, 0.5, 1.0]
+    assert lr_factors(parameters, 1.0) == [1.0] * 5
+
+
+@pytest.mark.parametrize("name", ["adamw", "momentum"])
+def test_each_layer_moves_by_its_own_rate(name: str) -> None:
+    recipe = load_recipe(
+        "digits",
+        {
+            "optimizer.name": name,
+            "optimizer.weight_decay": 0.5,
+            "optimizer.layer_decay": 0.5,
+        },
+    )
+    net = Layers()
+    optimizer = build_optimizer(net, recipe, [0.01])
+    optimizer(tuple(Tensor(START, mindspore.float32) for _ in Layers.NAMES))
+    moved = [parameter.asnumpy() - START for parameter in net.trainable_params()]
+    for number, step in enumerate(moved):
+        np.testing.assert_allclose(step, moved[-1] * 0.5 ** (4 - number), rtol=1e-3)

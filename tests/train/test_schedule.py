@@ -26,7 +26,7 @@ def test_rates_are_mindcvs_for_its_mixnet_s_recipe() -> None:
     )
     assert len(rates) == facts["len"]
     for step, rate in facts["lr_at_step"].items():
-        assert rates[int(step)] == pytest.approx(rate, rel=0, abs=1e-12)
+        assert rates[int(step)] == pytest.approx(rate, rel=1e-9, abs=0)
 
 
 def test_the_rate_rises_from_zero_falls_from_the_peak_and_stays_at_the_minimum() -> None:
@@ -49,3 +49,9 @@ def test_without_warm_up_the_first_step_has_the_peak() -> None:
 def test_fractions_of_epochs_are_whole_steps() -> None:
     rates = learning_rates(schedule(warmup_epochs=0.5), steps_per_epoch=6, epochs=1)
     assert rates[:4] == pytest.approx([0, 1 / 3, 2 / 3, 1])
+
+
+def test_a_factor_scales_every_rate() -> None:
+    plain = learning_rates(schedule(), steps_per_epoch=5, epochs=8)
+    scaled = learning_rates(schedule(), steps_per_epoch=5, epochs=8, factor=0.25)
+    assert scaled == pytest.approx([rate / 4 for rate in plain])

@@ -1,0 +1,121 @@
+"""What learns: network, optimizer and step of a recipe, and the files that hold its state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import mindspore
+from mindspore import Parameter, Tensor
+
+from mixnet_core.checkpoints.bundle import AVERAGES, OPTIMIZER, WEIGHTS
+from mixnet_core.checkpoints.store import load_weights, optimizer_state, restore, save_into
+from mixnet_core.data.batches import TrainingBatch
+from mixnet_core.model.mixnet import MixNet, build_model
+from mixnet_core.recipe import Recipe
+from mixnet_core.train.dropout import Dropout
+from mixnet_core.train.optimizer import build_optimizer
+from mixnet_core.train.ranks import Ranks
+from mixnet_core.train.step import Part, TrainStep
+from mixnet_core.values import TrainRequest
+
+
+class Learner:
+    """Freshly initialised, or with the request's weights.
+
+    Args:
+        rates: the learning rate of every step.
+
+    Raises:
+        CheckpointMismatch: the weights do not fit the network.
+    """
+
+    def __init__(
+        self, recipe: Recipe, request: TrainRequest, ranks: Ranks, rates: list[float]
+    ) -> None:
+        # Every rank draws the same initial weights: gradients are averaged, weights never are.
+        mindspore.set_seed(recipe.training.seed)
+        self._net = _network(recipe, request)
+        self._dropout = Dropout(
+            recipe,
+            ranks.rank,
+            features=self._net.classifier.in_channels,
+            depths=self._net.residual_depths,
+        )
+        computing = self._net
+        if recipe.precision.amp_level != "O0":
+            computing = mindspore.amp.auto_mixed_precision(computing, recipe.precision.amp_level)
+        computing.set_train()
+        if recipe.weights.freeze == "backbone":
+            _freeze_backbone(self._net)
+        self._optimizer = build_optimizer(self._net, recipe, rates)
+        self._step = TrainStep(computing, self._optimizer, recipe)
+
+    def step(
+        self, parts: Sequence[TrainingBatch], *, epoch: int, step: int
+    ) -> tuple[Tensor, Tensor]:
+        """As `TrainStep`; epoch and step within it are 0-based."""
+        return self._step(
+            [
+                Part(
+                    Tensor(batch.images),
+                    Tensor(batch.targets),
+                    *(
+                        None if kept is None else Tensor(kept)
+                        for kept in self._dropout.draw(epoch=epoch, step=step, part=part)
+                    ),
+                )
+                for part, batch in enumerate(parts)
+            ]
+        )
+
+    def save(self, folder: Path) -> None:
+        """Raises MachineError as `save_into`."""
+        save_into(folder, self._files())
+
+    def restore(self, bundle: Path) -> None:
+        """Raises CheckpointMismatch if it belongs to another recipe."""
+        restore(bundle, self._files())
+
+    def _files(self) -> dict[str, dict[str, Parameter]]:
+        weights = list(self._net.get_parameters())
+        files = {
+            WEIGHTS: {parameter.name: parameter for parameter in weights},
+            OPTIMIZER: {
+                **optimizer_state(self._optimizer, self._net),
+                **self._step.update.state(),
+            },
+        }
+        averages = self._step.update.averages
+        if averages:
+            # Under the network's own names: they are weights like any others.
+            files[AVERAGES] = {
+                parameter.name: average
+                for parameter, average in zip(weights, averages, strict=True)
+            }
+        return files
+
+
+def _network(recipe: Recipe, request: TrainRequest) -> MixNet:
+    net = build_model(
+        recipe.network.variant,
+        len(request.dataset.classes),
+        recipe.network.in_channels,
+        flavour=recipe.network.flavour,
+        stem_stride=recipe.network.stem_stride,
+        operators=request.operators,
+    )
+    if request.weights is not None:
+        load_weights(
+            net, Path(request.weights.path), reset_classifier=recipe.weights.reset_classifier
+        )
+    return net
+
+
+def _freeze_backbone(net: MixNet) -> None:
+    """Its BatchNorms use the statistics that came with the weights, and leave them alone."""
+    for name, cell in net.name_cells().items():
+        if name != "classifier":
+            cell.set_train(False)
+            for parameter in cell.get_parameters():
+                parameter.requires_grad = False

@@ -1,0 +1,151 @@
+"""From gradients to new weights: mean over ranks, loss scale, clipping, optimizer, moving averages.
+
+Everything a step keeps from one to the next besides weights and optimizer is a parameter here, so
+that a bundle can hold it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mindspore
+from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
+
+from mixnet_core.recipe import Recipe
+from mixnet_core.train.joined import Joined, Mapped
+
+# MindCV's: doubled after so many steps without an overflow; an average that begins anew follows
+# the weights closely for about so many updates.
+_SCALE_WINDOW = 2000
+_AVERAGE_WARM_UP = 2000
+_SMALLEST_NORM = 1e-6
+_STATISTICS = (".moving_mean", ".moving_variance")
+
+
+class Update(nn.Cell):
+    """(gradients,) -> whether they were applied, a bool scalar; all ranks agree.
+
+    In this order: sum over ranks, division by ranks, accumulated parts and loss scale; where they
+    are not finite and the recipe drops such steps, nothing else happens but a smaller scale; global
+    norm clipped to `optimizer.clip_norm`; optimizer; moving averages.
+
+    Attributes:
+        scale: the loss scale; a parameter where it is dynamic.
+        averages: of all of the network's parameters, in their order; empty without `ema_decay`.
+    """
+
+    def __init__(self, net: nn.Cell, optimizer: nn.Optimizer, recipe: Recipe) -> None:
+        super().__init__(auto_prefix=False)
+        precision, ranks = recipe.precision, recipe.devices.ranks
+        self.optimizer = optimizer
+        self.values = ParameterTuple(list(net.get_parameters()))
+        self.mapped = Mapped()
+
+        self.dynamic = precision.loss_scale_type == "dynamic"
+        self.drops = precision.drop_overflow_update
+        self.scale: Parameter | float = float(precision.loss_scale)
+        fixed = 1.0 if self.dynamic else self.scale
+        self.factor = 1.0 / (ranks * recipe.accumulation * fixed)
+        if self.dynamic:
+            self.scale = _counter("loss_scale", precision.loss_scale, mindspore.float32)
+            self.good_steps = _counter("good_steps", 0, mindspore.int32)
+            self.scale_window = _SCALE_WINDOW
+
+        self.clip_norm = recipe.optimizer.clip_norm
+        self.several = ranks > 1
+        self.most_ranks_finite = ranks - 0.5
+        self.joins = self.several or self.drops or self.clip_norm is not None
+        self.joined = Joined(optimizer.parameters)
+        # Without a group of ranks it could not even be made.
+        self.all_reduce = ops.AllReduce() if self.several else ops.identity
+        self.on_cpu = recipe.devices.target == "CPU"
+
+        # BatchNorm's recursion is linear, so averaging it every step is averaging it at the end.
+        self.statistics = ParameterTuple(
+            [p for p in self.values if p.name.endswith(_STATISTICS)]
+            if self.several and recipe.training.batch_statistics == "averaged"
+            else []
+        )
+        self.shares_statistics = len(self.statistics) > 0
+        self.joined_statistics = Joined(self.statistics)
+        self.rank_share = 1.0 / ranks
+
+        self.ema_decay = recipe.training.ema_decay
+        self.averages = ParameterTuple(
+            [] if self.ema_decay is None else self.values.clone("ema", "same")
+        )
+        if self.ema_decay is not None:
+            self.ema_updates = _counter("ema_updates", 0, mindspore.float32)
+
+    def state(self) -> dict[str, Parameter]:
+        """By name: loss scale and counters, for a bundle."""
+        held: dict[str, Parameter] = {}
+        if self.dynamic:
+            held |= {"loss_scale": self.scale, "good_steps": self.good_steps}
+        if self.ema_decay is not None:
+            held["ema_updates"] = self.ema_updates
+        return held
+
+    def construct(self, gradients: Any) -> Tensor:
+        finite = Tensor(True)
+        if self.joins:
+            joined = self.reduced(gradients)
+            if self.drops:
+                finite = self.is_finite(joined)
+            if self.clip_norm is not None:
+                norm = ops.sqrt((joined * joined).sum())
+                joined = joined * ops.minimum(1.0, self.clip_norm / (norm + _SMALLEST_NORM))
+            gradients = self.joined.apart(joined, gradients)
+        elif self.factor != 1.0:
+            gradients = self.mapped(gradients, self.factor)
+        if not self.drops:
+            return ops.depend(finite, self.apply(gradients))
+        if finite:
+            finite = ops.depend(finite, self.apply(gradients))
+        return ops.depend(finite, self.rescale(finite)) if self.dynamic else finite
+
+    def reduced(self, gradients: Any) -> Tensor:
+        """All gradients as one vector, their mean over ranks and parts, unscaled."""
+        joined = self.joined(gradients)
+        if self.shares_statistics:
+            both = ops.concat((joined, self.joined_statistics(self.statistics)))
+            both = self.all_reduce(both)
+            joined = ops.slice(both, (0,), (self.joined.size,))
+            statistics = ops.slice(both, (self.joined.size,), (self.joined_statistics.size,))
+            means = self.joined_statistics.apart(statistics * self.rank_share, self.statistics)
+            joined = ops.depend(joined, self.mapped.assign(self.statistics, means))
+        elif self.several:
+            joined = self.all_reduce(joined)
+        joined = joined * self.factor
+        return joined / self.scale if self.dynamic else joined
+
+    def is_finite(self, joined: Tensor) -> Tensor:
+        if self.on_cpu:
+            return ops.isfinite(joined).all()
+        # Older Ascend devices saturate instead of overflowing; this asks for their status, which
+        # each rank has its own of.
+        finite = mindspore.amp.all_finite((joined,))
+        if self.several:
+            finite = self.all_reduce(finite.astype(mindspore.float32)) > self.most_ranks_finite
+        return finite
+
+    def apply(self, gradients: Any) -> Tensor:
+        done = self.optimizer(gradients)
+        if self.ema_decay is None:
+            return done
+        # MindCV's: short memory first, so that the random start is soon forgotten.
+        updates = ops.depend(self.ema_updates, done) + 1.0
+        decay = self.ema_decay * (1.0 - ops.exp(-updates / _AVERAGE_WARM_UP))
+        self.ema_updates = updates
+        return ops.depend(done, self.mapped.average(self.averages, self.values, 1.0 - decay))
+
+    def rescale(self, finite: Tensor) -> Tensor:
+        good = ops.where(finite, self.good_steps + 1, 0)
+        grown = good >= self.scale_window
+        scale = ops.where(finite, self.scale * ops.where(grown, 2.0, 1.0), self.scale * 0.5)
+        kept = ops.assign(self.good_steps, ops.where(grown, 0, good).astype(mindspore.int32))
+        return ops.depend(ops.assign(self.scale, scale.astype(mindspore.float32)), kept)
+
+
+def _counter(name: str, value: float, dtype: mindspore.Type) -> Parameter:
+    return Parameter(Tensor(value, dtype), name=name, requires_grad=False)

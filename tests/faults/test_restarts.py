@@ -1,0 +1,213 @@
+"""Training that is stopped, killed or out of disk: it goes on from its last whole checkpoint."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from mixnet_core import child, stages
+from mixnet_core.checkpoints.bundle import DAMAGED_PREFIX, WEIGHTS, newest_bundle, read_contents
+from mixnet_core.errors import MachineError, StageFailed
+from mixnet_core.files import read_json
+from mixnet_core.recipe import Recipe, load_recipe
+from mixnet_core.run_dir import RunDir, Workspace
+from mixnet_core.runs import open_run
+from mixnet_core.ticks import Tick
+from mixnet_core.values import PreparedDataset, TrainedRun
+from tests.faults.job import JOB, Job, differences
+from tests.marked import wait_until
+
+pytestmark = pytest.mark.slow
+
+STEPS = 24
+
+
+class Training:
+    """One run in a workspace of its own, with what its watcher was told."""
+
+    def __init__(self, workspace: Workspace, dataset: PreparedDataset | None, **more: Any) -> None:
+        settings = JOB | {"training.epochs": 2, "devices.ranks": 2}
+        settings |= {key.replace("__", "."): value for key, value in more.items()}
+        self.recipe: Recipe = load_recipe("digits", settings)
+        self.run: RunDir = open_run(self.recipe, workspace, "r")
+        self.dataset = dataset or stages.prepare(self.recipe, self.run, workspace)
+        self.told: list[Tick] = []
+
+    def train(self) -> TrainedRun:
+        return stages.train(self.recipe, self.run, self.dataset, None, self.told.append)
+
+    def outcome(self) -> dict[str, Any]:
+        return Job(Workspace(self.run.root.parents[1]), "r", "").outcome()
+
+    def milestones(self) -> list[str]:
+        return [tick.detail for tick in self.told if tick.milestone]
+
+    def pid(self, rank: int) -> int:
+        """Of the newest attempt's."""
+        newest = max(self.run.attempts("train").glob("attempt-*"))
+        return int(read_json(newest / child.process_file(str(rank))))
+
+    def later(self, *disturbances: Callable[[], None]) -> threading.Thread:
+        """Each when another checkpoint than before is there; beside the call that trains."""
+
+        def disturb() -> None:
+            for act in disturbances:
+                before = {path.name for path in self.run.checkpoints.glob("step-*")}
+                wait_until(
+                    lambda before=before: bool(  # type: ignore[misc]
+                        {path.name for path in self.run.checkpoints.glob("step-*")} - before
+                    ),
+                    "another checkpoint",
+                    seconds=240,
+                )
+                act()
+
+        thread = threading.Thread(target=disturb)
+        thread.start()
+        return thread
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Training:
+    training = Training(Workspace(tmp_path_factory.mktemp("undisturbed")), None)
+    assert training.train().steps == STEPS
+    return training
+
+
+@pytest.fixture
+def begin(undisturbed: Training) -> Callable[..., Training]:
+    """Another run of the same recipe, with the graphs of the first to save time."""
+
+    def begin(folder: Path, **more: Any) -> Training:
+        training = Training(Workspace(folder), undisturbed.dataset, **more)
+        shutil.copytree(undisturbed.run.graphs, training.run.graphs)
+        return training
+
+    return begin
+
+
+def test_a_stopped_rank_and_then_a_killed_one_cost_two_restarts_and_no_bit(
+    begin: Callable[..., Training], undisturbed: Training, tmp_path: Path
+) -> None:
+    training = begin(tmp_path, devices__stall_seconds=4.0)
+    thread = training.later(
+        lambda: os.kill(training.pid(1), signal.SIGSTOP),
+        lambda: os.kill(training.pid(0), signal.SIGKILL),
+    )
+    trained = training.train()
+    thread.join()
+
+    assert differences(undisturbed.outcome(), training.outcome()) == []
+    assert trained.resumed_from_step > 0
+    stopped, killed = [text for text in training.milestones() if text.startswith("stopped: ")]
+    assert "made no progress for 4 s (rank 1 is stopped (SIGSTOP))" in stopped
+    assert "on rank 0 was ended by SIGKILL, from outside: trying again helps" in killed
+    for text, attempt in ((stopped, "attempt-001"), (killed, "attempt-002")):
+        assert text.partition("going on from step ")[2].isdigit()
+        logs = training.run.attempts("train") / attempt / "workers"
+        assert {path.name for path in logs.iterdir()} >= {"worker_0.log", "worker_1.log"}
+    # The bar goes back to the checkpoint, never beyond the end, and arrives.
+    assert all(tick.total == STEPS * 4 and tick.done <= tick.total for tick in training.told)
+    assert training.told[-1].done == STEPS * 4
+    resumed = [text for text in training.milestones() if text.startswith("resuming after step ")]
+    assert len(resumed) == 2
+    left = [p for p in psutil.process_iter() if str(tmp_path) in " ".join(_command(p))]
+    assert left == []
+
+
+def test_a_failure_before_any_progress_is_left_to_the_caller(
+    begin: Callable[..., Training], tmp_path: Path
+) -> None:
+    training = begin(tmp_path)
+
+    def kill_at_once() -> None:
+        process = training.run.attempts("train") / "attempt-001" / child.process_file("0")
+        wait_until(process.exists, "rank 0 has begun", seconds=60)
+        os.kill(training.pid(0), signal.SIGKILL)
+
+    thread = threading.Thread(target=kill_at_once)
+    thread.start()
+    with pytest.raises(StageFailed, match="ended by SIGKILL") as caught:
+        training.train()
+    thread.join()
+    assert caught.value.retryable
+    assert len(list(training.run.attempts("train").iterdir())) == 1
+
+
+def test_a_damaged_newest_checkpoint_is_said_set_aside_and_made_again(
+    undisturbed: Training, tmp_path: Path
+) -> None:
+    shutil.copytree(undisturbed.run.root, tmp_path / "runs" / "r")
+    training = Training(Workspace(tmp_path), undisturbed.dataset)
+    newest = training.run.checkpoints / f"step-{STEPS:08d}"
+    content = bytearray((newest / WEIGHTS).read_bytes())
+    content[len(content) // 2] ^= 1
+    (newest / WEIGHTS).write_bytes(content)
+    training.train()
+    assert training.milestones()[0] == (
+        f"checkpoint {newest.name} is damaged: kept as {DAMAGED_PREFIX}{newest.name}, not used"
+    )
+    assert differences(undisturbed.outcome(), training.outcome()) == []
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, of 256 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256m", "none", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("mounting a small file system needs root")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_full_disk_while_saving_leaves_the_checkpoint_before_and_says_so_in_a_line(
+    begin: Callable[..., Training], undisturbed: Training, small_disk: Path
+) -> None:
+    training = begin(small_disk)
+    filler = small_disk / "filler"
+
+    def fill() -> None:
+        """All but what the rows of the metrics need."""
+        with filler.open("wb") as file:
+            free = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
+            file.write(bytes(free - (1 << 18)))
+
+    thread = training.later(fill)
+    with pytest.raises(MachineError) as caught:
+        training.train()
+    thread.join()
+    message = str(caught.value)
+    assert "\n" not in message
+    assert str(training.run.checkpoints) in message
+    assert "No space left on device" in message
+    assert "free space" in message
+    assert "are as they were" in message
+    assert not caught.value.retryable
+    newest = newest_bundle(training.run.checkpoints)
+    assert newest is not None
+    step = read_contents(newest).position.step
+    assert 0 < step < STEPS
+
+    filler.unlink()
+    assert training.train().resumed_from_step == step
+    assert differences(undisturbed.outcome(), training.outcome()) == []
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
