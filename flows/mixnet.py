@@ -47,7 +47,8 @@ def mixnet(
         publish_to: Where releases go and are looked up: a folder, file:///PATH or
             s3://BUCKET/PREFIX. Default: releases/ in the workspace.
         release: Name of the release. Default: the run's.
-        weights: Name or URI of the release to start from.
+        weights: Name or URI of the release to start from. Its network is taken over; the classifier
+            is, where the images are of its classes.
         epochs: Length; the schedule is stretched with it.
         global_batch: Images an optimizer step, over all ranks.
         lr: Peak learning rate; where rates are scaled, the one for schedule.lr_batch.
@@ -62,6 +63,7 @@ def mixnet(
         recipe,
         data=data,
         weights=weights,
+        releases=releases,
         epochs=epochs,
         global_batch=global_batch,
         lr=lr,

@@ -177,7 +177,7 @@ def _job(
             )
         begun, effective = existing_run(workspace, run)
         return Job(effective, begun, workspace, releases, name)
-    effective = adjusted_recipe(recipe or DEFAULT_RECIPE, **options)
+    effective = adjusted_recipe(recipe or DEFAULT_RECIPE, releases=releases, **options)
     return Job(effective, open_run(effective, workspace, run), workspace, releases, name)
 
 
@@ -283,14 +283,18 @@ def check(
     workspace: WorkspaceOption = None,
     publish_to: PublishOption = None,
     data: DataOption = None,
+    weights: WeightsOption = None,
     set_: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Say before the work what would end it: packages, devices, disk, data, permissions."""
     place = open_workspace(workspace)
     named = _named_recipe(recipe, recipe_option)
-    checked = adjusted_recipe(named, data=data, settings=parse_settings(set_ or []))
-    results = check_all(checked, workspace=place, publish_to=releases_uri(place, publish_to))
+    releases = releases_uri(place, publish_to)
+    checked = adjusted_recipe(
+        named, data=data, weights=weights, releases=releases, settings=parse_settings(set_ or [])
+    )
+    results = check_all(checked, workspace=place, publish_to=releases)
     if as_json:
         _print_json({"checks": [result.model_dump(mode="json") for result in results]})
     else:

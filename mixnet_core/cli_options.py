@@ -63,7 +63,12 @@ DataOption = Annotated[
     typer.Option("--data", help="Folder of images with train/ and val/ (or of IDX files)."),
 ]
 WeightsOption = Annotated[
-    str | None, typer.Option("--weights", help="Name or URI of the release to start from.")
+    str | None,
+    typer.Option(
+        "--weights",
+        help="Name or URI of the release to start from. Its network is taken over; its classifier "
+        "is, where the images are of its classes.",
+    ),
 ]
 EpochsOption = Annotated[
     int | None, typer.Option("--epochs", help="Length; the schedule is stretched with it.")

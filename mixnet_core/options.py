@@ -12,8 +12,10 @@ from typing import Any
 
 import yaml
 
+from mixnet_core.data.sources import recipe_classes
 from mixnet_core.errors import InputError, RecipeError
 from mixnet_core.recipe import Recipe, RecipeFile, read_recipe
+from mixnet_core.release.start import find_start, start_overrides
 from mixnet_core.run_dir import Workspace
 from mixnet_core.storage import open_storage
 
@@ -25,6 +27,7 @@ def adjusted_recipe(
     *,
     data: str | None = None,
     weights: str | None = None,
+    releases: str | None = None,
     epochs: int | None = None,
     global_batch: int | None = None,
     lr: float | None = None,
@@ -38,8 +41,11 @@ def adjusted_recipe(
         recipe: name of a bundled recipe or path of a YAML file.
         data: folder of images, or of IDX files where the recipe's source is Fashion-MNIST. With a
             folder of images the class count is taken from it.
-        weights: name or URI of the release to start from. Its classifier is kept only if the
-            recipe's weights.reset_classifier says so.
+        weights: name or URI of the release to start from.
+        releases: URI where a release's name is looked up after the catalog. The release that the
+            recipe starts from, whoever named it, then decides network.variant, flavour, in_channels
+            and stem_stride, and whether the classifier is kept (`release.start`). None: nothing is
+            looked up.
         epochs: the schedule's warm-up and decay are stretched or shortened with it.
         lr: the peak, for schedule.lr_batch images a step where the recipe or scale_lr sets that.
         ranks: the global batch stays; devices.micro_batch says when gradients are accumulated.
@@ -47,8 +53,10 @@ def adjusted_recipe(
             `ranks`, unless it is given; the rates with the global batch, linearly.
 
     Raises:
-        InputError: scale_lr with nothing that changes the global batch.
+        InputError: scale_lr with nothing that changes the global batch; no such release; a
+            classifier that was to be kept has another number of classes.
         RecipeError: as `load_recipe`.
+        MixnetError: as `release.start.find_start` and `data.sources.recipe_classes`.
     """
     file = read_recipe(recipe)
     changes = _data_overrides(file, data)
@@ -66,7 +74,14 @@ def adjusted_recipe(
         changes["devices.ranks"] = ranks
     if scale_lr:
         changes |= _scale_overrides(base, global_batch, ranks)
-    return file.recipe(changes | dict(settings or {}))
+    changes |= dict(settings or {})
+    chosen = file.recipe(changes)
+    name = chosen.weights.name
+    if releases is None or name is None:
+        return chosen
+    start = find_start(name, releases)
+    classes = recipe_classes(chosen.data)
+    return file.recipe(changes | start_overrides(chosen, start, classes, settled=settings or ()))
 
 
 def parse_settings(items: list[str]) -> dict[str, Any]:

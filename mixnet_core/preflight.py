@@ -97,7 +97,8 @@ def check_workspace(workspace: Workspace) -> CheckResult:
 
 def check_disk(recipe: Recipe, workspace: Workspace) -> CheckResult:
     """Free space for the prepared dataset and the checkpoints that are kept: an estimate."""
-    checkpoint = _PARAMETERS[recipe.network.variant] * _BYTES_PER_PARAMETER[recipe.optimizer.name]
+    each = _BYTES_PER_PARAMETER[recipe.optimizer.name] + (4 if recipe.training.ema_decay else 0)
+    checkpoint = _PARAMETERS[recipe.network.variant] * each
     # One more than is kept: the oldest goes only when the newest is complete.
     checkpoints = (recipe.training.keep_checkpoints + 1) * checkpoint
     place = _existing(workspace.root)

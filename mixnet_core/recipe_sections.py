@@ -16,6 +16,8 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Triple = tuple[float, float, float]
 Range = tuple[float, float]
+InChannels = Literal[1, 3]
+StemStride = Literal[1, 2]
 
 
 class Section(BaseModel):
@@ -32,14 +34,14 @@ class Network(Section):
     num_classes: Annotated[int, Field(ge=1)] | None = Field(
         description="null: as many as the dataset has"
     )
-    in_channels: Literal[1, 3] = Field(description="1: images are read as grey")
+    in_channels: InChannels = Field(description="1: images are read as grey")
     drop_rate: Rate = Field(description="share of the features dropped before the classifier")
     drop_path_rate: Rate = Field(
         default=0.0,
         description="share of the images for which a residual block is left out, times the block's "
         "index over their number (stochastic depth, arXiv:1603.09382, as EfficientNet has it)",
     )
-    stem_stride: Literal[1, 2] = Field(
+    stem_stride: StemStride = Field(
         description="2 as published; 1 keeps twice the resolution for small images"
     )
 
@@ -49,7 +51,8 @@ class Weights(Section):
 
     name: str | None = Field(description="a release's name or URI; null: from scratch")
     reset_classifier: bool = Field(
-        description="leave the classifier freshly initialised, as another class count needs"
+        description="leave the classifier freshly initialised; false: only where the dataset's "
+        "classes are not the release's"
     )
     freeze: Literal["nothing", "backbone"] = Field(
         default="nothing",

@@ -21,7 +21,7 @@ from mixnet_core.checkpoints.bundle import (
 from mixnet_core.data.prepare import expect_classes, prepare_dataset
 from mixnet_core.errors import MixnetError
 from mixnet_core.evaluate.report import report_data, report_markdown, versions
-from mixnet_core.files import write_json, write_text
+from mixnet_core.files import sha256_of, write_json, write_text
 from mixnet_core.launch import Patience, run_stage
 from mixnet_core.native.choice import choose_operators
 from mixnet_core.recipe import Recipe
@@ -69,6 +69,8 @@ def fetch(
 ) -> FetchedWeights | None:
     """The verified file that training starts from; None where the recipe starts from scratch.
 
+    A run that has it already does not look at the release again, which may be gone by then.
+
     Args:
         releases: URI where a release's name is looked up after the catalog.
     """
@@ -76,11 +78,16 @@ def fetch(
     if name is None:
         return None
 
+    key = key_of(name=name)
+    done = finished(run, "fetch", key, FetchedWeights)
+    if done and _is_whole(done):
+        return done
+
     def on_bytes(done: int, total: int | None) -> None:
         watch(Tick("fetch", done, total, "B"))
 
     weights = fetch_weights(name, cache=workspace.weights, releases_uri=releases, on_bytes=on_bytes)
-    write_record(run, "fetch", key_of(name=name), weights)
+    write_record(run, "fetch", key, weights)
     return weights
 
 
@@ -307,6 +314,11 @@ def _evaluate(
         attempts=run.attempts(stage),
         watch=watch,
     )
+
+
+def _is_whole(weights: FetchedWeights) -> bool:
+    path = Path(weights.path)
+    return path.is_file() and sha256_of(path) == weights.sha256
 
 
 def _newest(run: RunDir, ticks: TrainingTicks) -> tuple[Path | None, int]:

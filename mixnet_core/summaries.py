@@ -43,6 +43,7 @@ def _(value: FetchedWeights) -> str:
 @summary.register
 def _(value: TrainedRun) -> str:
     resumed = f", resumed after step {value.resumed_from_step}" if value.resumed_from_step else ""
+    resumed += f" otherwise than before ({', '.join(value.changes)})" if value.changes else ""
     ranks = f"{value.ranks} rank{'s' if value.ranks > 1 else ''}"
     return (
         f"{value.epochs} epochs on {ranks}, loss {value.loss:.3f}, {value.images_per_second:.0f} "
@@ -53,8 +54,9 @@ def _(value: TrainedRun) -> str:
 @summary.register
 def _(value: Selection) -> str:
     chosen = next(c for c in value.candidates if c.checkpoint == value.chosen)
+    averaged = ", moving averages" if value.chosen.averaged else ""
     return (
-        f"epoch {value.chosen.epoch}, best of {len(value.candidates)} checkpoints, select split: "
+        f"epoch {value.chosen.epoch}{averaged}, best of {len(value.candidates)} checkpoints, select split: "
         f"{figures(chosen.score)}{_skipped(value.reused)}"
     )
 

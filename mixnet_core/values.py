@@ -80,6 +80,7 @@ class TrainedRun(Value):
         seconds: wall time of the attempt that finished, start-up and compile included.
         images_per_second: over all ranks, after the first step's compile.
         resumed_from_step: 0 when it started fresh.
+        batch: how the global batch came about, in words (`Recipe.batch_sentence`).
         changes: how the attempt that finished computed otherwise than the one it went on from:
             "ranks 2 -> 3"; empty if its bits are those of a run that never stopped.
     """
@@ -93,6 +94,7 @@ class TrainedRun(Value):
     seconds: float
     images_per_second: float
     resumed_from_step: int = 0
+    batch: str = ""
     changes: tuple[str, ...] = ()
     reused: bool = False
 

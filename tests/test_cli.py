@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -58,6 +59,12 @@ def test_progress_goes_to_standard_error_only(finished_job: FinishedJob) -> None
         (["train", "--run=none"], 2, ["no run 'none'"]),
         (["train", "digits"], 2, ["mixnet prepare"]),
         (["fetch", "digits", "--weights=mixnet_z"], 2, ["mixnet_z"]),
+        (["check", "digits", "--weights=mixnet_z"], 2, ["mixnet_z"]),
+        (
+            ["run", "digits", "--weights=mixnet_l", "--set=weights.reset_classifier=false"],
+            2,
+            ["has 10 classes", "mixnet_l 1000", "set weights.reset_classifier=true"],
+        ),
         (["run", "--workspace=/proc/nowhere"], 3, ["/proc/nowhere"]),
         (["run", "--publish-to=/proc/nowhere"], 3, ["/proc/nowhere"]),
         (["run", "mixnet_s", "--data=."], 3, ["devices.target is Ascend"]),
@@ -160,6 +167,31 @@ def test_a_release_is_found_by_name_and_weights_of_another_network_are_refused(
     assert done.returncode == 4, done.stderr
     assert "does not fit the network" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+def test_a_run_that_has_its_weights_needs_the_release_no_more(
+    finished_job: FinishedJob, tmp_path: Path
+) -> None:
+    shutil.copytree(finished_job.folder / "workspace" / "releases", tmp_path / "releases")
+    place = ("--publish-to=releases", "--json")
+    named = ("fetch", "fashion_mnist", "--weights=tiny", "--run=later", *place)
+    first = mixnet(*named, cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    recipe = load_recipe(str(tmp_path / "workspace/runs/later/recipe.yaml"))
+    # Ten classes too, but other ones.
+    assert (recipe.weights.name, recipe.weights.reset_classifier) == ("tiny", True)
+
+    shutil.rmtree(tmp_path / "releases" / "tiny")
+    again = mixnet("fetch", "--run=later", *place, cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    fetched = json.loads(again.stdout)["fetch"]
+    assert fetched == json.loads(first.stdout)["fetch"] | {"reused": True}
+
+    # Unless they are not what was fetched any more.
+    Path(fetched["path"]).write_bytes(b"")
+    damaged = mixnet("fetch", "--run=later", *place, cwd=tmp_path)
+    assert damaged.returncode == 2
+    assert "no release 'tiny'" in damaged.stderr
 
 
 def _start(folder: Path, *arguments: str) -> subprocess.Popen[str]:

@@ -287,6 +287,28 @@ def test_a_crash_is_explained_by_the_device_error_before_it_and_not_by_a_peers_w
     assert "m on rank 1: this machine's memory is used up" in str(cause)
 
 
+def test_a_rank_that_was_killed_stays_the_cause_though_the_scheduler_missed_it_or_another(
+    attempt: Path,
+) -> None:
+    (attempt / "log.txt").write_text(WORKER_KILLED)
+    write_json(attempt / child.process_file("1"), 71)
+    (attempt / "workers").mkdir()
+    scheduler = attempt / "workers" / "scheduler.log"
+    for missed in ("0", "1"):
+        scheduler.write_text(f"The node: {missed} is timed out. It may exit with exception\n")
+        assert "m on rank 1 was ended by SIGKILL" in str(cause_of("m", attempt, 1, ranks=2))
+
+
+def test_a_crash_is_not_explained_by_what_other_ranks_log(attempt: Path) -> None:
+    (attempt / "log.txt").write_text(WORKER_KILLED.replace("-9", "-11"))
+    (attempt / "workers").mkdir()
+    (attempt / "workers" / "worker_0.log").write_text("EI0006: Getting socket times out.\n")
+    assert "m crashed with SIGSEGV" in str(cause_of("m", attempt, 1, ranks=2))
+    write_json(attempt / child.process_file("1"), 71)
+    (attempt / "workers" / "worker_0.log").write_text("EZ9999: Inner Error!\n")
+    assert "m on rank 1 crashed with SIGSEGV" in str(cause_of("m", attempt, 1, ranks=2))
+
+
 def test_a_crash_outside_of_python_says_only_the_signal(attempt: Path) -> None:
     (attempt / "log.txt").write_text(
         "Fatal Python error: Segmentation fault\n\n"

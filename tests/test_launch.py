@@ -273,17 +273,19 @@ def small_cgroup() -> Iterator[Path]:
         group.rmdir()
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize(("ranks", "kernel_log"), [(1, "/nowhere"), (2, "/dev/kmsg")])
 def test_what_the_kernel_kills_for_want_of_memory_is_told_from_other_kills(
-    small_cgroup: Path, tmp_path: Path, mark: str, ranks: int
+    small_cgroup: Path, tmp_path: Path, mark: str, ranks: int, kernel_log: str
 ) -> None:
     """All of it in the cgroup, as in a container whose limit is too low."""
     code = (
-        "import os, pathlib, sys\n"
+        "import os, pathlib\n"
+        "from mixnet_core import oom_kills\n"
         "from mixnet_core.errors import StageFailed\n"
         "from mixnet_core.launch import run_stage\n"
         "from tests.stages_for_launch.acts import Act\n"
         f"pathlib.Path({str(small_cgroup / 'cgroup.procs')!r}).write_text(str(os.getpid()))\n"
+        f"oom_kills._KERNEL_LOG = pathlib.Path({kernel_log!r})\n"
         f"folder, ranks = pathlib.Path({str(tmp_path)!r}), {ranks}\n"
         "act = Act(name='grow', folder=str(folder), megabytes=2048, rank=ranks - 1)\n"
         "try:\n"
@@ -344,6 +346,12 @@ def test_a_stage_that_never_takes_a_step_is_ended_after_the_longer_time(
     patience = Patience(first_seconds=2.0, stall_seconds=0.5)
     with pytest.raises(StageFailed, match=r"no first step within 2 s \(it is running but silent\)"):
         run("stay", patience=patience)
+
+
+def test_a_stage_that_hangs_at_its_exit_has_done_its_work(
+    run: Callable[..., dict[str, Any]],
+) -> None:
+    assert run("linger", patience=STRICT)["rank"] == "0"
 
 
 def test_signs_of_life_keep_a_stage_going_and_one_rank_may_end_before_the_other(

@@ -18,8 +18,8 @@ ROOT = Path(__file__).parent.parent
 LAYERS = (
     ("flows", "cli"),
     ("cli_options", "revalidation", "terminal"),
-    ("stages",),
-    ("launch", "options", "preflight", "recipe_lines", "release", "runs"),
+    ("options", "stages"),
+    ("launch", "preflight", "recipe_lines", "release", "runs"),
     ("evaluate", "failure", "train", "watchdog"),
     ("checkpoints", "data", "model"),
     ("native",),

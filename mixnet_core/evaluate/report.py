@@ -62,6 +62,7 @@ def report_data(
         "checkpoint": {
             "epoch": selection.chosen.epoch,
             "step": selection.chosen.step,
+            "averaged": selection.chosen.averaged,
             "sha256": selection.chosen.weights_sha256,
         },
         "dataset": {
@@ -79,12 +80,10 @@ def report_data(
         },
         "batch": {
             "global": recipe.training.global_batch,
-            "ranks": recipe.devices.ranks,
-            "accumulated": recipe.accumulation,
-            "at_once": recipe.rank_batch // recipe.accumulation,
             "lr": recipe.schedule.lr * recipe.lr_factor,
             "lr_batch": recipe.schedule.lr_batch,
-            "sentence": recipe.batch_sentence,
+            # As it was trained: a finished run's recipe may name other devices since.
+            "sentence": trained.batch or recipe.batch_sentence,
         },
         "training": {
             "epochs": trained.epochs,
@@ -93,6 +92,8 @@ def report_data(
             "loss": trained.loss,
             "images_per_second": trained.images_per_second,
             "seconds": trained.seconds,
+            "resumed_from_step": trained.resumed_from_step,
+            "changes": list(trained.changes),
         },
         "selection": {
             "rule": selection.rule,
@@ -100,6 +101,7 @@ def report_data(
                 {
                     "epoch": candidate.checkpoint.epoch,
                     "step": candidate.checkpoint.step,
+                    "averaged": candidate.checkpoint.averaged,
                     "sha256": candidate.checkpoint.weights_sha256,
                     "chosen": candidate.checkpoint == selection.chosen,
                     **_score(candidate.score),
@@ -160,10 +162,13 @@ def _facts_table(data: Mapping[str, Any]) -> str:
             f"final loss {training['loss']:.4f}",
             f"{training['images_per_second']:.1f} img/s",
             f"{training['seconds']:.0f} s",
+            *([f"resumed after step {start}"] if (start := training["resumed_from_step"]) else []),
+            *training["changes"],
         ],
         "checkpoint": [
             f"epoch {checkpoint['epoch']}",
             f"step {checkpoint['step']}",
+            *(["moving averages"] if checkpoint["averaged"] else []),
             f"sha256 `{checkpoint['sha256']}`",
         ],
         "environment": [f"{name} {version}" for name, version in data["environment"].items()],
@@ -173,11 +178,12 @@ def _facts_table(data: Mapping[str, Any]) -> str:
 
 def _candidates_table(candidates: Sequence[Mapping[str, Any]]) -> str:
     return _table(
-        ["epoch", "step", "top-1 %", "top-5 %", "loss", "images", "chosen"],
+        ["epoch", "step", "weights", "top-1 %", "top-5 %", "loss", "images", "chosen"],
         [
             [
                 str(candidate["epoch"]),
                 str(candidate["step"]),
+                "average" if candidate["averaged"] else "last",
                 _percent(candidate["top1"]),
                 _percent(candidate["top5"]),
                 *_loss_and_count(candidate),

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from mixnet_core.errors import InputError, MachineError, TransientError
 from mixnet_core.files import os_errors_explained
 from mixnet_core.model.variants import FlavourName, VariantName
+from mixnet_core.recipe_sections import InChannels, StemStride
 from mixnet_core.release.manifest import PublishedRelease
 from mixnet_core.release.publish import read_release, release_names
 from mixnet_core.run_dir import checked_name
@@ -33,6 +34,7 @@ class CatalogEntry(BaseModel):
         url: https, file or s3; http only on this machine.
         sha256: hex: the full digest, or its first 8 digits.
         flavour: whose conventions the weights follow.
+        in_channels, stem_stride: as in a recipe's network.
         claimed_top1, claimed_top5: percent, as the source says: not measured here.
         source: who trained them, on what.
     """
@@ -45,6 +47,8 @@ class CatalogEntry(BaseModel):
     variant: VariantName
     flavour: FlavourName
     num_classes: Annotated[int, Field(ge=1)]
+    in_channels: InChannels = 3
+    stem_stride: StemStride = 2
     claimed_top1: Percent | None = None
     claimed_top5: Percent | None = None
     source: str

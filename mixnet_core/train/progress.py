@@ -188,6 +188,7 @@ class Progress:
             seconds=round(time.monotonic() - began, 1),
             images_per_second=round(self._speed(self._start.step + 1, self._compiled), 1),
             resumed_from_step=self._start.step,
+            batch=self._recipe.batch_sentence,
             changes=self._changes,
         )
 

@@ -22,6 +22,18 @@ FIRST = Checkpoint(path="/runs/d/step-37", step=37, epoch=1, weights_sha256="a" 
 LAST = Checkpoint(path="/runs/d/step-74", step=74, epoch=2, weights_sha256="b" * 64)
 
 
+TRAINED = TrainedRun(
+    run_dir="/runs/d",
+    checkpoints=(FIRST, LAST),
+    steps=74,
+    epochs=2,
+    loss=0.51234,
+    ranks=2,
+    seconds=61.6,
+    images_per_second=98.76,
+)
+
+
 def data(**changes: Any) -> dict[str, Any]:
     arguments: dict[str, Any] = {
         "run": "digits-1",
@@ -33,16 +45,7 @@ def data(**changes: Any) -> dict[str, Any]:
             classes=tuple("0123456789"),
             counts={"train": 1210, "select": 136, "val": 451},
         ),
-        "trained": TrainedRun(
-            run_dir="/runs/d",
-            checkpoints=(FIRST, LAST),
-            steps=74,
-            epochs=2,
-            loss=0.51234,
-            ranks=2,
-            seconds=61.6,
-            images_per_second=98.76,
-        ),
+        "trained": TRAINED,
         "selection": Selection(
             chosen=LAST,
             candidates=(
@@ -93,10 +96,10 @@ Global batch 32 = 2 ranks x 16, learning rate 0.002.
 
 Rule: highest top-1
 
-| epoch | step | top-1 % | top-5 % | loss | images | chosen |
-| --- | --- | --- | --- | --- | --- | --- |
-| 1 | 37 | 73.53 | 95.59 | 1.2500 | 136 |  |
-| 2 | 74 | 97.06 | 100.00 | 0.1250 | 136 | ✓ |
+| epoch | step | weights | top-1 % | top-5 % | loss | images | chosen |
+| --- | --- | --- | --- | --- | --- | --- | --- |
+| 1 | 37 | last | 73.53 | 95.59 | 1.2500 | 136 |  |
+| 2 | 74 | last | 97.06 | 100.00 | 0.1250 | 136 | ✓ |
 """
 
 
@@ -124,15 +127,33 @@ def test_a_scaled_rate_and_accumulation_are_reported() -> None:
     found = data(recipe=load_recipe("digits", changes))
     assert found["batch"] == {
         "global": 32,
-        "ranks": 2,
-        "accumulated": 2,
-        "at_once": 8,
         "lr": 0.001,
         "lr_batch": 64,
         "sentence": "global batch 32 = 2 ranks x 2 accumulated x 8, "
         "learning rate 0.001 = 0.002 scaled by 32/64",
     }
     assert f"## Batch\n\nG{found['batch']['sentence'][1:]}." in report_markdown(found)
+
+
+def test_the_batch_is_told_as_it_was_trained_whatever_the_recipe_says_since() -> None:
+    trained = TRAINED.model_copy(update={"batch": "global batch 32 = 1 rank x 32"})
+    assert data(trained=trained)["batch"]["sentence"] == "global batch 32 = 1 rank x 32"
+
+
+def test_what_a_resumed_training_changed_is_reported() -> None:
+    changed = {"resumed_from_step": 37, "changes": ("ranks 2 -> 3",)}
+    found = report_markdown(data(trained=TRAINED.model_copy(update=changed)))
+    assert "62 s, resumed after step 37, ranks 2 -> 3 |" in found
+
+
+def test_moving_averages_are_told_from_the_last_weights() -> None:
+    averages = LAST.model_copy(update={"file": "ema.ckpt", "weights_sha256": "c" * 64})
+    score = Score(count=136, correct1=136, correct5=136, loss=0.1)
+    candidate = Candidate(checkpoint=averages, score=score)
+    found = data(selection=Selection(chosen=averages, candidates=(candidate,), rule="best"))
+    text = report_markdown(found)
+    assert "| 2 | 74 | average | 100.00 |" in text
+    assert "epoch 2, step 74, moving averages, sha256 `cccc" in text
 
 
 def test_a_recipes_name_cannot_break_the_table() -> None:

@@ -115,6 +115,9 @@ def test_a_stopped_rank_and_then_a_killed_one_cost_two_restarts_and_no_bit(
         assert text.partition("going on from step ")[2].isdigit()
         logs = training.run.attempts("train") / attempt / "workers"
         assert {path.name for path in logs.iterdir()} >= {"worker_0.log", "worker_1.log"}
+    # MindSpore leaves the signal alone that a rank writes its stacks at.
+    log = training.run.attempts("train") / "attempt-001" / "workers" / "worker_0.log"
+    assert "mixnet_core/train/loop.py" in log.read_text().partition("most recent call first")[2]
     # The bar goes back to the checkpoint, never beyond the end, and arrives.
     assert all(tick.total == STEPS * 4 and tick.done <= tick.total for tick in training.told)
     assert training.told[-1].done == STEPS * 4

@@ -11,7 +11,7 @@ from mindspore import Tensor
 
 from mixnet_core.errors import InputError
 from mixnet_core.model.layers import conv
-from mixnet_core.model.mixnet import build_model
+from mixnet_core.model.mixnet import MixNet, build_model
 from mixnet_core.model.variants import FLAVOURS, FlavourName, VariantName
 from tests.model.reference import fill, images, reference
 
@@ -117,6 +117,51 @@ def test_equal_seeds_give_equal_weights_and_other_seeds_do_not() -> None:
         drawn.append(build_model("s").head_conv[0].weight.asnumpy())
     assert np.array_equal(drawn[0], drawn[1])
     assert not np.array_equal(drawn[0], drawn[2])
+
+
+def small(images: Tensor) -> MixNet:
+    """MixNet-S at 8 px with statistics of those images, so that activations are of usual size."""
+    mindspore.set_seed(1)
+    net = build_model("s", 5, stem_stride=1).set_train()
+    for _ in range(3):
+        net(images)
+    return net.set_train(False)
+
+
+def test_a_dropped_path_leaves_its_block_out_for_that_image_alone() -> None:
+    draw = np.random.default_rng(0)
+    images = Tensor(draw.standard_normal((3, 3, 8, 8)).astype(np.float32))
+    net = small(images)
+    depths = net.residual_depths
+    assert len(depths) == sum(layer.residual for layer in net.layers)
+    assert list(depths) == sorted(depths)
+    assert 0 <= depths[0] < depths[-1] == 15 / 16
+
+    whole = net(images).asnumpy()
+    paths = np.ones((3, len(depths)), np.float32)
+    np.testing.assert_allclose(net(images, None, Tensor(paths)).asnumpy(), whole, rtol=1e-5)
+    paths[1, 4] = 0
+    dropped = net(images, None, Tensor(paths)).asnumpy()
+    # The fifth residual block, taken out by hand.
+    x = net.stem_conv(images[1:2])
+    residual = [layer for layer in net.layers if layer.residual]
+    for layer in net.layers:
+        x = x if layer is residual[4] else layer(x)
+    expected = net.classifier(net.head_conv(x).mean((2, 3))).asnumpy()
+    np.testing.assert_allclose(dropped[1:2], expected, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(dropped[[0, 2]], whole[[0, 2]], rtol=1e-5)
+    assert np.abs(dropped[1] - whole[1]).max() > 1e-3
+
+
+def test_a_dropped_feature_takes_its_column_of_the_classifier_with_it() -> None:
+    draw = np.random.default_rng(0)
+    images = Tensor(draw.standard_normal((2, 3, 8, 8)).astype(np.float32))
+    net = small(images)
+    features = np.ones((2, net.classifier.in_channels), np.float32)
+    features[0] = 0
+    logits = net(images, Tensor(features)).asnumpy()
+    np.testing.assert_allclose(logits[0], net.classifier.bias.asnumpy(), atol=1e-6)
+    np.testing.assert_allclose(logits[1], net(images).asnumpy()[1], rtol=1e-5)
 
 
 @pytest.mark.parametrize(

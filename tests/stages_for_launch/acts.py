@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import json
 import os
@@ -49,6 +50,10 @@ def act(request: Act) -> Done:
         return Done(rank=rank, environment=dict(os.environ))
     if request.name == "report":
         _report(Path(request.folder))
+        return Done(rank=rank, environment={})
+    if request.name == "linger":
+        _beat_a_few_times()
+        atexit.register(_hang)
         return Done(rank=rank, environment={})
     if request.name == "stay":
         _stubborn_child()
@@ -124,6 +129,12 @@ def _beat_until_told(request: Act, rank: str) -> None:
     for _ in range(100 if rank == "0" else 0):
         child.beat()
         time.sleep(0.02)
+
+
+def _beat_a_few_times() -> None:
+    for _ in range(4):
+        child.beat()
+        time.sleep(0.3)
 
 
 def _hang() -> None:

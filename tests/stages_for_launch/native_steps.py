@@ -52,7 +52,12 @@ def digest(parameters: Iterable[Parameter]) -> str:
 
 
 def steps(job: Job) -> Outcome:
-    recipe = load_recipe("digits", {"training.global_batch": BATCH, "devices.ranks": job.ranks})
+    settings = {
+        "training.global_batch": BATCH,
+        "training.batch_statistics": "local",
+        "devices.ranks": job.ranks,
+    }
+    recipe = load_recipe("digits", settings)
     ranks = join_ranks(recipe)
     mindspore.set_seed(3)
     net = MixNet(_SMALL, NativeLayers(FLAVOURS["mindcv"]), CLASSES, 3, 1)

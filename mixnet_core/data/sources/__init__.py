@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mixnet_core.data.sources import fashion_mnist
 from mixnet_core.data.sources.digits import open_digits
-from mixnet_core.data.sources.download import Fetch
+from mixnet_core.data.sources.download import Fetch, download
 from mixnet_core.data.sources.fashion_mnist import open_fashion_mnist
-from mixnet_core.data.sources.image_folder import open_image_folder
+from mixnet_core.data.sources.image_folder import checked_root, class_names, open_image_folder
 from mixnet_core.data.sources.source import Source
 from mixnet_core.errors import DatasetError
 from mixnet_core.recipe_sections import Data
@@ -40,3 +41,19 @@ def open_source(data: Data, datasets: Path, fetch: Fetch) -> Source:
     if data.path is None:
         raise DatasetError("data.source image_folder got no data.path: name the folder with train/")
     return open_image_folder(data.path)
+
+
+def recipe_classes(data: Data) -> tuple[str, ...]:
+    """The source's classes in label order, before anything is prepared or downloaded.
+
+    Raises:
+        DatasetError, MachineError: as `open_source`.
+    """
+    if data.source == "image_folder":
+        return class_names(checked_root(data.path or "") / "train")
+    if data.source == "fashion_mnist":
+        if data.path is None:
+            # Any other files in its place are refused.
+            return fashion_mnist.CLASSES
+        return open_fashion_mnist(data.path, Path(), download).classes
+    return open_digits().classes

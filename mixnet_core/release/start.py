@@ -1,0 +1,180 @@
+"""What training that starts from a release takes over from it: its network, and its classifier.
+
+Where the recipe's file says otherwise, the release goes over it: weights fit one network only.
+What somebody set for this run (`--set`) goes over both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mixnet_core.errors import InputError, IntegrityError
+from mixnet_core.model.variants import FlavourName, VariantName
+from mixnet_core.recipe import Recipe, parse_recipe
+from mixnet_core.recipe_sections import InChannels, Input, StemStride
+from mixnet_core.release.catalog import CatalogEntry, find_release
+from mixnet_core.release.manifest import PublishedRelease
+from mixnet_core.storage import open_storage
+
+RESET = "weights.reset_classifier"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Start:
+    """A release that training starts from, as far as it says.
+
+    Attributes:
+        network: keys of a recipe's network section with their values.
+        classes: names in label order; None where only their number is known, or nothing.
+        num_classes: None: not known.
+        input: what its images were made into; None: not known.
+    """
+
+    name: str
+    network: dict[str, Any]
+    classes: tuple[str, ...] | None
+    num_classes: int | None
+    input: Input | None = None
+
+
+def find_start(name_or_uri: str, releases_uri: str) -> Start:
+    """Looks a release up without fetching its weights.
+
+    Args:
+        name_or_uri, releases_uri: as `catalog.find_release` takes them.
+
+    Raises:
+        InputError: there is none, or it is of a network that is not known here.
+        MixnetError: as `find_release`.
+    """
+    release = find_release(name_or_uri, releases_uri)
+    if isinstance(release, CatalogEntry):
+        network = {key: getattr(release, key) for key in _Network.model_fields}
+        return Start(release.name, network, None, release.num_classes)
+    facts = _facts(release)
+    return Start(
+        name=release.name,
+        network=facts.model_dump(include=set(_Network.model_fields), exclude_none=True),
+        classes=None if facts.classes is None else tuple(facts.classes),
+        num_classes=None if facts.classes is None else len(facts.classes),
+        input=_input(release),
+    )
+
+
+def start_overrides(
+    recipe: Recipe, start: Start, classes: tuple[str, ...], settled: Collection[str]
+) -> dict[str, Any]:
+    """Dotted keys of the recipe that the release decides, with their values.
+
+    The classifier is kept where the dataset has the release's classes, in their order, or as many
+    where their names are not known; else it starts afresh. A recipe that says so has a new one
+    anyway. One line each warns of a network other than the recipe's file says and of other pixels.
+
+    Args:
+        classes: the dataset's.
+        settled: keys that stay as they are in the recipe.
+
+    Raises:
+        InputError: the classifier was to be kept and has another number of classes.
+    """
+    found = {
+        f"network.{key}": value
+        for key, value in start.network.items()
+        if f"network.{key}" not in settled
+    }
+    if start.num_classes is not None and not recipe.weights.reset_classifier:
+        if RESET not in settled:
+            found[RESET] = classes != start.classes if start.classes else _differ(classes, start)
+        elif _differ(classes, start):
+            raise InputError(
+                f"the dataset has {len(classes)} classes, the release {start.name} "
+                f"{start.num_classes}: its classifier cannot be kept, set {RESET}=true"
+            )
+    _tell(recipe, start, found)
+    return found
+
+
+class _Network(BaseModel):
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    variant: VariantName | None = None
+    flavour: FlavourName | None = None
+    in_channels: InChannels | None = None
+    stem_stride: StemStride | None = None
+
+
+class _Facts(_Network):
+    classes: list[str] | None = Field(default=None, min_length=1)
+
+
+def _facts(release: PublishedRelease) -> _Facts:
+    try:
+        return _Facts.model_validate(release.facts)
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(map(str, item['loc']))}: {item['msg']}, got {item['input']!r}"
+            for item in error.errors(include_url=False)
+        )
+        raise InputError(
+            f"release {release.uri} is of a network that is not known here ({faults}): start from "
+            "another one"
+        ) from error
+
+
+def _input(release: PublishedRelease) -> Input | None:
+    """Of the published recipe. It is for a warning only, so a broken one does not end the run."""
+    file = release.files.get("recipe")
+    if file is None:
+        return None
+    where = f"{release.uri}/{file.name}"
+    try:
+        content = open_storage(release.uri).read(file.name)
+        if hashlib.sha256(content).hexdigest() != file.sha256:
+            raise IntegrityError(f"{where} is not what was published")
+        return parse_recipe(yaml.safe_load(content), where).input
+    except (InputError, IntegrityError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        log.warning("whether %s saw pixels as this recipe's is not known: %s", release.name, reason)
+        return None
+
+
+def _differ(classes: tuple[str, ...], start: Start) -> bool:
+    return len(classes) != start.num_classes
+
+
+def _tell(recipe: Recipe, start: Start, found: dict[str, Any]) -> None:
+    said = {f"network.{key}": value for key, value in recipe.network.model_dump().items()}
+    changed = [
+        f"{key} {value} (not {said[key]})"
+        for key, value in found.items()
+        if key in said and said[key] != value
+    ]
+    if changed:
+        log.warning("as the release %s has it: %s", start.name, ", ".join(changed))
+    if start.input is None:
+        return
+    channels = found.get("network.in_channels", recipe.network.in_channels)
+    for key in ("mean", "std"):
+        ours, theirs = (getattr(item, key)[:channels] for item in (recipe.input, start.input))
+        if ours != theirs:
+            log.warning(
+                "%s was trained with input.mean %s and input.std %s, this recipe says %s and %s: "
+                "set them alike if the images are of the same kind",
+                start.name,
+                *(
+                    json.dumps(getattr(item, name)[:channels])
+                    for item in (start.input, recipe.input)
+                    for name in ("mean", "std")
+                ),
+            )
+            return

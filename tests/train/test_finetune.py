@@ -1,0 +1,188 @@
+"""Fine-tuning for real: digits 5 to 9 from a release that was trained on 0 to 4."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import mindspore
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from mixnet_core import stages
+from mixnet_core.checkpoints.bundle import WEIGHTS
+from mixnet_core.options import adjusted_recipe
+from mixnet_core.recipe import Recipe
+from mixnet_core.run_dir import Workspace
+from mixnet_core.runs import open_run
+from mixnet_core.values import Score
+from tests.tiny import mixnet
+
+Arrays = dict[str, NDArray[Any]]
+
+# The release's network is not the recipe's: digits has three channels and a stem of stride 1.
+NETWORK = {"network.in_channels": 1, "network.stem_stride": 2}
+COMMON = {
+    "input.image_size": 16,
+    "training.log_every_steps": 20,
+    "data.select_share": 0.2,
+    "devices.threads_per_rank": 1,
+}
+BASE = COMMON | NETWORK | {"training.global_batch": 16}
+TUNED = COMMON | {"training.global_batch": 8}
+STATISTICS = ("moving_mean", "moving_variance")
+
+
+def write_digits(root: Path, digits: range, *, train: int, val: int) -> Path:
+    """An image folder; so many images a class."""
+    from sklearn.datasets import load_digits
+
+    bundle = load_digits()
+    for digit in digits:
+        images = bundle.images[bundle.target == digit]
+        for split, chosen in (("train", images[:train]), ("val", images[train : train + val])):
+            folder = root / split / str(digit)
+            folder.mkdir(parents=True)
+            for number, image in enumerate(chosen):
+                pixels = (image * 255 / 16).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / f"{number}.png")
+    return root
+
+
+def arrays(file: Path) -> Arrays:
+    return {name: p.asnumpy() for name, p in mindspore.load_checkpoint(str(file)).items()}
+
+
+def backbone(weights: Arrays) -> Arrays:
+    return {name: value for name, value in weights.items() if not name.startswith("classifier.")}
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What a run on the new classes left."""
+
+    recipe: Recipe
+    epochs: list[Arrays]
+    score: Score
+
+
+class Bench:
+    """A workspace with the release `base`, and a small folder of other classes."""
+
+    def __init__(self, root: Path) -> None:
+        self.workspace = Workspace(root / "workspace")
+        old = write_digits(root / "old", range(5), train=120, val=20)
+        self.data = write_digits(root / "new", range(5, 10), train=20, val=60)
+        settings = [f"--set={key}={json.dumps(value)}" for key, value in BASE.items()]
+        done = mixnet(
+            "run", "digits", "--run=base", f"--data={old}", "--epochs=6", "--ranks=1", *settings,
+            "--quiet", cwd=root,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+
+    @cached_property
+    def released(self) -> Arrays:
+        (file,) = (self.workspace.releases / "base").glob("weights-*.ckpt")
+        return arrays(file)
+
+    def tuned(self, name: str, *, weights: str | None = "base", **settings: Any) -> Tuned:
+        releases = str(self.workspace.releases)
+        recipe = adjusted_recipe(
+            "digits",
+            data=str(self.data),
+            weights=weights,
+            releases=releases,
+            epochs=3,
+            ranks=1,
+            settings=TUNED | {key.replace("__", "."): value for key, value in settings.items()},
+        )
+        run = open_run(recipe, self.workspace, name)
+        dataset = stages.prepare(recipe, run, self.workspace)
+        start = stages.fetch(recipe, run, self.workspace, releases)
+        trained = stages.train(recipe, run, dataset, start)
+        files = [Path(checkpoint.path) / WEIGHTS for checkpoint in trained.checkpoints]
+        scored = stages.score_files(
+            run.recipe,
+            recipe,
+            dataset,
+            files[-1:],
+            split="val",
+            stage="validate",
+            attempts=run.attempts("validate"),
+        )
+        return Tuned(recipe, [arrays(file) for file in files], scored.scores[0])
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    return Bench(tmp_path_factory.mktemp("finetune"))
+
+
+@pytest.fixture(scope="module")
+def full(bench: Bench) -> Tuned:
+    """All layers at one rate."""
+    return bench.tuned("full")
+
+
+@pytest.mark.slow
+def test_a_frozen_backbone_stays_the_releases_bit_for_bit_and_the_classifier_learns(
+    bench: Bench,
+) -> None:
+    frozen = bench.tuned("frozen", weights__freeze="backbone")
+    for weights in frozen.epochs:
+        assert backbone(weights).keys() == backbone(bench.released).keys()
+        for name, value in backbone(weights).items():
+            assert np.array_equal(value, bench.released[name]), name
+    first, last = frozen.epochs[0], frozen.epochs[-1]
+    assert last["classifier.weight"].shape == (5, 1536)
+    assert not np.array_equal(first["classifier.weight"], last["classifier.weight"])
+    assert not np.array_equal(first["classifier.bias"], last["classifier.bias"])
+    assert frozen.score.top1 > 0.3
+
+
+@pytest.mark.slow
+def test_with_nothing_frozen_every_parameter_and_statistic_moves(bench: Bench, full: Tuned) -> None:
+    still = [
+        name
+        for name, value in backbone(full.epochs[-1]).items()
+        if np.array_equal(value, bench.released[name])
+    ]
+    assert still == []
+
+
+@pytest.mark.slow
+def test_with_layer_decay_layers_move_less_the_further_they_are_from_the_classifier(
+    bench: Bench, full: Tuned
+) -> None:
+    decayed = bench.tuned("decayed", optimizer__layer_decay=0.5)
+
+    def moved(weights: Arrays, prefix: str) -> float:
+        return max(
+            float(np.abs(value - bench.released[name]).max())
+            for name, value in weights.items()
+            if name.startswith(prefix) and not name.endswith(STATISTICS)
+        )
+
+    places = ["stem_conv.", "layers.2.", "layers.6.", "layers.10.", "head_conv."]
+    ours = [moved(decayed.epochs[-1], place) for place in places]
+    theirs = [moved(full.epochs[-1], place) for place in places]
+    shares = [a / b for a, b in zip(ours, theirs, strict=True)]
+    assert shares == sorted(shares)
+    assert shares[0] < 1e-3 < shares[-1] < 1
+
+
+@pytest.mark.slow
+def test_for_other_classes_a_release_beats_a_start_from_scratch_and_brings_its_network(
+    bench: Bench, full: Tuned
+) -> None:
+    network = full.recipe.network
+    assert (network.in_channels, network.stem_stride) == (1, 2)
+    assert full.recipe.weights.reset_classifier
+    scratch = bench.tuned("scratch", weights=None, **NETWORK)
+    assert full.score.count == scratch.score.count == 300
+    assert full.score.top1 > scratch.score.top1 + 0.1
