@@ -44,14 +44,9 @@ class MetricsLog:
         kept = [row for row in read_metrics(path) if row["step"] <= step and step > 0]
         write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
         self._path = path
-        self._file = path.open("a", encoding="utf-8")
 
     def row(self, event: str, **values: Any) -> None:
         """Raises MachineError if it cannot be written, as when the disk is full."""
         now = round(time.time(), 3)
-        with os_errors_explained(self._path):
-            self._file.write(json.dumps({"event": event, "time": now, **values}) + "\n")
-            self._file.flush()
-
-    def close(self) -> None:
-        self._file.close()
+        with os_errors_explained(self._path), self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"event": event, "time": now, **values}) + "\n")

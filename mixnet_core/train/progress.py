@@ -174,8 +174,6 @@ class Progress:
 
     def result(self, began: float) -> TrainedRun:
         """What training left. `began`: `time.monotonic()` when this attempt started."""
-        if self._log is not None:
-            self._log.close()
         assert self._at.loss is not None
         return TrainedRun(
             run_dir=str(self._run.root),

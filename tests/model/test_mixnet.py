@@ -119,19 +119,20 @@ def test_equal_seeds_give_equal_weights_and_other_seeds_do_not() -> None:
     assert not np.array_equal(drawn[0], drawn[2])
 
 
-def small(images: Tensor) -> MixNet:
-    """MixNet-S at 8 px with statistics of those images, so that activations are of usual size."""
-    mindspore.set_seed(1)
-    net = build_model("s", 5, stem_stride=1).set_train()
-    for _ in range(3):
-        net(images)
-    return net.set_train(False)
+@pytest.fixture
+def filled() -> MixNet:
+    """With the reference's weights and statistics, whose logits are of usual size."""
+    net = build_model("s").set_train(False)
+    fill(net, reference("mindcv", "s")["tensors"])
+    return net
 
 
-def test_a_dropped_path_leaves_its_block_out_for_that_image_alone() -> None:
-    draw = np.random.default_rng(0)
-    images = Tensor(draw.standard_normal((3, 3, 8, 8)).astype(np.float32))
-    net = small(images)
+def pixels(count: int) -> Tensor:
+    return Tensor(np.random.default_rng(0).standard_normal((count, 3, 32, 32)).astype(np.float32))
+
+
+def test_a_dropped_path_leaves_its_block_out_for_that_image_alone(filled: MixNet) -> None:
+    net, images = filled, pixels(3)
     depths = net.residual_depths
     assert len(depths) == sum(layer.residual for layer in net.layers)
     assert list(depths) == sorted(depths)
@@ -139,7 +140,8 @@ def test_a_dropped_path_leaves_its_block_out_for_that_image_alone() -> None:
 
     whole = net(images).asnumpy()
     paths = np.ones((3, len(depths)), np.float32)
-    np.testing.assert_allclose(net(images, None, Tensor(paths)).asnumpy(), whole, rtol=1e-5)
+    close = {"rtol": 1e-3, "atol": 1e-3 * whole.std()}
+    np.testing.assert_allclose(net(images, None, Tensor(paths)).asnumpy(), whole, **close)
     paths[1, 4] = 0
     dropped = net(images, None, Tensor(paths)).asnumpy()
     # The fifth residual block, taken out by hand.
@@ -148,20 +150,20 @@ def test_a_dropped_path_leaves_its_block_out_for_that_image_alone() -> None:
     for layer in net.layers:
         x = x if layer is residual[4] else layer(x)
     expected = net.classifier(net.head_conv(x).mean((2, 3))).asnumpy()
-    np.testing.assert_allclose(dropped[1:2], expected, rtol=1e-3, atol=1e-4)
-    np.testing.assert_allclose(dropped[[0, 2]], whole[[0, 2]], rtol=1e-5)
-    assert np.abs(dropped[1] - whole[1]).max() > 1e-3
+    np.testing.assert_allclose(dropped[1:2], expected, **close)
+    np.testing.assert_allclose(dropped[[0, 2]], whole[[0, 2]], **close)
+    assert np.abs(dropped[1] - whole[1]).max() > 0.1 * whole.std()
 
 
-def test_a_dropped_feature_takes_its_column_of_the_classifier_with_it() -> None:
-    draw = np.random.default_rng(0)
-    images = Tensor(draw.standard_normal((2, 3, 8, 8)).astype(np.float32))
-    net = small(images)
+def test_a_dropped_feature_takes_its_column_of_the_classifier_with_it(
+    filled: MixNet,
+) -> None:
+    net, images = filled, pixels(2)
     features = np.ones((2, net.classifier.in_channels), np.float32)
     features[0] = 0
     logits = net(images, Tensor(features)).asnumpy()
     np.testing.assert_allclose(logits[0], net.classifier.bias.asnumpy(), atol=1e-6)
-    np.testing.assert_allclose(logits[1], net(images).asnumpy()[1], rtol=1e-5)
+    np.testing.assert_allclose(logits[1], net(images).asnumpy()[1], rtol=1e-3)
 
 
 @pytest.mark.parametrize(

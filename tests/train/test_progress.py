@@ -1,0 +1,224 @@
+"""What training counts, what it saves when, and what makes it stop."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import mindspore
+import pytest
+from mindspore import Tensor
+
+from mixnet_core.checkpoints.bundle import (
+    OPTIMIZER,
+    WEIGHTS,
+    Contents,
+    Division,
+    complete_bundles,
+    newest_bundle,
+    read_contents,
+)
+from mixnet_core.errors import StageFailed
+from mixnet_core.recipe import load_recipe
+from mixnet_core.run_dir import RunDir
+from mixnet_core.train.metrics import read_metrics
+from mixnet_core.train.progress import Progress
+from mixnet_core.train.ranks import Ranks
+
+CLASSES, STEPS = 10, 4
+CHANCE = math.log(CLASSES)
+DIVISION = Division(
+    ranks=1, accumulation=1, threads=1, operators="plain", target="CPU", mindspore="2.10.0"
+)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    run = RunDir(tmp_path / "r")
+    run.root.mkdir()
+    return run
+
+
+def progress(
+    run: RunDir, *, start: Contents | None = None, rank: int = 0, **settings: Any
+) -> Progress:
+    changed = {
+        "training.epochs": 6,
+        "schedule.warmup_epochs": 1.0,
+        "training.log_every_steps": 3,
+        "training.chance_epochs": 2,
+    } | {key.replace("__", "."): value for key, value in settings.items()}
+    return Progress(
+        load_recipe("digits", changed),
+        run,
+        Ranks(rank, 2 if rank else 1),
+        classes=CLASSES,
+        rates=[0.1] * 100,
+        start=start,
+        division=DIVISION,
+        compiled=False,
+    )
+
+
+def step(on: Progress, loss: float, applied: bool = True) -> None:
+    on.stepped(Tensor(loss, mindspore.float32), Tensor(applied))
+
+
+def epoch(on: Progress, loss: float) -> None:
+    for _ in range(STEPS):
+        step(on, loss)
+    on.finished()
+
+
+def save(folder: Path) -> None:
+    (folder / WEIGHTS).write_text("weights")
+    (folder / OPTIMIZER).write_text("momenta")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_no_number_stops_within_one_step(value: float, run: RunDir) -> None:
+    on = progress(run)
+    step(on, 1.0)
+    step(on, value)
+    with pytest.raises(StageFailed, match=r"the loss became (nan|inf), expected a finite") as error:
+        step(on, 1.0)
+    assert not error.value.retryable
+    assert "lower schedule.lr" in str(error.value)
+
+
+def test_the_first_loss_stops_at_once(run: RunDir) -> None:
+    with pytest.raises(StageFailed, match="the loss became nan"):
+        step(progress(run), math.nan)
+
+
+def test_nothing_is_saved_of_a_step_whose_loss_is_no_number(run: RunDir) -> None:
+    on = progress(run, training__checkpoint_every_steps=2)
+    step(on, 1.0)
+    step(on, math.nan)
+    assert on.save_due()
+    with pytest.raises(StageFailed):
+        on.save(save)
+    assert newest_bundle(run.checkpoints) is None
+
+
+def test_guessing_after_the_warm_up_stops_after_as_many_epochs_as_asked(run: RunDir) -> None:
+    on = progress(run)
+    # The warm-up's own epoch does not count.
+    epoch(on, CHANCE + 0.1)
+    epoch(on, CHANCE + 0.1)
+    with pytest.raises(StageFailed, match=r"has learned nothing: mean loss 2\.403 in epoch 3") as why:
+        epoch(on, CHANCE + 0.1)
+    assert not why.value.retryable
+
+
+def test_one_epoch_better_than_guessing_begins_the_count_anew(run: RunDir) -> None:
+    on = progress(run)
+    for loss in (3.0, 3.0, CHANCE - 0.1, 3.0):
+        epoch(on, loss)
+    with pytest.raises(StageFailed, match="for 2 epoch"):
+        epoch(on, 3.0)
+
+
+def test_guessing_never_stops_where_the_recipe_says_so(run: RunDir) -> None:
+    on = progress(run, training__chance_epochs=None)
+    for _ in range(6):
+        epoch(on, 9.0)
+
+
+def test_the_count_of_guessing_epochs_survives_a_restart(run: RunDir) -> None:
+    on = progress(run)
+    epoch(on, 3.0)
+    epoch(on, 3.0)
+    on.save(save)
+    newest = newest_bundle(run.checkpoints)
+    assert newest is not None
+    again = progress(run, start=read_contents(newest))
+    with pytest.raises(StageFailed, match="has learned nothing"):
+        epoch(again, 3.0)
+
+
+def test_dropped_steps_are_no_part_of_the_mean_and_too_many_in_a_row_stop(run: RunDir) -> None:
+    on = progress(run)
+    step(on, 1.0)
+    step(on, math.nan, applied=False)
+    step(on, 2.0)
+    step(on, math.nan, applied=False)
+    on.finished()
+    (row,) = [row for row in read_metrics(run.metrics) if row["event"] == "epoch"]
+    assert row["loss"] == 1.5
+    for _ in range(49):
+        step(on, 1.0, applied=False)
+    with pytest.raises(StageFailed, match="of 50 steps in a row were not finite") as error:
+        step(on, 1.0, applied=False)
+    assert not error.value.retryable
+
+
+def test_an_epoch_of_dropped_steps_alone_stops(run: RunDir) -> None:
+    on = progress(run)
+    for _ in range(STEPS):
+        step(on, 1.0, applied=False)
+    with pytest.raises(StageFailed, match="a whole epoch were not finite"):
+        on.finished()
+
+
+def test_checkpoints_fall_due_by_steps_within_an_epoch_by_epochs_and_at_the_end(
+    run: RunDir,
+) -> None:
+    on = progress(run, training__checkpoint_every_steps=2, training__checkpoint_every_epochs=4)
+    due = []
+    for _ in range(6):
+        for _ in range(STEPS):
+            step(on, 1.0)
+            due.append(on.save_due())
+        on.finished()
+        due.append(on.save_due())
+    within = [False, True, False, True]
+    assert due == [
+        *([*within, False] * 3),
+        *[*within, True],
+        *[*within, False],
+        *[*within, True],
+    ]
+
+
+def test_metrics_of_a_resumed_run_are_those_of_one_that_never_stopped(
+    run: RunDir, tmp_path: Path
+) -> None:
+    losses = [1 / (number + 3) for number in range(2 * STEPS)]
+
+    def rows(of: RunDir) -> list[tuple[Any, ...]]:
+        kept = [row for row in read_metrics(of.metrics) if row["event"] in ("step", "epoch")]
+        return [(row["event"], row["step"], row["epoch"], row["loss"]) for row in kept]
+
+    def go_on(on: Progress, until: int) -> None:
+        while on._at.step < until:
+            step(on, losses[on._at.step])
+            if on.epoch_step == STEPS:
+                on.finished()
+
+    whole = RunDir(tmp_path / "whole")
+    whole.root.mkdir()
+    go_on(progress(whole), 2 * STEPS)
+    first = progress(run)
+    go_on(first, 5)
+    first.save(save)
+    go_on(first, 7)
+    newest = newest_bundle(run.checkpoints)
+    assert newest is not None
+    go_on(progress(run, start=read_contents(newest)), 2 * STEPS)
+    assert rows(run) == rows(whole)
+    assert [row[:3] for row in rows(run)] == [
+        ("step", 3, 1),
+        ("epoch", 4, 1),
+        ("step", 6, 2),
+        ("epoch", 8, 2),
+    ]
+
+
+def test_other_ranks_count_but_write_nothing(run: RunDir) -> None:
+    on = progress(run, rank=1, devices__ranks=2)
+    epoch(on, 1.0)
+    on.save(save)
+    assert complete_bundles(run.checkpoints) == []
+    assert not run.metrics.exists()
