@@ -35,6 +35,8 @@ __all__ = ["beat", "die_with_parent", "failure_file", "main", "process_file"]
 ATTEMPT_VARIABLE = "MIXNET_ATTEMPT"
 # Makes a rank write the Python stacks of all its threads to its log, whatever it is busy with.
 STACKS_SIGNAL = signal.SIGUSR1
+# In seconds since 1970: no later beat's time, wherever the clock stands.
+FIRST_BEAT = 0
 
 REQUEST = "request.json"
 RESULT = "result.json"
@@ -104,11 +106,14 @@ def beat() -> None:
         try:
             os.utime(alive)
         except FileNotFoundError:
-            os.close(os.open(alive, os.O_WRONLY | os.O_CREAT, 0o644))
+            begun = f"{alive}.begun"
+            os.close(os.open(begun, os.O_WRONLY | os.O_CREAT, 0o644))
+            os.utime(begun, (FIRST_BEAT, FIRST_BEAT))
+            os.rename(begun, alive)  # noqa: PTH104
 
 
 def alive_file(rank: str) -> str:
-    """Not there before the rank's first beat; its time of change is that of the last one."""
+    """Not there before the rank's first beat; its time of change is FIRST_BEAT, then the last's."""
     return f"alive-{rank}"
 
 

@@ -254,7 +254,7 @@ class Training(Section):
     chance_epochs: Annotated[int, Field(ge=1)] | None = Field(
         default=None,
         description="stop after so many epochs in a row, after the warm-up, whose mean loss is no "
-        "better than guessing; null: never",
+        "better than guessing and does not fall; null: never",
     )
 
 

@@ -56,8 +56,8 @@ def _(value: Selection) -> str:
     chosen = next(c for c in value.candidates if c.checkpoint == value.chosen)
     averaged = ", moving averages" if value.chosen.averaged else ""
     return (
-        f"epoch {value.chosen.epoch}{averaged}, best of {len(value.candidates)} checkpoints, select split: "
-        f"{figures(chosen.score)}{_skipped(value.reused)}"
+        f"epoch {value.chosen.epoch}{averaged}, best of {len(value.candidates)} checkpoints, "
+        f"select split: {figures(chosen.score)}{_skipped(value.reused)}"
     )
 
 

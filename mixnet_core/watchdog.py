@@ -48,17 +48,19 @@ class _Rank:
     Attributes:
         pid: None until it said it.
         changed: its alive file's time in ns; None before its first sign.
-        signs: how often that was seen changed.
-        seen: when it was last seen so, by the watchdog's own time.
-        stopped: whether it was stopped when last looked at, while it lived.
+        steps: whether it has given a second one.
+        seen: when it was last seen changed, by the watchdog's own time.
+        stopped: whether it was stopped when last looked at, while it lived; before: when looked at
+            once more before that. A stopped process that is killed runs for a moment.
     """
 
     pid: int | None = None
     changed: int | None = None
-    signs: int = 0
+    steps: bool = False
     seen: float = 0.0
     lives: bool = True
     stopped: bool = False
+    before: bool = False
 
 
 @dataclass
@@ -91,7 +93,7 @@ class Watchdog:
             self._look_at(rank, str(number))
         if self.patience is None:
             return None
-        if self._began is None and all(rank.signs > 1 for rank in self._known):
+        if self._began is None and all(rank.steps for rank in self._known):
             self._began = self._time
         if self._began is None:
             if self._time < self.patience.first_seconds:
@@ -106,7 +108,9 @@ class Watchdog:
 
     def stopped(self) -> tuple[str, ...]:
         """Ranks that were stopped, as by SIGSTOP, when last seen alive."""
-        return tuple(str(number) for number, rank in enumerate(self._known) if rank.stopped)
+        return tuple(
+            str(number) for number, rank in enumerate(self._known) if rank.stopped or rank.before
+        )
 
     def dump_stacks(self) -> None:
         """Has every rank write its Python stacks to its log; returns when they had time to."""
@@ -127,7 +131,7 @@ class Watchdog:
             changed = (self.attempt / child.alive_file(name)).stat().st_mtime_ns
             if changed != rank.changed:
                 rank.changed, rank.seen = changed, self._time
-                rank.signs += 1
+                rank.steps = changed != child.FIRST_BEAT
         if rank.pid is None:
             with suppress(InputError, IntegrityError):
                 rank.pid = int(read_json(self.attempt / child.process_file(name)))
@@ -135,6 +139,7 @@ class Watchdog:
             state = _state(rank.pid)
             rank.lives = state not in ("", "Z", "X")
             if rank.lives:
+                rank.before = rank.stopped
                 rank.stopped = state in ("T", "t")
 
     def _blame(self) -> str:
@@ -150,7 +155,7 @@ class Watchdog:
         if blocked:
             return f"{_named(blocked)} blocked in the kernel, as by a disk or a device"
         if self._began is None:
-            silent = [n for n, rank in enumerate(self._known) if rank.signs < 2]
+            silent = [n for n, rank in enumerate(self._known) if not rank.steps]
             if len(silent) < self.ranks:
                 return f"{_named(silent)} silent, the others are not"
         else:

@@ -381,7 +381,12 @@ def test_a_sign_of_life_costs_microseconds_and_nothing_outside_of_an_attempt(
     for _ in range(1000):
         child.beat()
     assert time.perf_counter() - began < 1.0
-    assert [path.name for path in tmp_path.iterdir()] == [child.alive_file("0")]
+    (alive,) = tmp_path.iterdir()
+    assert alive.name == child.alive_file("0")
+    assert alive.stat().st_mtime > child.FIRST_BEAT
+    alive.unlink()
+    child.beat()
+    assert alive.stat().st_mtime == child.FIRST_BEAT
 
 
 def test_an_exit_without_a_reason_is_told_by_code_rank_and_last_line(

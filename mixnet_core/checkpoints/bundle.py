@@ -18,7 +18,7 @@ import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
@@ -64,7 +64,9 @@ class Position(Value):
         epoch_step: steps done of the running epoch; 0 at an epoch's end.
         epoch_loss: rank 0's in the running epoch, window_loss: since the last row of metrics.
         loss: rank 0's mean over the last whole epoch; None before there is one.
-        chance_epochs: whole epochs in a row, up to here, that were no better than guessing.
+        best_loss: the lowest such mean so far.
+        chance_epochs: whole epochs in a row, up to here, that were no better than guessing, and
+            whose loss did not fall either.
     """
 
     step: int = 0
@@ -73,6 +75,7 @@ class Position(Value):
     epoch_loss: Mean = Mean()
     window_loss: Mean = Mean()
     loss: float | None = None
+    best_loss: float | None = None
     chance_epochs: int = 0
 
 
@@ -100,13 +103,18 @@ class Contents(Value):
     """What `bundle.json` says.
 
     Attributes:
+        division: None where an earlier version wrote it, at an epoch's end.
         files: name -> hex sha256.
     """
 
     format: Literal[2]
     position: Position
-    division: Division
+    division: Division | None
     files: dict[str, str]
+
+    def changes(self, now: Division) -> list[str]:
+        """What `now` computes otherwise than what wrote this."""
+        return self.division.changes(now) if self.division else ["begun by an earlier version"]
 
 
 def write_bundle(
@@ -129,7 +137,7 @@ def write_bundle(
 def read_contents(bundle: Path) -> Contents:
     """Raises IntegrityError if the bundle is incomplete or any byte differs from what was saved."""
     try:
-        contents = Contents.model_validate(read_json(bundle / CONTENTS))
+        contents = _parsed(read_json(bundle / CONTENTS))
     except (InputError, ValidationError) as error:
         reason = " ".join(str(error).split())
         raise IntegrityError(f"{bundle} is not a complete checkpoint: {reason}") from error
@@ -221,10 +229,18 @@ def _step_of(bundle: Path) -> int:
 
 def _is_of_whole_epoch(bundle: Path) -> bool:
     try:
-        contents = Contents.model_validate(read_json(bundle / CONTENTS))
+        contents = _parsed(read_json(bundle / CONTENTS))
     except (InputError, IntegrityError, ValidationError):
         return False
     return contents.position.epoch_step == 0
+
+
+def _parsed(data: Any) -> Contents:
+    """Format 1 had step, epoch and loss beside the files, and no place within an epoch."""
+    if isinstance(data, dict) and data.get("format") == 1:
+        position = {key: data.get(key) for key in ("step", "epoch", "loss")}
+        data = {"format": 2, "position": position, "division": None, "files": data.get("files")}
+    return Contents.model_validate(data)
 
 
 def _set_aside(bundle: Path) -> Path:

@@ -29,6 +29,7 @@ from mixnet_core.values import TrainedRun
 
 # A dynamic scale of 2^24 has found its size long before.
 _MOST_DROPPED_IN_A_ROW = 50
+_LEAST_FALL = 0.01
 
 
 class Progress:
@@ -58,7 +59,7 @@ class Progress:
         self._chance = math.log(classes)
         self._rates, self._division = rates, division
         self._start = self._at = start.position if start else Position()
-        self._changes = tuple(start.division.changes(division)) if start else ()
+        self._changes = tuple(start.changes(division)) if start else ()
         # Of the newest step, on the device: fetched when the next one is under way.
         self._pending: tuple[Tensor, Tensor] | None = None
         self._dropped_in_a_row = 0
@@ -118,13 +119,17 @@ class Progress:
             self._stop("the gradients of a whole epoch were not finite and dropped")
         epoch = self._at.epoch + 1
         warm = epoch > self._recipe.schedule.warmup_epochs
-        guessing = warm and loss >= self._chance
+        best = self._at.best_loss
+        # A short epoch may start far above guessing and fall steadily.
+        falls = best is None or loss < best * (1 - _LEAST_FALL)
+        guessing = warm and loss >= self._chance and not falls
         self._at = self._at.model_copy(
             update={
                 "epoch": epoch,
                 "epoch_step": 0,
                 "epoch_loss": Mean(),
                 "loss": loss,
+                "best_loss": loss if best is None else min(best, loss),
                 "chance_epochs": self._at.chance_epochs + 1 if guessing else 0,
             }
         )
@@ -134,8 +139,8 @@ class Progress:
         most = self._recipe.training.chance_epochs
         if most is not None and self._at.chance_epochs >= most:
             raise StageFailed(
-                f"run {self._run.name} has learned nothing: mean loss {loss:.3f} in epoch {epoch}, "
-                f"guessing has {self._chance:.3f}, for {most} epoch(s) after the warm-up; lower "
+                f"run {self._run.name} learns nothing: mean loss {loss:.3f} in epoch {epoch}, "
+                f"guessing has {self._chance:.3f}, and {most} epoch(s) did not lower it; lower "
                 "schedule.lr, check the labels, or raise training.chance_epochs",
                 retryable=False,
             )

@@ -66,6 +66,18 @@ def test_a_bundle_reads_back_as_it_was_written(tmp_path: Path) -> None:
     assert (contents.position, contents.division) == (position, DIVISION)
 
 
+def test_a_bundle_of_the_first_format_is_read(tmp_path: Path) -> None:
+    folder = Path(bundle(tmp_path, 20).path)
+    files = json.loads((folder / CONTENTS).read_text())["files"]
+    old = {"format": 1, "step": 20, "epoch": 2, "loss": 0.25, "files": files}
+    (folder / CONTENTS).write_text(json.dumps(old))
+    contents = read_contents(folder)
+    assert contents.position == Position(step=20, epoch=2, loss=0.25)
+    assert contents.changes(DIVISION) == ["begun by an earlier version"]
+    assert newest_bundle(tmp_path) == folder
+    assert [found.step for found in complete_bundles(tmp_path)] == [20]
+
+
 def test_a_mean_of_nothing_is_none() -> None:
     assert Mean().value is None
     assert (Mean() + 1.0 + 2.0).value == 1.5
@@ -170,7 +182,7 @@ def edit_contents(**changes: object) -> Callable[[Path], None]:
             edit_contents(position={"step": "many"}),
             "is not a complete checkpoint: 1 validation error",
         ),
-        (edit_contents(format=1), "is not a complete checkpoint: 1 validation error"),
+        (edit_contents(format=3), "is not a complete checkpoint: 1 validation error"),
         (edit_contents(files={}), "does not list weights.ckpt"),
     ],
 )

@@ -108,7 +108,7 @@ def test_the_users_catalog_may_say_that_a_network_is_not_as_published(
 
 
 def test_a_release_that_is_not_there_ends_it_as_fetching_would(released: Released) -> None:
-    with pytest.raises(InputError, match="no release 'mine' .*: expected a catalog entry"):
+    with pytest.raises(InputError, match=r"no release 'mine' .*: expected a catalog entry"):
         released.recipe()
 
 

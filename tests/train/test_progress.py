@@ -107,16 +107,30 @@ def test_guessing_after_the_warm_up_stops_after_as_many_epochs_as_asked(run: Run
     # The warm-up's own epoch does not count.
     epoch(on, CHANCE + 0.1)
     epoch(on, CHANCE + 0.1)
-    with pytest.raises(StageFailed, match=r"has learned nothing: mean loss 2\.403 in epoch 3") as why:
+    with pytest.raises(StageFailed, match=r"learns nothing: mean loss 2\.403 in epoch 3") as why:
         epoch(on, CHANCE + 0.1)
     assert not why.value.retryable
+
+
+def test_a_loss_that_rises_to_guessing_again_stops(run: RunDir) -> None:
+    on = progress(run)
+    for loss in (3.0, 1.0, CHANCE + 0.5):
+        epoch(on, loss)
+    with pytest.raises(StageFailed, match="learns nothing"):
+        epoch(on, CHANCE)
+
+
+def test_a_loss_above_guessing_that_falls_goes_on(run: RunDir) -> None:
+    on = progress(run)
+    for loss in (9.0, 8.0, 7.0, 6.0, 5.0, 4.0):
+        epoch(on, loss)
 
 
 def test_one_epoch_better_than_guessing_begins_the_count_anew(run: RunDir) -> None:
     on = progress(run)
     for loss in (3.0, 3.0, CHANCE - 0.1, 3.0):
         epoch(on, loss)
-    with pytest.raises(StageFailed, match="for 2 epoch"):
+    with pytest.raises(StageFailed, match=r"2 epoch\(s\) did not"):
         epoch(on, 3.0)
 
 
@@ -134,7 +148,7 @@ def test_the_count_of_guessing_epochs_survives_a_restart(run: RunDir) -> None:
     newest = newest_bundle(run.checkpoints)
     assert newest is not None
     again = progress(run, start=read_contents(newest))
-    with pytest.raises(StageFailed, match="has learned nothing"):
+    with pytest.raises(StageFailed, match="learns nothing"):
         epoch(again, 3.0)
 
 

@@ -161,3 +161,16 @@ def test_on_another_number_of_ranks_it_goes_on_and_says_what_changed(
     ours, theirs = (read_contents(j.run.checkpoints / "step-00000012") for j in (begun, whole))
     assert ours.position.loss == pytest.approx(theirs.position.loss, rel=0.2)
     assert digests(begun.run, STEPS) != digests(whole.run, STEPS)
+
+
+@pytest.mark.slow
+def test_moving_averages_are_selected_among_too(whole: Job) -> None:
+    trained = whole.train()
+    assert trained.reused
+    selection = stages.select(whole.recipe, whole.run, whole.dataset, trained)
+    found = [(c.checkpoint.step, c.checkpoint.averaged) for c in selection.candidates]
+    assert found == [(6, False), (6, True), (12, False), (12, True)]
+    weights, averages = selection.candidates[2:]
+    # After twelve updates an average still remembers the start: other weights, another loss.
+    assert averages.score.loss != weights.score.loss
+    assert selection.chosen in [c.checkpoint for c in selection.candidates]
