@@ -58,6 +58,7 @@ class Progress:
         # Mean loss of one that gives every class the same probability, whatever is smoothed.
         self._chance = math.log(classes)
         self._rates, self._division = rates, division
+        self._steps_per_epoch = len(rates) // recipe.training.epochs
         self._start = self._at = start.position if start else Position()
         self._changes = tuple(start.changes(division)) if start else ()
         # Of the newest step, on the device: fetched when the next one is under way.
@@ -150,7 +151,9 @@ class Progress:
         training, at = self._recipe.training, self._at
         if at.epoch_step:
             every = training.checkpoint_every_steps
-            return every is not None and at.epoch_step % every == 0
+            # Not the epoch's last step: that one is for `finished` to close first.
+            last = at.epoch_step == self._steps_per_epoch
+            return every is not None and at.epoch_step % every == 0 and not last
         return at.epoch == training.epochs or at.epoch % training.checkpoint_every_epochs == 0
 
     def save(self, save: Callable[[Path], None]) -> None:
