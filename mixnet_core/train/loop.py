@@ -63,6 +63,8 @@ def train(request: TrainRequest) -> TrainedRun:
             division=_division(recipe, request, ranks),
             compiled=graph.warm,
         )
+        # The first sign of life: what comes next compiles, and may take longer than any step.
+        beat()
         for epoch in range(progress.epoch, recipe.training.epochs):
             batches = training_batches(
                 index,
