@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -181,17 +182,23 @@ def test_a_full_disk_while_saving_leaves_the_checkpoint_before_and_says_so_in_a_
 ) -> None:
     training = begin(small_disk)
     filler = small_disk / "filler"
+    over = threading.Event()
 
     def fill() -> None:
-        """All but what the rows of the metrics need."""
-        with filler.open("wb") as file:
-            free = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
-            file.write(bytes(free - (1 << 18)))
+        """All but what the rows of the metrics need, again and again: a save takes and gives."""
+        with filler.open("wb", buffering=0) as file:
+            while not over.wait(0.01):
+                free = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
+                with contextlib.suppress(OSError):
+                    file.write(bytes(max(0, free - (1 << 18))))
 
     thread = training.later(fill)
-    with pytest.raises(MachineError) as caught:
-        training.train()
-    thread.join()
+    try:
+        with pytest.raises(MachineError) as caught:
+            training.train()
+    finally:
+        over.set()
+        thread.join()
     message = str(caught.value)
     assert "\n" not in message
     assert str(training.run.checkpoints) in message
