@@ -17,10 +17,11 @@ help: ## this list
 demo: $(READY) ## the whole flow on scanned digits: train, select, validate, publish
 	@$(BIN)/python -m flows.demo $(DEMO)
 
-test: $(READY) ## every test, on real parts; TEST="tests/data -k png" for some
+test: $(READY) ## every test but those of `make faults`, on real parts; TEST="tests/data -k png" for some
 	@$(BIN)/python -m pytest $(TEST)
 
-faults: $(READY) ## 30 SIGKILLs while it trains, and not a bit may differ; FAULTS="--kills 5" for less
+faults: $(READY) ## hangs, a full disk, 30 SIGKILLs while it trains; FAULTS="--kills 5" for less
+	@$(BIN)/python -m pytest -m faults
 	@$(BIN)/python -m tests.faults $(FAULTS)
 
 sanitize: $(READY) ## the native operators under the address and undefined-behaviour sanitizers

@@ -154,7 +154,7 @@ def test_a_killed_rank_ends_the_joined_ranks_without_waiting_for_mindspores_sche
     assert not (tmp_path / "attempts" / "attempt-001" / child.failure_file("scheduler")).exists()
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_a_stopped_rank_that_mindspore_misses_first_is_blamed_and_not_the_one_it_ends(
     run: Callable[..., dict[str, Any]],
 ) -> None:

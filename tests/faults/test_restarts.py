@@ -27,7 +27,7 @@ from mixnet_core.values import PreparedDataset, TrainedRun
 from tests.faults.job import JOB, Job, differences
 from tests.marked import wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.faults
 
 STEPS = 24
 
