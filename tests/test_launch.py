@@ -450,7 +450,7 @@ def test_what_on_progress_raises_comes_through_and_nothing_runs_on(
 def test_a_cancel_raised_in_the_callers_thread_leaves_nothing(
     tmp_path: Path, mark: str, ranks: int
 ) -> None:
-    # In a process without MindSpore, as a flow's is: its data pipeline handles SIGTERM natively.
+    # In a process without MindSpore and its threads, as a flow's is.
     arguments = [str(tmp_path / "attempts"), str(tmp_path), mark, str(ranks), "cancelled"]
     command = [sys.executable, "-m", "tests.stages_for_launch.caller", *arguments]
     with subprocess.Popen(command, start_new_session=True) as process:
