@@ -1,0 +1,202 @@
+"""What unpacking leaves beside train/ and val/: every image that is there, and a fingerprint.
+
+train.csv  val.csv   path,wnid,bytes,sha256,width,height,notes; by wnid, then by path
+imagenet.json        counts, fingerprint, digests of the two files, how it came about; written last
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from mixnet_core.data.imagenet.classes import label_of, wnids
+from mixnet_core.errors import DatasetError, IntegrityError
+from mixnet_core.files import file_aside, os_errors_explained, read_json, sha256_of, write_json
+
+FORMAT = 1
+Split = Literal["train", "val"]
+SPLITS: tuple[Split, ...] = ("train", "val")
+_FACTS = "imagenet.json"
+_REMEDY = "run `mixnet prepare imagenet` again to have it made anew"
+
+
+class Listed(NamedTuple):
+    """An image.
+
+    Attributes:
+        path: from the folder that holds the listing, with slashes: train/<wnid>/<image>.
+        bytes, sha256: of the file; hex.
+        width, height: pixels, as stored; 0 where the image was not looked into.
+        notes: what is out of the ordinary, words separated by a space; see `inspection`.
+    """
+
+    path: str
+    wnid: str
+    bytes: int
+    sha256: str
+    width: int
+    height: int
+    notes: str
+
+
+def has_listing(root: Path) -> bool:
+    """Whether `root` is a folder that was unpacked to the end."""
+    return (root / _FACTS).is_file()
+
+
+def read_facts(root: Path) -> dict[str, Any]:
+    """`imagenet.json`, with at least counts, files and fingerprint.
+
+    Raises:
+        DatasetError: there is no listing at `root`.
+        IntegrityError: it is damaged, or of another format.
+        MachineError: it cannot be read.
+    """
+    path = root / _FACTS
+    if not path.is_file():
+        raise DatasetError(f"no unpacked ImageNet at {root}: run `mixnet prepare imagenet` first")
+    facts = read_json(path)
+    if not isinstance(facts, dict) or not {"counts", "files", "fingerprint"} <= facts.keys():
+        raise IntegrityError(f"{path} is no listing of ImageNet: {_REMEDY}")
+    if facts.get("format") != FORMAT:
+        raise IntegrityError(
+            f"{path} has format {facts.get('format')!r}, expected {FORMAT}: {_REMEDY}"
+        )
+    return facts
+
+
+def read_listing(root: Path, split: Split) -> list[Listed]:
+    """The images of "train" or "val", by wnid, then by path; empty if only the other was unpacked.
+
+    The file's digest is compared with the recorded one; the images themselves are not looked at.
+
+    Raises:
+        DatasetError: there is no listing at `root`.
+        IntegrityError: it is damaged.
+        MachineError: it cannot be read.
+    """
+    facts = read_facts(root)
+    path = root / f"{split}.csv"
+    if not path.is_file():
+        raise IntegrityError(f"{path} is missing: {_REMEDY}")
+    with os_errors_explained(path, "read"):
+        actual = sha256_of(path)
+        if facts["files"].get(path.name) != actual:
+            raise IntegrityError(
+                f"{path} has sha256 {actual}, {_FACTS} says {facts['files'].get(path.name)}: "
+                f"{_REMEDY}"
+            )
+        listed = list(rows_of(path, split))
+    if facts["counts"].get(split) != len(listed):
+        raise IntegrityError(
+            f"{path} lists {len(listed)} images, {_FACTS} says {facts['counts'].get(split)}: "
+            f"{_REMEDY}"
+        )
+    return listed
+
+
+def rows_of(path: Path, split: Split) -> Iterator[Listed]:
+    """The rows of a CSV file as `write_rows` wrote it.
+
+    Raises:
+        IntegrityError: it is damaged.
+        OSError: it cannot be read.
+    """
+    # One string a class instead of one an image.
+    known = {wnid: wnid for wnid in wnids()}
+    with path.open(encoding="utf-8", newline="") as file:
+        try:
+            reader = csv.reader(file, strict=True)
+            header = next(reader, None)
+            if header != list(Listed._fields):
+                raise ValueError(f"its header is {header}")
+            for name, wnid, size, sha256, width, height, notes in reader:
+                # A listing leads nowhere outside its own split, whoever wrote it.
+                if name.rpartition("/")[0] != f"{split}/{wnid}":
+                    raise ValueError(f"it has the path {name!r}, expected {split}/{wnid}/<image>")
+                yield Listed(name, known[wnid], int(size), sha256, int(width), int(height), notes)
+        except KeyError as error:
+            raise IntegrityError(f"{path} has the unknown class {error}: {_REMEDY}") from error
+        except (ValueError, csv.Error) as error:
+            raise IntegrityError(f"{path} is damaged ({error}): {_REMEDY}") from error
+
+
+def write_rows(path: Path, rows: Iterable[Listed]) -> None:
+    """Writes a CSV file, as it comes.
+
+    Raises:
+        MachineError: it cannot be written.
+    """
+    with file_aside(path) as aside, aside.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(Listed._fields)
+        writer.writerows(rows)
+
+
+def write_listing(
+    root: Path, rows: Mapping[Split, Iterable[Listed]], facts: Mapping[str, Any]
+) -> str:
+    """Writes train.csv and val.csv, then imagenet.json with `facts`; the images' fingerprint.
+
+    Args:
+        rows: by wnid, then by path; a split that is not named gets an empty list. They are taken
+            one by one and not kept.
+        facts: JSON; what stands in imagenet.json besides what this adds.
+
+    Raises:
+        MachineError: it cannot be written.
+    """
+    counts: dict[str, int] = {}
+    digest = _fingerprint_start()
+    files = {}
+    for split in SPLITS:
+        path = root / f"{split}.csv"
+        counts[split] = 0
+        write_rows(path, _counted(rows.get(split, ()), split, counts, digest))
+        with os_errors_explained(path, "read"):
+            files[path.name] = sha256_of(path)
+    fingerprint = digest.hexdigest()
+    # Once for all: a million images with an fsync each would take hours on a disk, and until
+    # imagenet.json is there nothing counts as finished.
+    os.sync()
+    own = {"format": FORMAT, "counts": counts, "files": files, "fingerprint": fingerprint}
+    write_json(root / _FACTS, {**facts, **own})
+    return fingerprint
+
+
+def listing_fingerprint(rows: Mapping[Split, Iterable[Listed]]) -> str:
+    """Hex sha256 over the 1,000 classes and every image's split, label and content.
+
+    Neither file names nor the folder's place take part, so it is the same on every machine. Rows
+    are as `write_listing` takes them.
+    """
+    digest = _fingerprint_start()
+    for split in SPLITS:
+        for _ in _counted(rows.get(split, ()), split, {split: 0}, digest):
+            pass
+    return digest.hexdigest()
+
+
+def _fingerprint_start() -> hashlib._Hash:
+    # As data.index.dataset_fingerprint, so that both mean the same images.
+    return hashlib.sha256(json.dumps(wnids()).encode())
+
+
+def _counted(
+    rows: Iterable[Listed], split: Split, counts: dict[str, int], digest: hashlib._Hash
+) -> Iterator[Listed]:
+    """Hands the rows on, while it counts them and adds them to the fingerprint, class by class."""
+    for wnid, images in groupby(rows, key=lambda row: row.wnid):
+        contents = []
+        for row in images:
+            contents.append(row.sha256)
+            counts[split] += 1
+            yield row
+        for sha256 in sorted(contents):
+            digest.update(f"{split} {label_of()[wnid]} {sha256}\n".encode())
