@@ -1,26 +1,27 @@
 """Batches of a split's images: augmented for training, plain for evaluation.
 
-Training draws and applies its own augmentation (data/augment) in threads; evaluation, which has no
-randomness, is mindspore.dataset's.
-
 Letters: N images a batch, C channels, S pixels of `Input.image_size`.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from itertools import islice
+from typing import TypeVar
 
-import mindspore.dataset as ds
 import numpy as np
-from mindspore.dataset import transforms, vision
 from numpy.typing import NDArray
 
+from mixnet_core.data.ahead import in_parts, made_ahead
 from mixnet_core.data.augment.making import BatchMaker, TrainingBatch
 from mixnet_core.data.index import Index
+from mixnet_core.data.pixels import Pixels, ToNetwork, decoded, grey, middle
+from mixnet_core.data.reading import contents
+from mixnet_core.data.unreadable import UnreadableImages
 from mixnet_core.errors import DatasetError, RecipeError
 from mixnet_core.recipe import Recipe
 from mixnet_core.recipe_sections import Input
@@ -36,10 +37,10 @@ __all__ = [
     "training_batches",
 ]
 
-_INTERPOLATIONS = {"bilinear": vision.Inter.BILINEAR, "bicubic": vision.Inter.BICUBIC}
+D = TypeVar("D", bound=np.generic)
 
-# Training's batches in the making besides the one in use; one of 128 at 224 px takes 77 MB.
-_AHEAD = 2
+# Enough that handing them to a thread costs nothing, few enough that all threads have some.
+_IMAGES_A_TASK = 8
 
 
 @dataclass(frozen=True)
@@ -58,22 +59,6 @@ class PixelBatch:
     images: NDArray[np.uint8]
     labels: NDArray[np.int32]
     positions: NDArray[np.int32]
-
-
-class _Files:
-    """Random access to (undecoded bytes, label, position) in a given order."""
-
-    def __init__(self, index: Index, order: NDArray[np.int64]) -> None:
-        self._index = index
-        self._order = order
-
-    def __len__(self) -> int:
-        return len(self._order)
-
-    def __getitem__(self, i: int) -> tuple[NDArray[np.uint8], np.int32, np.int32]:
-        position = int(self._order[i])
-        content = np.fromfile(self._index.root / self._index.paths[position], np.uint8)
-        return content, self._index.labels[position], np.int32(position)
 
 
 def steps_per_epoch(images: int, recipe: Recipe) -> int:
@@ -110,6 +95,7 @@ def training_batches(
     rank: int,
     threads: int,
     first_step: int = 0,
+    unreadable: UnreadableImages | None = None,
 ) -> Generator[TrainingBatch, None, None]:
     """The micro-batches of one epoch on one rank: `recipe.accumulation` a step, in order.
 
@@ -120,101 +106,118 @@ def training_batches(
     Args:
         classes: width of the targets, more than every label.
         first_step: of the epoch, from 0.
+        unreadable: counts the images that cannot be read, and decides; None: the first one ends it.
 
     Raises:
         RecipeError: fewer images than a global batch.
-        DatasetError: an image is missing or cannot be decoded.
+        DatasetError: an image cannot be read, and that is one too many.
     """
-    order = rank_order(len(index.paths), recipe, epoch, rank)
-    micro_batches = order.reshape(-1, recipe.rank_batch // recipe.accumulation)
+    unreadable = unreadable or UnreadableImages(None, 0, rank)
+    size = recipe.rank_batch // recipe.accumulation
+    first = first_step * recipe.accumulation
+    order = rank_order(len(index.paths), recipe, epoch, rank)[first * size :]
     maker = BatchMaker(index, recipe, classes, epoch, rank)
-    pool = ThreadPoolExecutor(max_workers=max(1, threads), thread_name_prefix="training-images")
-    making: deque[Future[TrainingBatch]] = deque()
-    try:
-        for number in range(first_step * recipe.accumulation, len(micro_batches)):
-            making.append(maker.start(pool, number, micro_batches[number]))
-            if len(making) > _AHEAD:
-                yield making.popleft().result()
-        while making:
-            yield making.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    with closing(contents(index, order)) as files:
+        starts = (
+            partial(maker.start, number, positions, list(islice(files, size)))
+            for number, positions in enumerate(order.reshape(-1, size), first)
+        )
+        with closing(made_ahead(starts, threads)) as batches:
+            for batch in batches:
+                _check(batch, epoch, unreadable)
+                yield batch
 
 
 def evaluation_batches(
     index: Index, settings: Input, in_channels: int, *, batch: int, threads: int
-) -> Iterator[Batch]:
-    """Every image of the split exactly once, in index order; the last batch may be shorter."""
-    operations = [*_middle(settings), *_to_network(settings, in_channels)]
-    order = np.arange(len(index.paths))
-    for row in _rows(index, order, operations, batch, threads):
-        yield Batch(row["image"], row["label"], row["position"])
+) -> Generator[Batch, None, None]:
+    """Every image of the split exactly once, in index order; the last batch may be shorter.
+
+    Raises:
+        DatasetError: an image cannot be read.
+    """
+    to_network, size = ToNetwork.of(settings, in_channels), settings.image_size
+
+    def empty(count: int) -> NDArray[np.float32]:
+        return np.empty((count, in_channels, size, size), np.float32)
+
+    def write(content: bytes, out: NDArray[np.float32]) -> None:
+        to_network(middle(decoded(content), settings), out)
+
+    with closing(_written(index, empty, write, batch, threads)) as batches:
+        for positions, images in batches:
+            yield Batch(images, index.labels[positions], positions)
 
 
 def evaluation_pixels(
     index: Index, settings: Input, in_channels: int, *, batch: int, threads: int
-) -> Iterator[PixelBatch]:
+) -> Generator[PixelBatch, None, None]:
     """What `evaluation_batches` yields, before normalising: for an engine that does that itself.
 
-    A quarter of the bytes, and Python's side makes and copies no floats.
+    Raises:
+        DatasetError: an image cannot be read.
     """
-    operations = _middle(settings)
-    if in_channels == 1:
-        operations.append(vision.ConvertColor(vision.ConvertMode.COLOR_RGB2GRAY))
-    order = np.arange(len(index.paths))
-    for row in _rows(index, order, operations, batch, threads):
-        images = row["image"][..., None] if in_channels == 1 else row["image"]
-        yield PixelBatch(images, row["label"], row["position"])
+    size = settings.image_size
+
+    def empty(count: int) -> Pixels:
+        return np.empty((count, size, size, in_channels), np.uint8)
+
+    def write(content: bytes, out: Pixels) -> None:
+        image = middle(decoded(content), settings)
+        out[:] = grey(image)[..., None] if in_channels == 1 else image
+
+    with closing(_written(index, empty, write, batch, threads)) as batches:
+        for positions, images in batches:
+            yield PixelBatch(images, index.labels[positions], positions)
 
 
-def _middle(settings: Input) -> list[object]:
-    """Undecoded bytes -> uint8 (S, S, 3)."""
-    shorter = round(settings.image_size / settings.crop_pct)
-    return [
-        vision.Decode(),
-        vision.Resize(shorter, _INTERPOLATIONS[settings.interpolation]),
-        vision.CenterCrop(settings.image_size),
-    ]
-
-
-def _to_network(settings: Input, in_channels: int) -> list[object]:
-    """uint8 (S, S, 3) -> float32 (in_channels, S, S)."""
-    if in_channels == 3:
-        return [vision.Normalize(list(settings.mean), list(settings.std)), vision.HWC2CHW()]
-    return [
-        vision.ConvertColor(vision.ConvertMode.COLOR_RGB2GRAY),
-        # Back to three equal channels: Normalize and HWC2CHW do not take a plane without channels.
-        vision.ConvertColor(vision.ConvertMode.COLOR_GRAY2RGB),
-        vision.Normalize([settings.mean[0]] * 3, [settings.std[0]] * 3),
-        vision.HWC2CHW(),
-        transforms.Slice(slice(0, 1)),
-    ]
-
-
-def _rows(
-    index: Index, order: NDArray[np.int64], operations: list[object], batch: int, threads: int
-) -> Iterator[dict[str, Any]]:
-    """Batches as {"image", "label", "position"}."""
-    # Otherwise mindspore.dataset re-decides worker counts itself, and its random draws with them.
-    ds.config.set_auto_num_workers(False)
-    pipeline = ds.GeneratorDataset(
-        _Files(index, order),
-        ["image", "label", "position"],
-        shuffle=False,
-        num_parallel_workers=1,
-        python_multiprocessing=False,
-    )
-    pipeline = pipeline.map(operations, ["image"], num_parallel_workers=threads)
-    pipeline = pipeline.batch(batch, drop_remainder=False)
-    try:
-        yield from pipeline.create_dict_iterator(num_epochs=1, output_numpy=True)
-    except RuntimeError as error:
+def _check(batch: TrainingBatch, epoch: int, unreadable: UnreadableImages) -> None:
+    for image in batch.unreadable:
+        unreadable.add(epoch, image)
+    if len(batch.unreadable) == len(batch.positions):
         raise DatasetError(
-            f"cannot read images of {index.root}: {_cause(error)}; "
-            "run `mixnet prepare` again to have every image checked"
-        ) from error
+            f"no image of a whole batch can be read, the first is {batch.unreadable[0].path} "
+            f"({batch.unreadable[0].reason}): run `mixnet prepare` again to have every image "
+            "checked"
+        )
 
 
-def _cause(error: RuntimeError) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return next((line for line in lines if "Error" in line or "ailed" in line), lines[0])
+def _written(
+    index: Index,
+    empty: Callable[[int], NDArray[D]],
+    write: Callable[[bytes, NDArray[D]], None],
+    batch: int,
+    threads: int,
+) -> Generator[tuple[NDArray[np.int32], NDArray[D]], None, None]:
+    """Positions and images of all batches, in index order.
+
+    Args:
+        empty: an array for so many images.
+        write: a file's content into an image's place there.
+    """
+
+    def start(positions: NDArray[np.int32], pool: ThreadPoolExecutor) -> Future[NDArray[D]]:
+        images, files = empty(len(positions)), list(islice(every, len(positions)))
+
+        def write_some(first: int) -> None:
+            for i in range(first, min(first + _IMAGES_A_TASK, len(files))):
+                try:
+                    write(files[i](), images[i])
+                except (DatasetError, ValueError) as error:
+                    raise DatasetError(
+                        f"cannot read {index.paths[positions[i]]} of {index.root} "
+                        f"({' '.join(str(error).split())}): run `mixnet prepare` again to have "
+                        "every image checked"
+                    ) from error
+
+        parts = [partial(write_some, first) for first in range(0, len(files), _IMAGES_A_TASK)]
+        return in_parts(pool, parts, lambda _: images)
+
+    order = np.arange(len(index.paths))
+    batches = [
+        order[first : first + batch].astype(np.int32) for first in range(0, len(order), batch)
+    ]
+    with closing(contents(index, order)) as every:
+        starts = (partial(start, positions) for positions in batches)
+        with closing(made_ahead(starts, threads)) as made:
+            yield from zip(batches, made, strict=True)

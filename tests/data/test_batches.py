@@ -245,7 +245,7 @@ def test_a_grey_network_gets_one_channel(photographs: Index) -> None:
 
 
 def training_threads() -> list[threading.Thread]:
-    return [t for t in threading.enumerate() if t.name.startswith("training-images")]
+    return [t for t in threading.enumerate() if t.name.startswith("images")]
 
 
 def test_batches_are_made_ahead_but_not_without_end(photographs: Index) -> None:
@@ -368,7 +368,9 @@ def test_images_of_any_mode_become_the_channels_asked_for(tmp_path: Path, mode: 
 def test_a_file_that_became_unreadable_is_a_dataset_error(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"no image")
     index = Index(tmp_path, ("a.png",), np.zeros(1, np.int32))
-    with pytest.raises(DatasetError, match="cannot read images of") as error:
+    with pytest.raises(
+        DatasetError, match=r"cannot read a\.png of .* run `mixnet prepare` again"
+    ) as error:
         list(evaluation_batches(index, recipe_with().input, 3, batch=1, threads=1))
     assert "\n" not in str(error.value)
 

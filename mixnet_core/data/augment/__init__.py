@@ -1,9 +1,11 @@
-"""Random changes of training images: drawn with numpy, then applied with Pillow.
+"""Random changes of training images: drawn with numpy, then applied with OpenCV.
 
 randomness      one generator an image, one a batch: nothing depends on threads or on a beginning
 rand_augment    RandAugment's operations and their arguments
 draws           all that is random of one image, as a value
-pillow          a file's bytes and that value -> what the network reads
+applying        a decoded image and that value -> the changed one
+colours         RandAugment's operations on colours
+geometry        and those that move pixels
 mix             mixup, cutmix and soft targets of a batch
 making          all of that for a batch, in a pool of threads
 

@@ -1,0 +1,68 @@
+"""Applies one image's draws with OpenCV: (H, W, 3) -> (S, S, 3), uint8 RGB.
+
+Letters: H, W pixels of the decoded image, S pixels of `Input.image_size`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+
+from mixnet_core.data.augment.colours import recoloured
+from mixnet_core.data.augment.draws import Box, Draws
+from mixnet_core.data.augment.geometry import Fill, is_geometric, warped
+from mixnet_core.data.augment.rand_augment import Operation
+from mixnet_core.data.pixels import Pixels, interpolation
+from mixnet_core.recipe_sections import Input
+
+
+@dataclass(frozen=True)
+class Applying:
+    """How a recipe's draws are applied.
+
+    Attributes:
+        size: S.
+        interpolation: OpenCV's, of the crop and of RandAugment's geometric operations.
+        fill: what those show from beyond the edge: the mean colour, as timm and MindCV do.
+    """
+
+    size: int
+    interpolation: int
+    fill: Fill
+
+    @classmethod
+    def of(cls, settings: Input, in_channels: int) -> Applying:
+        mean = settings.mean if in_channels == 3 else settings.mean[:1] * 3
+        red, green, blue = (min(255, round(value)) for value in mean)
+        return cls(settings.image_size, interpolation(settings), (red, green, blue))
+
+    def __call__(self, image: Pixels, draws: Draws) -> Pixels:
+        """Everything but erasing, which comes after normalising."""
+        image = resized(image, draws.crop, self.size, self.interpolation)
+        if draws.flip:
+            image = cv2.flip(image, 1)
+        for operation in draws.operations:
+            image = apply_operation(
+                image, operation, interpolation=self.interpolation, fill=self.fill
+            )
+        return image
+
+
+def resized(image: Pixels, crop: Box, size: int, interpolation: int) -> Pixels:
+    """A crop as (size, size, 3), interpolated between neighbouring pixels also where it shrinks.
+
+    So do evaluation and MindCV. Averaging over what lies between, as timm has it, a network would
+    be trained on smoother images than it is measured on.
+    """
+    part = image[crop.top : crop.top + crop.height, crop.left : crop.left + crop.width]
+    return cv2.resize(part, (size, size), interpolation=interpolation)
+
+
+def apply_operation(
+    image: Pixels, operation: Operation, *, interpolation: int, fill: Fill
+) -> Pixels:
+    """One RandAugment operation, (S, S, 3) -> (S, S, 3); `image` stays as it is."""
+    if is_geometric(operation.name):
+        return warped(image, operation, interpolation=interpolation, fill=fill)
+    return recoloured(image, operation)

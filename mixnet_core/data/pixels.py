@@ -1,0 +1,104 @@
+"""Image files to pixels, and pixels to the network's input: one way for training and evaluation.
+
+All of it is OpenCV's, whose C++ code lets other threads run. mindspore.dataset is built on the same
+library and gives the same pixels (bicubic: one grey level at most), but its own operators cannot be
+used. In a pipeline they draw their own random numbers, which depend on threads and cannot be
+entered in the middle; called one by one they keep Python's lock; and its JPEG decoder takes twice
+the time.
+
+Letters: H, W pixels of the decoded image, C channels, S pixels of `Input.image_size`. Images are
+uint8 RGB, (H, W, 3) or (S, S, 3).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mixnet_core.recipe_sections import Input
+
+Pixels = NDArray[np.uint8]
+
+# Colours whatever the file has, of 16 bits the upper 8, and not turned by EXIF: as MindCV and timm.
+_READ = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+_INTERPOLATIONS = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}
+
+# Its own threads would take the cores that the threads of this process already use.
+cv2.setNumThreads(0)
+
+
+def interpolation(settings: Input) -> int:
+    """OpenCV's number for the recipe's word."""
+    return _INTERPOLATIONS[settings.interpolation]
+
+
+def decoded(content: bytes) -> Pixels:
+    """A file's content -> (H, W, 3); grey is repeated, transparency left out.
+
+    Raises:
+        ValueError: it is no image that OpenCV reads, or is cut off.
+    """
+    if not content:
+        raise ValueError("the file is empty")
+    try:
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), _READ)
+    except cv2.error as error:
+        raise ValueError(error.err or str(error)) from error
+    if image is None:
+        raise ValueError("not a whole image")
+    return image
+
+
+def middle(image: Pixels, settings: Input) -> Pixels:
+    """Evaluation's part of an image: (H, W, 3) -> (S, S, 3).
+
+    The shorter side is resized to S / crop_pct, as mindspore.dataset.vision.Resize does it, and the
+    middle is cropped.
+    """
+    height, width = image.shape[:2]
+    size, shorter = settings.image_size, round(settings.image_size / settings.crop_pct)
+    if width < height:
+        width, height = shorter, height * shorter // width
+    else:
+        width, height = width * shorter // height, shorter
+    resized = cv2.resize(image, (width, height), interpolation=interpolation(settings))
+    top, left = (height - size) // 2, (width - size) // 2
+    return resized[top : top + size, left : left + size]
+
+
+def grey(image: Pixels) -> Pixels:
+    """(S, S, 3) -> (S, S)."""
+    return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+
+
+@dataclass(frozen=True)
+class ToNetwork:
+    """Normalises.
+
+    Attributes:
+        factor, offset: a channel each: pixels * factor + offset.
+    """
+
+    factor: tuple[np.float32, ...]
+    offset: tuple[np.float32, ...]
+
+    @classmethod
+    def of(cls, settings: Input, in_channels: int) -> ToNetwork:
+        mean, std = np.array(settings.mean[:in_channels]), np.array(settings.std[:in_channels])
+        return cls(
+            factor=tuple((1 / std).astype(np.float32)),
+            offset=tuple((-mean / std).astype(np.float32)),
+        )
+
+    def __call__(self, image: Pixels, out: NDArray[np.float32]) -> None:
+        """Writes the (S, S, 3) image into `out`, (C, S, S)."""
+        planes = cv2.split(image) if len(self.factor) == 3 else (grey(image),)
+        # Plane by plane, which is contiguous: three times as fast as all of it transposed.
+        for plane, factor, offset, target in zip(
+            planes, self.factor, self.offset, out, strict=True
+        ):
+            np.multiply(plane, factor, out=target)
+            target += offset

@@ -1,0 +1,98 @@
+"""Images that training cannot read: counted, reported, and survived up to the recipe's limit.
+
+One line of JSON an image is appended to a file of the run, by every rank: {"epoch", "rank", "path",
+"reason"}. An epoch that is entered again reports its images again, so who counts looks at `path`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import NamedTuple
+
+from mixnet_core.errors import DatasetError
+from mixnet_core.files import os_errors_explained
+
+_log = logging.getLogger(__name__)
+
+
+class Unreadable(NamedTuple):
+    """path: as the index names the image; reason: in one line."""
+
+    path: str
+    reason: str
+
+
+class UnreadableImages:
+    """Counts those of one rank.
+
+    Args:
+        file: what they are appended to; None: nowhere.
+        limit: how many of one epoch are survived.
+    """
+
+    def __init__(self, file: Path | None, limit: int, rank: int) -> None:
+        self._file, self._limit, self._rank = file, limit, rank
+        self._epoch = -1
+        self._count = 0
+
+    def add(self, epoch: int, image: Unreadable) -> None:
+        """Counts and reports one.
+
+        Raises:
+            DatasetError: it is one more than the limit in this epoch.
+            MachineError: the file cannot be written.
+        """
+        if epoch != self._epoch:
+            self._epoch, self._count = epoch, 0
+        self._count += 1
+        self._append(epoch, image)
+        if self._count > self._limit:
+            raise DatasetError(
+                f"cannot read {image.path} ({image.reason}): run `mixnet prepare` again to have "
+                f"every image checked{self._survived()}"
+            )
+        _log.warning(
+            "cannot read %s (%s), another image of its batch stands in: %d of at most %d in epoch "
+            "%d of rank %d",
+            image.path,
+            image.reason,
+            self._count,
+            self._limit,
+            epoch + 1,
+            self._rank,
+        )
+
+    def _append(self, epoch: int, image: Unreadable) -> None:
+        if self._file is None:
+            return
+        row = {"epoch": epoch + 1, "rank": self._rank, **image._asdict()}
+        with os_errors_explained(self._file), self._file.open("a", encoding="utf-8") as file:
+            # In one piece, so that ranks that write at once do not mix their lines.
+            file.write(json.dumps(row) + "\n")
+
+    def _survived(self) -> str:
+        if self._limit == 0:
+            return ", or allow some with data.max_unreadable"
+        return (
+            f"; {self._count} images of rank {self._rank} in epoch {self._epoch + 1}, "
+            f"data.max_unreadable allows {self._limit}"
+        )
+
+
+def count_unreadable(file: Path) -> int:
+    """How many different images the file names; 0 if it is not there."""
+    if not file.is_file():
+        return 0
+    with os_errors_explained(file, "read"):
+        lines = file.read_text(encoding="utf-8").splitlines()
+    return len({path for line in lines if (path := _path(line)) is not None})
+
+
+def _path(line: str) -> str | None:
+    try:
+        return str(json.loads(line)["path"])
+    except (ValueError, KeyError):
+        # A crash cut it short.
+        return None
