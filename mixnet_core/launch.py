@@ -28,6 +28,7 @@ from pydantic import BaseModel
 
 from mixnet_core import child, supervisor
 from mixnet_core.child import ATTEMPT_VARIABLE
+from mixnet_core.cores import usable_cores
 from mixnet_core.errors import MachineError
 from mixnet_core.failure import LOG, WORKERS, cause_of, failed_worker, stalled
 from mixnet_core.files import os_errors_explained, read_json, write_json
@@ -181,7 +182,7 @@ def _msrun(module: str, attempt: Path, *, ranks: int, port: int) -> list[str]:
 def _environment(
     attempt: Path, *, ranks: int, threads: int, env: Mapping[str, str] | None
 ) -> dict[str, str]:
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     inherited = {key: value for key, value in os.environ.items() if key not in _RANK_VARIABLES}
     environment = {
         # Errors only; its lower levels write a line an operation.

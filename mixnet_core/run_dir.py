@@ -69,6 +69,11 @@ class RunDir:
         return self.root / "metrics.jsonl"
 
     @property
+    def unreadable(self) -> Path:
+        """JSON lines, one an image that training could not read; see `data.unreadable`."""
+        return self.root / "unreadable.jsonl"
+
+    @property
     def checkpoints(self) -> Path:
         return self.root / "checkpoints"
 

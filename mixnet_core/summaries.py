@@ -44,6 +44,7 @@ def _(value: FetchedWeights) -> str:
 def _(value: TrainedRun) -> str:
     resumed = f", resumed after step {value.resumed_from_step}" if value.resumed_from_step else ""
     resumed += f" otherwise than before ({', '.join(value.changes)})" if value.changes else ""
+    resumed += f", {value.unreadable} unreadable images replaced" if value.unreadable else ""
     ranks = f"{value.ranks} rank{'s' if value.ranks > 1 else ''}"
     return (
         f"{value.epochs} epochs on {ranks}, loss {value.loss:.3f}, {value.images_per_second:.0f} "

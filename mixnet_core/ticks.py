@@ -75,6 +75,8 @@ class TrainingTicks:
             self._tick(row, f"epoch {row['epoch']}/{self._epochs}, {loss}")
         elif event == "epoch":
             text = f"epoch {row['epoch']}/{self._epochs} done, mean loss {row['loss']:.3f}"
+            if row["unreadable"]:
+                text += f", {row['unreadable']} unreadable images so far"
             self._tick(row, text, milestone=True)
 
     def say(self, detail: str) -> None:

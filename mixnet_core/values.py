@@ -19,10 +19,10 @@ class Value(BaseModel):
 
 
 class PreparedDataset(Value):
-    """An image folder with the splits train, select and val.
+    """Images in the splits train, select and val.
 
     Attributes:
-        root: absolute path of the folder that holds `manifest.json` and one folder a split.
+        root: absolute path of the folder that holds `manifest.json`; see `data.index`.
         fingerprint: hex sha256 over every image's split, class and content digest.
         classes: names in label order: the label of `classes[i]` is `i`.
         counts: images a split.
@@ -83,6 +83,7 @@ class TrainedRun(Value):
         batch: how the global batch came about, in words (`Recipe.batch_sentence`).
         changes: how the attempt that finished computed otherwise than the one it went on from:
             "ranks 2 -> 3"; empty if its bits are those of a run that never stopped.
+        unreadable: images that could not be read and for which others stood in.
     """
 
     run_dir: str
@@ -96,6 +97,7 @@ class TrainedRun(Value):
     resumed_from_step: int = 0
     batch: str = ""
     changes: tuple[str, ...] = ()
+    unreadable: int = 0
     reused: bool = False
 
 
@@ -191,6 +193,34 @@ class TrainRequest(Value):
     threads: int
     operators: Operators
     resume_from: str | None = None
+
+
+class PackRequest(Value):
+    """What `python -m mixnet_core.data.mindrecord` is given.
+
+    Attributes:
+        folder: of the dataset in the making, with its indexes; the shards are written there.
+        images: the folder that the indexes' paths start from.
+        shard_bytes: of images, at most, in a shard of several.
+    """
+
+    folder: str
+    images: str
+    shard_bytes: int
+
+
+class Shard(Value):
+    """A file of a dataset in MindRecord layout: its name, size and hex sha256."""
+
+    file: str
+    bytes: int
+    sha256: str
+
+
+class PackedDataset(Value):
+    """shards: of each split, in order."""
+
+    shards: dict[str, tuple[Shard, ...]]
 
 
 class EvaluateRequest(Value):

@@ -26,12 +26,14 @@ def told(*rows: dict[str, object]) -> list[Tick]:
 
 def test_training_is_counted_in_images_with_the_speed_that_was_measured_last() -> None:
     step = {"event": "step", "step": 10, "epoch": 1, "loss": 1.25, "images_per_second": 80.0}
-    epoch = {"event": "epoch", "step": 10, "epoch": 1, "loss": 1.5}
-    begun, running, done = told(START, step, epoch)
+    epoch = {"event": "epoch", "step": 10, "epoch": 1, "loss": 1.5, "unreadable": 0}
+    begun, running, done, damaged = told(START, step, epoch, epoch | {"unreadable": 3})
     assert (begun.done, begun.total, begun.images_per_second) == (0, 640, None)
     assert (running.done, running.share, running.milestone) == (320, 0.5, False)
     assert running.detail == "epoch 1/2, loss 1.250"
     assert (done.images_per_second, done.milestone) == (80.0, True)
+    assert done.detail == "epoch 1/2 done, mean loss 1.500"
+    assert damaged.detail == "epoch 1/2 done, mean loss 1.500, 3 unreadable images so far"
 
 
 def test_a_resumed_training_says_where_from() -> None:

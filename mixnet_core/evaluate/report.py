@@ -94,6 +94,7 @@ def report_data(
             "seconds": trained.seconds,
             "resumed_from_step": trained.resumed_from_step,
             "changes": list(trained.changes),
+            "unreadable_images": trained.unreadable,
         },
         "selection": {
             "rule": selection.rule,
@@ -164,6 +165,11 @@ def _facts_table(data: Mapping[str, Any]) -> str:
             f"{training['seconds']:.0f} s",
             *([f"resumed after step {start}"] if (start := training["resumed_from_step"]) else []),
             *training["changes"],
+            *(
+                [f"{unreadable} unreadable images replaced"]
+                if (unreadable := training["unreadable_images"])
+                else []
+            ),
         ],
         "checkpoint": [
             f"epoch {checkpoint['epoch']}",

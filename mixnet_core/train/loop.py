@@ -15,6 +15,7 @@ from mixnet_core.checkpoints.bundle import Division, read_contents
 from mixnet_core.child import beat
 from mixnet_core.data.batches import steps_per_epoch, training_batches
 from mixnet_core.data.index import read_index
+from mixnet_core.data.unreadable import UnreadableImages
 from mixnet_core.recipe import Recipe, load_recipe
 from mixnet_core.run_dir import RunDir
 from mixnet_core.train.graph_cache import GraphCache
@@ -39,6 +40,7 @@ def train(request: TrainRequest) -> TrainedRun:
     recipe, run = load_recipe(request.recipe), RunDir(Path(request.run_dir))
     ranks = join_ranks(recipe)
     index = read_index(Path(request.dataset.root), "train")
+    unreadable = UnreadableImages(run.unreadable, recipe.data.max_unreadable, ranks.rank)
     classes = len(request.dataset.classes)
     rates = learning_rates(
         recipe.schedule,
@@ -74,6 +76,7 @@ def train(request: TrainRequest) -> TrainedRun:
                 rank=ranks.rank,
                 threads=request.threads,
                 first_step=progress.epoch_step,
+                unreadable=unreadable,
             )
             with closing(batches):
                 for parts in _grouped(batches, recipe.accumulation):

@@ -20,6 +20,7 @@ from mixnet_core.checkpoints.bundle import (
     write_bundle,
 )
 from mixnet_core.child import beat
+from mixnet_core.data.unreadable import count_unreadable
 from mixnet_core.errors import MachineError, StageFailed
 from mixnet_core.recipe import Recipe
 from mixnet_core.run_dir import RunDir
@@ -135,7 +136,13 @@ class Progress:
             }
         )
         now = time.monotonic()
-        self._row("epoch", epoch=epoch, loss=loss, seconds=round(now - self._epoch_began, 3))
+        self._row(
+            "epoch",
+            epoch=epoch,
+            loss=loss,
+            seconds=round(now - self._epoch_began, 3),
+            unreadable=count_unreadable(self._run.unreadable),
+        )
         self._epoch_began = now
         most = self._recipe.training.chance_epochs
         if most is not None and self._at.chance_epochs >= most:
