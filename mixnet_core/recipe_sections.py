@@ -63,10 +63,14 @@ class Weights(Section):
 class Data(Section):
     """Which images, and how they are split."""
 
-    source: Literal["digits", "fashion_mnist", "image_folder"]
+    source: Literal["digits", "fashion_mnist", "image_folder", "imagenet", "lists"] = Field(
+        description="image_folder: classes are the folders of train/; imagenet: the 1,000 of "
+        "ILSVRC2012, whatever folders are there; lists: train.csv and optionally val.csv"
+    )
     path: str | None = Field(
-        description="image_folder: the folder with train/ and optionally val/; fashion_mnist: the "
-        "folder of IDX files, null looks in known places, then downloads; digits: null"
+        description="image_folder, imagenet: the folder with train/ and optionally val/; lists: "
+        "the folder of the lists, from which their paths start; fashion_mnist: the folder of IDX "
+        "files, null looks in known places, then downloads; digits: null"
     )
     train_limit: Annotated[int, Field(ge=1)] | None = Field(
         description="use at most so many training images, class-balanced; null: all"
@@ -78,6 +82,24 @@ class Data(Section):
         description="cut from the training images to select checkpoints on"
     )
     split_seed: Annotated[int, Field(ge=0)]
+    val_labels: str | None = Field(
+        default=None,
+        description="imagenet: a text file with the labels of a val/ without class folders",
+    )
+    subset: bool = Field(
+        default=False,
+        description="imagenet: classes may be missing; labels stay those of all 1,000",
+    )
+    layout: Literal["links", "in_place", "mindrecord"] = Field(
+        default="links",
+        description="links: hard links, or copies on another disk; in_place: images stay where "
+        "they are; mindrecord: a few large files, for network disks",
+    )
+    max_unreadable: Annotated[int, Field(ge=0)] = Field(
+        default=0,
+        description="images of an epoch on one rank that training may fail to read, others of "
+        "their batch standing in; one more ends it",
+    )
 
 
 class Input(Section):

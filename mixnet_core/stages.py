@@ -8,7 +8,6 @@ returned then, marked as reused. Flows and the command line call these and add n
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,7 +17,9 @@ from mixnet_core.checkpoints.bundle import (
     newest_bundle,
     read_contents,
 )
+from mixnet_core.cores import usable_cores
 from mixnet_core.data.prepare import expect_classes, prepare_dataset
+from mixnet_core.data.unreadable import count_unreadable
 from mixnet_core.errors import MixnetError
 from mixnet_core.evaluate.report import report_data, report_markdown, versions
 from mixnet_core.files import sha256_of, write_json, write_text
@@ -36,6 +37,8 @@ from mixnet_core.values import (
     EvaluateResult,
     FetchedWeights,
     Operators,
+    PackedDataset,
+    PackRequest,
     PreparedDataset,
     Release,
     Selection,
@@ -58,7 +61,16 @@ def prepare(
     def on_image(done: int, total: int) -> None:
         watch(Tick("prepare", done, total, "img"))
 
-    dataset = prepare_dataset(recipe.data, workspace.datasets, on_image)
+    def pack(request: PackRequest) -> PackedDataset:
+        result = run_stage(
+            "mixnet_core.data.mindrecord",
+            request,
+            attempts=run.attempts("prepare"),
+            patience=_patience(recipe),
+        )
+        return PackedDataset.model_validate(result)
+
+    dataset = prepare_dataset(recipe.data, workspace.datasets, on_image, pack=pack)
     expect_classes(dataset, recipe.network.num_classes)
     write_record(run, "prepare", key_of(data=recipe.data.model_dump(mode="json")), dataset)
     return dataset
@@ -150,7 +162,8 @@ def train(
                 if not error.retryable or step <= before:
                     raise
                 ticks.say(f"stopped: {error}; going on from step {step}")
-        trained = TrainedRun.model_validate(result)
+        unreadable = count_unreadable(run.unreadable)
+        trained = TrainedRun.model_validate(result).model_copy(update={"unreadable": unreadable})
         write_record(run, "train", key, trained)
     return trained
 
@@ -343,7 +356,7 @@ def _patience(recipe: Recipe) -> Patience:
 
 def _threads(recipe: Recipe, ranks: int) -> int:
     """CPU threads of one of `ranks` processes on this machine."""
-    return recipe.devices.threads_per_rank or max(1, (os.cpu_count() or 1) // ranks)
+    return recipe.devices.threads_per_rank or max(1, usable_cores() // ranks)
 
 
 def _facts(

@@ -27,6 +27,7 @@ LAYERS = (
     ("child", "storage", "summaries", "user_cache"),
     ("recipe_mindcv", "recipe_sections"),
     (
+        "cores",
         "device_faults",
         "files",
         "mindcv_keys",
@@ -49,7 +50,7 @@ DATA_MODULE = "model.variants"
 # Everything else must work where MindSpore cannot be imported or takes too long to.
 MINDSPORE = (
     "checkpoints.store",
-    "data.batches",
+    "data.mindrecord",
     "evaluate.mindspore_engine",
     "evaluate.onnx_export",
     "evaluate.openvino_engine",

@@ -1,9 +1,14 @@
 """A prepared dataset on disk, and reading it back.
 
-train/<class>/<image>  select/<class>/<image>  val/<class>/<image>
-train.csv  select.csv  val.csv     path,label,sha256; a row an image, by label, then by name
+train.csv  select.csv  val.csv     path,label,sha256,bytes; a row an image, by label, then by name
 classes.txt                        a name a line, in label order
-manifest.json                      how it came about, its counts and its fingerprint
+manifest.json                      how it came about, its layout, its counts and its fingerprint
+
+Where the images are, by layout:
+
+links       train/<class>/<image>  select/<class>/<image>  val/<class>/<image>
+in_place    where they were: the manifest names their folder, from which the rows' paths start
+mindrecord  train-00000.mindrecord, ...: shards; see `data.mindrecord`
 """
 
 from __future__ import annotations
@@ -26,18 +31,20 @@ from mixnet_core.errors import DatasetError, IntegrityError
 from mixnet_core.files import os_errors_explained, read_json
 from mixnet_core.values import PreparedDataset
 
-FORMAT = 1
+FORMAT = 2
 SPLITS = ("train", "select", "val")
-_HEADER = ["path", "label", "sha256"]
+LAYOUTS = ("links", "in_place", "mindrecord")
+_HEADER = ["path", "label", "sha256", "bytes"]
 _REMEDY = "run `mixnet prepare` again to have it made anew"
 
 
 class Row(NamedTuple):
-    """An image: `path` from the dataset's root with slashes, `sha256` hex, of the file."""
+    """An image: `path` from the images' root with slashes; sha256, hex, and size of the file."""
 
     path: str
     label: int
     sha256: str
+    bytes: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,14 +52,18 @@ class Index:
     """The images of one split.
 
     Attributes:
-        root: the prepared dataset's folder.
-        paths: from `root`, ordered by label, then by name.
+        root: the folder that `paths` start from.
+        paths: ordered by label, then by name; where there are shards, only names.
         labels: (len(paths),) int32, read-only.
+        sizes: of the files, bytes; (len(paths),) int64, read-only. None: not known.
+        shards: MindRecord files that hold the images, in this order.
     """
 
     root: Path
     paths: tuple[str, ...]
     labels: NDArray[np.int32]
+    sizes: NDArray[np.int64] | None = None
+    shards: tuple[Path, ...] = ()
 
 
 def read_index(root: Path, split: str) -> Index:
@@ -63,10 +74,37 @@ def read_index(root: Path, split: str) -> Index:
         IntegrityError: the index is damaged.
         MachineError: it cannot be read.
     """
-    rows = _read_rows(root, split, len(_read_classes(root)))
+    rows = read_rows(root, split)
     labels = np.array([row.label for row in rows], np.int32)
     labels.setflags(write=False)
-    return Index(root, tuple(row.path for row in rows), labels)
+    sizes = np.array([row.bytes for row in rows], np.int64)
+    sizes.setflags(write=False)
+    manifest = read_manifest(root)
+    return Index(
+        images_root(root, manifest),
+        tuple(row.path for row in rows),
+        labels,
+        sizes,
+        tuple(
+            root / shard["file"]
+            for shard in manifest.get("shards", {}).get(split, ())
+            if shard["file"].endswith(".mindrecord")
+        ),
+    )
+
+
+def read_rows(root: Path, split: str) -> list[Row]:
+    """The rows of "train", "select" or "val", in order; there need be no manifest yet.
+
+    Raises:
+        DatasetError, IntegrityError, MachineError: as `read_index`.
+    """
+    return _read_rows(root, split, len(_read_classes(root)))
+
+
+def images_root(root: Path, manifest: Mapping[str, Any]) -> Path:
+    """The folder that the rows' paths start from."""
+    return Path(manifest["images"]) if manifest["layout"] == "in_place" else root
 
 
 def open_prepared(root: Path) -> PreparedDataset:
@@ -92,7 +130,10 @@ def open_prepared(root: Path) -> PreparedDataset:
             f"{manifest['fingerprint']}: {_REMEDY}"
         )
     for split in SPLITS:
-        _expect_images(root, split, classes, rows[split])
+        if manifest["layout"] == "mindrecord":
+            _expect_shards(root, manifest["shards"][split])
+        else:
+            _expect_images(images_root(root, manifest), split, rows[split])
     return PreparedDataset(
         root=str(root.resolve()),
         fingerprint=actual,
@@ -119,6 +160,9 @@ def read_manifest(root: Path) -> dict[str, Any]:
         raise IntegrityError(
             f"{path} has format {manifest.get('format')!r}, expected {FORMAT}: {_REMEDY}"
         )
+    layout = manifest.get("layout")
+    if layout not in LAYOUTS or (layout == "in_place" and "images" not in manifest):
+        raise IntegrityError(f"{path} has no layout that is known: {_REMEDY}")
     return manifest
 
 
@@ -176,7 +220,7 @@ def _read_rows(root: Path, split: str, classes: int) -> list[Row]:
         header, *lines = reader
         if header != _HEADER:
             raise ValueError(f"its header is {','.join(header)}, expected {','.join(_HEADER)}")
-        rows = [Row(image, int(label), sha256) for image, label, sha256 in lines]
+        rows = [Row(image, int(label), sha256, int(size)) for image, label, sha256, size in lines]
     except (ValueError, csv.Error) as error:
         raise IntegrityError(f"{path} is damaged ({error}): {_REMEDY}") from error
     if not rows:
@@ -187,9 +231,9 @@ def _read_rows(root: Path, split: str, classes: int) -> list[Row]:
                 f"{path} gives {row.path} the label {row.label}, expected 0 to {classes - 1}: "
                 f"{_REMEDY}"
             )
-        # An index leads nowhere outside its own split, whoever wrote it.
-        if not row.path.startswith(f"{split}/") or ".." in row.path.split("/"):
-            raise IntegrityError(f"{path} has the path {row.path!r} outside {split}/: {_REMEDY}")
+        # An index leads nowhere outside the images' folder, whoever wrote it.
+        if row.path.startswith("/") or ".." in row.path.split("/"):
+            raise IntegrityError(f"{path} has the path {row.path!r} outside its folder: {_REMEDY}")
     return rows
 
 
@@ -206,17 +250,39 @@ def _read_text(root: Path, path: Path) -> str:
         raise IntegrityError(f"{path} is damaged ({error}): {_REMEDY}") from error
 
 
-def _expect_images(root: Path, split: str, classes: tuple[str, ...], rows: list[Row]) -> None:
-    indexed = {row.path for row in rows}
-    there: set[str] = set()
-    for name in classes:
-        folder = root / split / name
-        if folder.is_dir():
-            with os_errors_explained(folder, "read"), os.scandir(folder) as entries:
-                there.update(f"{split}/{name}/{entry.name}" for entry in entries)
-    missing = sorted(indexed - there)
+def _expect_images(root: Path, split: str, rows: list[Row]) -> None:
+    """Presence and size of every file; a folder at a time, which is quick on network disks too."""
+    sizes: dict[str, int] = {}
+    for folder in sorted({row.path.rpartition("/")[0] for row in rows}):
+        if (root / folder).is_dir():
+            with os_errors_explained(root / folder, "read"), os.scandir(root / folder) as entries:
+                prefix = f"{folder}/" if folder else ""
+                for entry in entries:
+                    try:
+                        sizes[prefix + entry.name] = entry.stat().st_size
+                    except FileNotFoundError:
+                        # A link that leads nowhere any more.
+                        continue
+    missing = [row.path for row in rows if row.path not in sizes]
     if missing:
         raise IntegrityError(
-            f"{len(missing)} of {len(indexed)} images of {root / split} are missing, the first is "
-            f"{missing[0]}: {_REMEDY}"
+            f"{len(missing)} of {len(rows)} images of split {split} are missing in {root}, the "
+            f"first is {missing[0]}: put them back, or {_REMEDY}"
         )
+    changed = [row for row in rows if sizes[row.path] != row.bytes]
+    if changed:
+        raise IntegrityError(
+            f"{len(changed)} of {len(rows)} images of split {split} in {root} have another size "
+            f"than when they were prepared, the first is {changed[0].path} with "
+            f"{sizes[changed[0].path]} bytes instead of {changed[0].bytes}: put them back, or "
+            f"{_REMEDY}"
+        )
+
+
+def _expect_shards(root: Path, shards: Iterable[Mapping[str, Any]]) -> None:
+    for shard in shards:
+        path = root / shard["file"]
+        size = path.stat().st_size if path.is_file() else None
+        if size != shard["bytes"]:
+            found = "is missing" if size is None else f"has {size} bytes"
+            raise IntegrityError(f"{path} {found}, expected {shard['bytes']} bytes: {_REMEDY}")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Callable, Iterator, Sequence
+import shutil
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mixnet_core.cores import usable_cores
 from mixnet_core.data.index import (
     FORMAT,
+    SPLITS,
     Row,
     counts_by_class,
     dataset_fingerprint,
@@ -19,6 +22,7 @@ from mixnet_core.data.index import (
     write_classes,
     write_index,
 )
+from mixnet_core.data.shards import SHARD_BYTES
 from mixnet_core.data.sources import open_source
 from mixnet_core.data.sources.download import Fetch, download
 from mixnet_core.data.sources.source import Source
@@ -26,14 +30,18 @@ from mixnet_core.data.splits import Part, cut
 from mixnet_core.errors import DatasetError, IntegrityError
 from mixnet_core.files import fingerprint, folder_aside, write_json
 from mixnet_core.recipe_sections import Data
-from mixnet_core.values import PreparedDataset
+from mixnet_core.values import PackedDataset, PackRequest, PreparedDataset
 
 OnImage = Callable[[int, int], None]
+Pack = Callable[[PackRequest], PackedDataset]
+"""Writes MindRecord shards; it needs MindSpore, so in a process of its own."""
 
 _log = logging.getLogger(__name__)
 
 # Images handed to the threads at a time: a queue of a million tasks would itself fill the memory.
 _CHUNK_IMAGES = 512
+# A disk serves no more of them at once.
+_MOST_THREADS = 16
 
 
 class _PreparedMeanwhile(Exception):
@@ -41,23 +49,28 @@ class _PreparedMeanwhile(Exception):
 
 
 def prepare_dataset(
-    data: Data, datasets: Path, on_image: OnImage | None = None, fetch: Fetch = download
+    data: Data,
+    datasets: Path,
+    on_image: OnImage | None = None,
+    fetch: Fetch = download,
+    pack: Pack | None = None,
 ) -> PreparedDataset:
     """Checks, splits and indexes the recipe's images in `<datasets>/<source>-<key>/`.
 
     The key stands for the source's images and the settings that decide the splits: a second call
     with the same ones only checks that everything is in its place, a damaged folder is made anew.
-    While it works nothing but `.aside-*` exists. `data.index` tells the layout, `data.splits` who
-    goes where; images of an image_folder are hard links where possible (`sources.image_folder`).
+    While it works nothing but `.aside-*` exists. `data.index` tells the layouts, `data.splits` who
+    goes where. In place, nothing but the indexes is written.
 
     Args:
         datasets: the workspace's folder of datasets; made if missing.
         on_image: called with (done, total) in this thread after every image.
         fetch: brings a file of a source that has to be downloaded.
+        pack: writes the shards of layout mindrecord, which needs it.
 
     Raises:
         DatasetError: the source is missing or malformed, an image does not decode, a class has
-            too few images for its splits.
+            too few images for its splits, the layout is not for this source.
         MachineError: a package is missing, something cannot be read or written, the disk is full.
         DigestMismatch, TransientError: a download failed.
     """
@@ -77,13 +90,16 @@ def prepare_dataset(
     if ready:
         return ready
     parts = cut(source, data)
+    images = _images_folder(source, data.layout)
     try:
         with folder_aside(root) as aside:
-            rows = _write_images(aside, source.classes, parts, on_image)
+            rows = _all_rows(aside, source.classes, parts, images, on_image)
             for split in rows:
                 write_index(aside, split, rows[split])
             write_classes(aside, source.classes)
             manifest = {
+                "layout": data.layout,
+                **_place(aside, data.layout, images, pack),
                 "format": FORMAT,
                 "key": key,
                 "source": data.source,
@@ -124,6 +140,7 @@ def _settings(data: Data, source: Source) -> dict[str, Any]:
         "train_limit": data.train_limit,
         "select_share": data.select_share,
         "split_seed": data.split_seed,
+        "layout": data.layout,
     }
 
 
@@ -140,32 +157,77 @@ def _ready(root: Path, key: str, quiet: bool = False) -> PreparedDataset | None:
         return None
 
 
-def _write_images(
-    root: Path, classes: tuple[str, ...], parts: Sequence[Part], on_image: OnImage | None
+def _images_folder(source: Source, layout: str) -> Path | None:
+    """Where the images stand already, if they shall be read there; None: they are written first.
+
+    Raises:
+        DatasetError: they shall stay in place, and are in none.
+    """
+    files = source.train.files
+    if layout == "links" or (files is None and layout == "mindrecord"):
+        return None
+    if files is None:
+        raise DatasetError(
+            "data.layout in_place is for images that are files, and this source's are not: "
+            "set data.layout to links"
+        )
+    return files.root
+
+
+def _place(root: Path, layout: str, images: Path | None, pack: Pack | None) -> dict[str, Any]:
+    """What the manifest says of where the images are; packs them first."""
+    if layout == "in_place":
+        return {"images": str(images)}
+    if layout == "links":
+        return {}
+    if pack is None:
+        raise DatasetError("data.layout mindrecord is for `mixnet prepare` and flows: use those")
+    request = PackRequest(folder=str(root), images=str(images or root), shard_bytes=SHARD_BYTES)
+    packed = pack(request).model_dump(mode="json")
+    for split in SPLITS:
+        shutil.rmtree(root / split, ignore_errors=True)
+    return packed
+
+
+def _all_rows(
+    root: Path,
+    classes: tuple[str, ...],
+    parts: Sequence[Part],
+    images: Path | None,
+    on_image: OnImage | None,
 ) -> dict[str, list[Row]]:
+    """Checks every image, and writes it into `root` unless it is to be read in `images`."""
     total = sum(len(part.positions) for part in parts)
     done = 0
     rows: dict[str, list[Row]] = {part.split: [] for part in parts}
     # Threads suffice: decoding, hashing and writing release Python's lock.
-    with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(_MOST_THREADS, usable_cores())) as pool:
         for part in parts:
-            for label in sorted({int(part.images.labels[i]) for i in part.positions}):
-                (root / part.split / classes[label]).mkdir(parents=True)
-            for row in _rows(pool, root, classes, part):
-                rows[part.split].append(row)
-                done += 1
-                if on_image:
-                    on_image(done, total)
+            if images is None:
+                for label in sorted({int(part.images.labels[i]) for i in part.positions}):
+                    (root / part.split / classes[label]).mkdir(parents=True)
+                make = partial(_written, root, classes, part)
+            else:
+                make = partial(_checked, part)
+            for first in range(0, len(part.positions), _CHUNK_IMAGES):
+                for row in pool.map(make, part.positions[first : first + _CHUNK_IMAGES]):
+                    rows[part.split].append(row)
+                    done += 1
+                    if on_image:
+                        on_image(done, total)
     return rows
 
 
-def _rows(
-    pool: ThreadPoolExecutor, root: Path, classes: tuple[str, ...], part: Part
-) -> Iterator[Row]:
-    def write(position: int) -> Row:
-        label = int(part.images.labels[position])
-        path = f"{part.split}/{classes[label]}/{part.images.names[position]}"
-        return Row(path, label, part.images.write(position, root / path))
+def _written(root: Path, classes: tuple[str, ...], part: Part, position: int) -> Row:
+    label = int(part.images.labels[position])
+    path = f"{part.split}/{classes[label]}/{part.images.names[position]}"
+    found = part.images.write(position, root / path)
+    return Row(path, label, found.sha256, found.bytes)
 
-    for start in range(0, len(part.positions), _CHUNK_IMAGES):
-        yield from pool.map(write, part.positions[start : start + _CHUNK_IMAGES])
+
+def _checked(part: Part, position: int) -> Row:
+    files = part.images.files
+    assert files is not None
+    found = files.check(position)
+    label = int(part.images.labels[position])
+    return Row(files.paths[position], label, found.sha256, found.bytes)

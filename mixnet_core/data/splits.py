@@ -49,9 +49,10 @@ def cut(source: Source, data: Data) -> tuple[Part, Part, Part]:
     else:
         _expect(source, classes, 2, "train and select")
     kept = _even([len(positions) for positions in classes], data.train_limit)
-    if min(kept) < 2:
+    least = min(limit for limit, there in zip(kept, classes, strict=True) if there)
+    if least < 2:
         raise DatasetError(
-            f"data.train_limit {data.train_limit} leaves a class {min(kept)} images, expected at "
+            f"data.train_limit {data.train_limit} leaves a class {least} images, expected at "
             f"least 2, one each for train and select: raise it to {2 * len(kept)} or more"
         )
     classes = [positions[:limit] for positions, limit in zip(classes, kept, strict=True)]
@@ -79,7 +80,7 @@ def _shuffled_classes(source: Source, seed: int) -> list[list[int]]:
 
 def _expect(source: Source, classes: list[list[int]], needed: int, splits: str) -> None:
     for name, positions in zip(source.classes, classes, strict=True):
-        if len(positions) < needed:
+        if len(positions) < needed and (positions or not source.sparse):
             raise DatasetError(
                 f"class {name!r} has {len(positions)} training images, expected at least {needed}, "
                 f"one each for {splits}: add images or remove the class"
@@ -87,8 +88,11 @@ def _expect(source: Source, classes: list[list[int]], needed: int, splits: str) 
 
 
 def _share(count: int, share: float, leave: int) -> int:
-    """`share` of `count` to the nearest whole number, at least 1, leaving at least `leave`."""
-    return min(max(1, int(count * share + 0.5)), count - leave)
+    """`share` of `count` to the nearest whole number, at least 1, leaving at least `leave`.
+
+    Of nothing it is 0.
+    """
+    return count and min(max(1, int(count * share + 0.5)), count - leave)
 
 
 def _even(available: list[int], limit: int | None) -> list[int]:

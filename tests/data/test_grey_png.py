@@ -30,6 +30,7 @@ def test_an_image_is_written_under_its_number_with_its_digest(tmp_path: Path) ->
     images = grey_images(pixels, np.zeros(11, np.int32))
     assert images.names[0] == "00.png"
     assert images.names[10] == "10.png"
-    digest = images.write(10, tmp_path / "ten.png")
-    assert digest == hashlib.sha256((tmp_path / "ten.png").read_bytes()).hexdigest()
+    found = images.write(10, tmp_path / "ten.png")
+    content = (tmp_path / "ten.png").read_bytes()
+    assert found == (hashlib.sha256(content).hexdigest(), len(content))
     assert np.array_equal(np.asarray(Image.open(tmp_path / "ten.png")), pixels[10])

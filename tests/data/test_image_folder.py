@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from mixnet_core.data.sources.image_folder import open_image_folder
+from mixnet_core.data.sources.source import ImageFile
 from mixnet_core.errors import DatasetError, MachineError
 from tests.data.samples import write_image, write_image_folder
 
@@ -156,7 +157,7 @@ def stamp(root: Path) -> None:
         os.utime(path, ns=(10**18, 10**18))
 
 
-def written(source: Path, target: Path) -> str:
+def written(source: Path, target: Path) -> ImageFile:
     """Writes the only image of class "ant" in a folder with `source` in it."""
     return open_image_folder(str(source.parents[2])).train.write(0, target)
 
@@ -174,8 +175,9 @@ def test_an_image_of_a_readable_format_is_linked_with_its_digest(
     source = tmp_path / "train" / "ant" / name
     source.parent.mkdir(parents=True)
     Image.new(mode, (20, 10)).save(source)
-    digest = written(source, tmp_path / "linked")
-    assert digest == hashlib.sha256(source.read_bytes()).hexdigest()
+    content = source.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    assert written(source, tmp_path / "linked") == (digest, len(content))
     assert source.samefile(tmp_path / "linked")
 
 
@@ -185,7 +187,9 @@ def test_content_decides_not_the_suffix(tmp_path: Path) -> None:
     source = source.rename(source.with_suffix(".JPEG"))
     written(source, tmp_path / "linked")
     write_image(source, "b", format="WEBP")
-    with pytest.raises(DatasetError, match=r"a\.JPEG is WEBP, expected one of JPEG, .*convert"):
+    with pytest.raises(
+        DatasetError, match=r"a\.JPEG cannot be used \(WEBP, expected one of JPEG, .*\): repl"
+    ):
         written(source, tmp_path / "other")
 
 
@@ -197,7 +201,7 @@ def test_an_image_that_does_not_decode_is_named(tmp_path: Path, suffix: str, dam
     # Half of the coded pixels are missing, the header is whole.
     damaged = {"empty": b"", "cut": content[: -len(content) // 8], "text": b"no image at all"}
     source.write_bytes(damaged[damage])
-    with pytest.raises(DatasetError, match=rf"a\{suffix} cannot be decoded \(.+\): repl") as caught:
+    with pytest.raises(DatasetError, match=rf"a\{suffix} cannot be used \(.+\): repl") as caught:
         written(source, tmp_path / "linked")
     assert "\n" not in str(caught.value)
     assert "object at" not in str(caught.value)
@@ -220,9 +224,9 @@ def test_an_image_is_copied_where_the_file_system_cannot_link(tmp_path: Path) ->
     source = write_image(tmp_path / "train" / "ant" / "a.png", "a")
     target = elsewhere / f"{os.getpid()}-copied.png"
     try:
-        digest = written(source, target)
+        found = written(source, target)
         assert target.read_bytes() == source.read_bytes()
-        assert digest == hashlib.sha256(target.read_bytes()).hexdigest()
+        assert found.sha256 == hashlib.sha256(target.read_bytes()).hexdigest()
     finally:
         target.unlink(missing_ok=True)
 

@@ -13,6 +13,7 @@ from mixnet_core.data.index import (
     dataset_fingerprint,
     open_prepared,
     read_index,
+    read_rows,
     write_classes,
     write_index,
 )
@@ -39,10 +40,10 @@ def test_an_index_lists_existing_images_with_their_labels(root: Path) -> None:
 
 
 def test_names_with_commas_quotes_and_foreign_line_ends_come_back(tmp_path: Path) -> None:
-    rows = [Row(f"train/{name}/0.png", 0, "0" * 64) for name in ('a,"b"', "c\u2028d", " e")]
+    rows = [Row(f"train/{name}/0.png", 0, "0" * 64, 7) for name in ('a,"b"', "c\u2028d", " e")]
     write_classes(tmp_path, ("x\u2028y", "z"))
     write_index(tmp_path, "train", rows)
-    assert list(read_index(tmp_path, "train").paths) == [row.path for row in rows]
+    assert read_rows(tmp_path, "train") == rows
 
 
 def test_an_unknown_split_or_folder_is_named(root: Path, tmp_path: Path) -> None:
@@ -68,14 +69,14 @@ def replaced(old: str, new: str) -> Callable[[Path], None]:
         (Path.unlink, "is missing"),
         (lambda path: path.write_bytes(b""), "is damaged"),
         (lambda path: path.write_bytes(b"\xff\xfe"), "is damaged"),
-        (lambda path: path.write_text("path,label,sha256\n"), "lists no images"),
-        (replaced("path,label,sha256", "path,label"), "its header is path,label, expected"),
+        (lambda path: path.write_text("path,label,sha256,bytes\n"), "lists no images"),
+        (replaced("path,label,sha256,bytes", "path,label"), "its header is path,label, expected"),
         (replaced(",0,", ",zero,"), "is damaged"),
         (replaced(",0,", ",2,"), "the label 2, expected 0 to 1"),
         (replaced(",0,", ",-1,"), "the label -1, expected 0 to 1"),
         (replaced(",0,", ","), "is damaged"),
-        (replaced("select/", "select/../"), "outside select/"),
-        (replaced("select/", "/etc/"), "outside select/"),
+        (replaced("select/", "select/../"), "outside its folder"),
+        (replaced("select/", "/etc/"), "outside its folder"),
     ],
 )
 def test_a_damaged_index_is_named(root: Path, damage: Callable[[Path], None], message: str) -> None:
@@ -106,7 +107,16 @@ def without_a_class(root: Path) -> None:
 def with_another_digest(root: Path) -> None:
     path = root / "train.csv"
     *lines, last = path.read_text().splitlines()
-    path.write_text("\n".join([*lines, last[:-1] + ("0" if last[-1] != "0" else "1")]) + "\n")
+    image, label, sha256, size = last.split(",")
+    other = "0" if sha256[-1] != "0" else "1"
+    path.write_text("\n".join([*lines, f"{image},{label},{sha256[:-1]}{other},{size}"]) + "\n")
+
+
+def with_a_cut_image(root: Path) -> None:
+    path = root / read_index(root, "val").paths[1]
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(content[:-1])
 
 
 def with_a_row_less(root: Path) -> None:
@@ -125,14 +135,16 @@ def with_cut_classes(root: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (edited(format=0), "has format 0, expected 1"),
+        (edited(format=0), "has format 0, expected 2"),
         (edited(fingerprint="0" * 64), "have fingerprint .*, its manifest says 0000"),
         (edited(counts={}), "do not fit its manifest's counts"),
         (lambda root: (root / "manifest.json").write_text("[]"), "is no dataset's manifest"),
         (lambda root: (root / "manifest.json").write_text("{"), "is not valid JSON"),
-        (without_an_image, "1 of 2 images of .*/val are missing, the first is val/bee/000.png"),
-        (without_a_class, "3 of 8 images of .*/train are missing"),
+        (without_an_image, "1 of 2 images of split val .*, the first is val/bee/000.png"),
+        (without_a_class, "3 of 8 images of split train are missing"),
         (with_another_digest, "have fingerprint"),
+        (with_a_cut_image, r"1 of 2 images of split val .* another size .* val/bee/001\.png"),
+        (edited(layout="heap"), "has no layout that is known"),
         (with_a_row_less, "do not fit its manifest's counts"),
         (with_swapped_classes, "do not fit its manifest's counts"),
         (with_cut_classes, "classes.txt is damaged"),
@@ -156,7 +168,7 @@ def test_a_dataset_reopens_as_it_was_prepared(root: Path) -> None:
 
 def test_the_fingerprint_sees_content_split_label_and_classes_but_no_names() -> None:
     def rows(split: str, *images: tuple[str, int, str]) -> dict[str, list[Row]]:
-        return {"train": [], "select": [], "val": [], split: [Row(*image) for image in images]}
+        return {"train": [], "select": [], "val": [], split: [Row(*image, 9) for image in images]}
 
     one = dataset_fingerprint(("a", "b"), rows("train", ("x", 0, "11"), ("y", 0, "22")))
     same = dataset_fingerprint(("a", "b"), rows("train", ("y", 0, "11"), ("x", 0, "22")))

@@ -68,7 +68,8 @@ def test_the_manifest_says_how_it_came_about(tmp_path: Path, idx: Path) -> None:
     said = manifest(dataset)
     assert said["source"] == "fashion_mnist"
     assert said["settings"] == {
-        "val_share": None, "train_limit": 40, "select_share": 0.2, "split_seed": 0
+        "val_share": None, "train_limit": 40, "select_share": 0.2, "split_seed": 0,
+        "layout": "links",
     }  # fmt: skip
     assert said["fingerprint"] == dataset.fingerprint
     assert said["classes"] == list(dataset.classes)
@@ -81,11 +82,12 @@ def test_every_digest_in_the_index_is_its_files(tmp_path: Path) -> None:
     images = write_image_folder(tmp_path / "images", {"ant": 5, "bee": 5})
     dataset = prepare_dataset(data("image_folder", images), tmp_path / "datasets")
     lines = (Path(dataset.root) / "train.csv").read_text().splitlines()
-    assert lines[0] == "path,label,sha256"
+    assert lines[0] == "path,label,sha256,bytes"
     assert len(lines) == 1 + dataset.counts["train"]
     for line in lines[1:]:
-        path, _, digest = line.split(",")
-        assert hashlib.sha256((Path(dataset.root) / path).read_bytes()).hexdigest() == digest
+        path, _, digest, size = line.split(",")
+        content = (Path(dataset.root) / path).read_bytes()
+        assert (hashlib.sha256(content).hexdigest(), str(len(content))) == (digest, size)
 
 
 def test_a_second_call_does_nothing(tmp_path: Path, idx: Path) -> None:
@@ -178,7 +180,7 @@ def test_a_corrupt_image_is_named_and_leaves_nothing(tmp_path: Path) -> None:
     images = write_image_folder(tmp_path / "images", {"ant": 4, "bee": 4})
     broken = images / "train" / "bee" / "002.png"
     broken.write_bytes(broken.read_bytes()[:-30])
-    with pytest.raises(DatasetError, match=r"train/bee/002\.png cannot be decoded"):
+    with pytest.raises(DatasetError, match=r"train/bee/002\.png cannot be used"):
         prepare_dataset(data("image_folder", images), tmp_path / "datasets")
     assert list((tmp_path / "datasets").iterdir()) == []
 

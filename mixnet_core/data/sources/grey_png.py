@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mixnet_core.data.sources.source import Images
+from mixnet_core.data.sources.source import ImageFile, Images
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _ZLIB_HEADER = b"\x78\x01"
@@ -41,10 +41,10 @@ def grey_images(pixels: NDArray[np.uint8], labels: NDArray[np.int32]) -> Images:
     """Images named by their position in `pixels` (N, height, width); labels (N,)."""
     digits = len(str(len(pixels) - 1))
 
-    def write(position: int, target: Path) -> str:
+    def write(position: int, target: Path) -> ImageFile:
         content = grey_png(pixels[position])
         target.write_bytes(content)
-        return hashlib.sha256(content).hexdigest()
+        return ImageFile(hashlib.sha256(content).hexdigest(), len(content))
 
     return Images(tuple(f"{i:0{digits}d}.png" for i in range(len(pixels))), labels, write)
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
+from mixnet_core.data.sources.file_images import files_as_images
 from mixnet_core.data.sources.source import Images, Source
 from mixnet_core.errors import DatasetError
 from mixnet_core.files import os_errors_explained
@@ -19,10 +18,6 @@ from mixnet_core.files import os_errors_explained
 IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".tif", ".tiff", ".webp", ".gif", ".jp2")
 )
-
-# What mindspore.dataset decodes, by content. A .webp is refused rather than left out: images that
-# silently do not take part are worse than an error. MPO is the JPEG of cameras with two pictures.
-_FORMATS = ("JPEG", "MPO", "PNG", "BMP", "PPM", "TIFF")
 
 # Classes are lines of a text file; lone surrogates stand for bytes that are not UTF-8.
 _UNUSABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
@@ -67,8 +62,8 @@ def open_image_folder(path: str) -> Source:
     return Source(
         identity={"listing": _digest(root, lines)},
         classes=classes,
-        train=_images(train),
-        val=_images(val) if val else None,
+        train=_images(root, train),
+        val=_images(root, val) if val else None,
         ignored_files=train.ignored + (val.ignored if val else 0),
     )
 
@@ -162,50 +157,7 @@ def _check_name(folder: Path, name: str) -> None:
         )
 
 
-def _images(listing: _Listing) -> Images:
-    files = listing.files
-
-    def write(position: int, target: Path) -> str:
-        return _link_or_copy(files[position], target)
-
-    names = tuple(file.name for file in files)
-    return Images(names, np.array(listing.labels, np.int32), write)
-
-
-def _link_or_copy(source: Path, target: Path) -> str:
-    """Checks an image, then hard-links it, or copies it where the file system does not allow that.
-
-    A link costs no space, but shares its content with the original: writing into the original
-    later changes the prepared image as well, and its recorded digest no longer fits. Replacing the
-    original by a new file, as most tools do, or deleting it leaves the prepared image as it was.
-    """
-    with os_errors_explained(source, "read"):
-        content = source.read_bytes()
-    _check_decodes(source, content)
-    try:
-        os.link(os.path.realpath(source), target)
-    except OSError:
-        target.write_bytes(content)
-    return hashlib.sha256(content).hexdigest()
-
-
-def _check_decodes(source: Path, content: bytes) -> None:
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            found = image.format
-            if found in _FORMATS:
-                # For JPEG this skips most of the arithmetic, and still reads every coded byte.
-                image.draft(image.mode, (1, 1))
-                image.load()
-    # Pillow's parsers raise whatever they stumble over: SyntaxError, struct.error, zlib.error, ...
-    except Exception as error:
-        reason = " ".join(str(error).replace(repr(content), "").split()) or type(error).__name__
-        if "cannot identify image file" in reason:
-            reason = "not an image"
-        raise DatasetError(
-            f"{source} cannot be decoded ({reason}): replace or remove it"
-        ) from error
-    if found not in _FORMATS:
-        raise DatasetError(
-            f"{source} is {found}, expected one of {', '.join(_FORMATS)}: convert or remove it"
-        )
+def _images(root: Path, listing: _Listing) -> Images:
+    names = tuple(file.name for file in listing.files)
+    labels = np.array(listing.labels, np.int32)
+    return files_as_images(root, listing.files, names, labels)

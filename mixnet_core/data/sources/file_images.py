@@ -1,0 +1,68 @@
+"""Images that are files somewhere already: checked there, or linked or copied from there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixnet_core.data.inspection import Unusable, inspected
+from mixnet_core.data.sources.source import Files, ImageFile, Images
+from mixnet_core.errors import DatasetError
+from mixnet_core.files import os_errors_explained
+
+
+def files_as_images(
+    root: Path,
+    files: Sequence[Path],
+    names: tuple[str, ...],
+    labels: NDArray[np.int32],
+    known: Sequence[ImageFile] | None = None,
+) -> Images:
+    """Images of which each is a file below `root`.
+
+    Args:
+        names, labels: as `Images`.
+        known: what each file is, found before; None: it is read and decoded to find out.
+    """
+
+    def check(position: int) -> ImageFile:
+        return known[position] if known else _checked(files[position])[1]
+
+    def write(position: int, target: Path) -> ImageFile:
+        return _linked_or_copied(files[position], target, known[position] if known else None)
+
+    paths = tuple(file.relative_to(root).as_posix() for file in files)
+    # Absolute: whoever reads the prepared dataset later works in another folder.
+    return Images(names, labels, write, Files(root.resolve(), paths, check))
+
+
+def _checked(file: Path) -> tuple[bytes, ImageFile]:
+    with os_errors_explained(file, "read"):
+        content = file.read_bytes()
+    try:
+        inspected(content)
+    except Unusable as error:
+        raise DatasetError(f"{file} cannot be used ({error}): replace or remove it") from error
+    return content, ImageFile(hashlib.sha256(content).hexdigest(), len(content))
+
+
+def _linked_or_copied(source: Path, target: Path, known: ImageFile | None) -> ImageFile:
+    """Checks an image, then hard-links it, or copies it where the file system does not allow that.
+
+    A link costs no space, but shares its content with the original: writing into the original
+    later changes the prepared image as well, and its recorded digest no longer fits. Replacing the
+    original by a new file, as most tools do, or deleting it leaves the prepared image as it was.
+    """
+    content, found = (b"", known) if known else _checked(source)
+    try:
+        os.link(os.path.realpath(source), target)
+    except OSError:
+        with os_errors_explained(source, "read"):
+            content = content or source.read_bytes()
+        target.write_bytes(content)
+    return found
