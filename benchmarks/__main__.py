@@ -4,6 +4,7 @@ train       an optimizer step: stock MindSpore operators, native ones          8
 infer       forward passes: stock, native, OpenVINO, others where installed    9 min
 operators   single layers: native against stock                                5 min
 evaluate    the evaluate stage on JPEGs against its engine alone               3 min
+input       training's and evaluation's images: MindCV's way, ours               9 min
 ranks       one process and two, two ways of averaging gradients               4 min
 
 Minutes are those of two cores at the default number of rounds.
@@ -30,6 +31,7 @@ SECTIONS = {
     "infer": "inference",
     "operators": "operators",
     "evaluate": "evaluation",
+    "input": "input",
     "ranks": "ranks",
 }
 
@@ -80,15 +82,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--global-batch",
         type=_positive,
-        help="default: train and ranks 32; infer 1, 8 and 32; operators 4; evaluate 64",
+        help="default: train and ranks 32; infer 1, 8 and 32; operators 4; evaluate 64; input 128",
     )
     parser.add_argument(
         "--photos",
         type=Path,
         metavar="FOLDER",
-        help="evaluate: JPEGs to repeat; default: crops of scikit-learn's two photographs",
+        help="evaluate, input: JPEGs to repeat; default: crops of scikit-learn's two photographs",
     )
-    parser.add_argument("--images", type=_positive, default=2000, help="evaluate: how many")
+    parser.add_argument(
+        "--images", type=_positive, default=2000, help="evaluate and input: how many"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="every round's figures")
     return parser
 

@@ -10,6 +10,20 @@ from mixnet_core.model.variants import VariantName
 from mixnet_core.values import EvaluateRequest, Operators
 
 Averaging = Literal["joined", "one a tensor"]
+InputCase = Literal[
+    "mindcv training",
+    "mindcv training in processes",
+    "mindcv itself",
+    "training",
+    "mindcv plain training",
+    "plain training",
+    "mindcv evaluation",
+    "evaluation",
+    "evaluation pixels",
+    "decoding, Pillow",
+    "decoding, OpenCV",
+    "decoding, mindspore.dataset",
+]
 
 
 class StepJob(BaseModel):
@@ -100,6 +114,20 @@ class EvaluationJob(BaseModel):
 
     request: EvaluateRequest
     bare: bool
+
+
+class InputJob(BaseModel):
+    """One way to read the images of the val split.
+
+    Attributes:
+        recipe: file.
+        dataset: the prepared dataset's folder.
+    """
+
+    case: InputCase
+    recipe: str
+    dataset: str
+    threads: int
 
 
 class TorchJob(BaseModel):
