@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from mixnet_core.data.sources import recipe_classes
+from mixnet_core.data.sources import folder_source, recipe_classes
 from mixnet_core.errors import InputError, RecipeError
 from mixnet_core.recipe import Recipe, RecipeFile, read_recipe
 from mixnet_core.release.start import find_start, start_overrides
@@ -40,7 +40,8 @@ def adjusted_recipe(
     Args:
         recipe: name of a bundled recipe or path of a YAML file.
         data: folder of images, or of IDX files where the recipe's source is Fashion-MNIST. With a
-            folder of images the class count is taken from it.
+            folder of images the class count is taken from it, unless it is ImageNet; which kind of
+            folder it is shows in what is there (`data.sources.folder_source`).
         weights: name or URI of the release to start from.
         releases: URI where a release's name is looked up after the catalog. The release that the
             recipe starts from, whoever named it, then decides network.variant, flavour, in_channels
@@ -122,13 +123,19 @@ def _data_overrides(file: RecipeFile, data: str | None) -> dict[str, Any]:
         return {}
     # A file by path may need `data` to be valid at all, so its source is read leniently.
     try:
-        source = file.recipe().data.source
+        source: str = file.recipe().data.source
     except RecipeError:
         source = "image_folder"
-    path = str(Path(data).expanduser().absolute())
+    path = Path(data).expanduser().absolute()
     if source == "fashion_mnist":
-        return {"data.path": path}
-    return {"data.source": "image_folder", "data.path": path, "network.num_classes": None}
+        return {"data.path": str(path)}
+    found = folder_source(path, expected=source)
+    changes: dict[str, Any] = {"data.source": found, "data.path": str(path)}
+    if found != source:
+        changes["data.layout"] = "links" if found == "image_folder" else "in_place"
+    if found != "imagenet" or source != "imagenet":
+        changes["network.num_classes"] = None
+    return changes
 
 
 def _epochs_overrides(recipe: Recipe, epochs: int) -> dict[str, Any]:

@@ -13,9 +13,11 @@ import tempfile
 from collections.abc import Iterable
 from importlib import metadata, util
 from pathlib import Path
+from typing import NamedTuple
 
 from mixnet_core import errors
-from mixnet_core.data.sources import digits, fashion_mnist, image_folder
+from mixnet_core.data.imagenet.listing import has_listing, read_facts
+from mixnet_core.data.sources import digits, fashion_mnist, image_folder, imagenet, lists
 from mixnet_core.data.sources.download import check_reachable
 from mixnet_core.errors import MachineError, MixnetError
 from mixnet_core.evaluate.engines import choose_engine
@@ -37,6 +39,7 @@ _SMALL_IMAGES = {"digits": 1_797, "fashion_mnist": 70_000}
 # Reports, logs, metrics and what a compiler leaves.
 _RUN_BYTES = 100e6
 _SAMPLED_CLASSES = 10
+_SAMPLED_FILES = 10_000
 
 
 class CheckResult(Value):
@@ -102,16 +105,22 @@ def check_disk(recipe: Recipe, workspace: Workspace) -> CheckResult:
     # One more than is kept: the oldest goes only when the newest is complete.
     checkpoints = (recipe.training.keep_checkpoints + 1) * checkpoint
     place = _existing(workspace.root)
-    needed = checkpoints + _dataset_bytes(recipe.data, place) + _RUN_BYTES
+    dataset = _dataset_room(recipe.data, place)
+    needed = checkpoints + dataset.bytes + _RUN_BYTES
     try:
         with os_errors_explained(place, "read"):
             free = shutil.disk_usage(place).free
+            left = os.statvfs(place)
     except MachineError as error:
         return _from_error("disk", error)
     detail = f"{_size(free)} free at {place}, about {_size(needed)} needed"
     if free < needed:
         fix = "free space, choose another workspace or lower training.keep_checkpoints"
         return _failed("disk", detail, fix)
+    # Some file systems have no fixed number of them, and say 0 of 0.
+    if left.f_files and left.f_favail < dataset.files:
+        detail = f"{left.f_favail:,} files fit on the disk of {place}, {dataset.files:,} are needed"
+        return _failed("disk", detail, "choose another workspace, or data.layout mindrecord")
     return CheckResult(name="disk", ok=True, detail=detail)
 
 
@@ -215,6 +224,11 @@ def _found_data(data: Data, datasets: Path) -> str:
         root = image_folder.checked_root(data.path or "")
         classes = image_folder.class_names(root / "train")
         return f"{root}: {len(classes)} classes"
+    if data.source == "imagenet":
+        return _found_imagenet(data)
+    if data.source == "lists":
+        counts = lists.counts(data.path or "")
+        return f"{data.path}: " + ", ".join(f"{n:,} {split} images" for split, n in counts.items())
     if data.path is not None:
         fashion_mnist.given_files(data.path)
         return f"{data.path}: four IDX files"
@@ -224,27 +238,61 @@ def _found_data(data: Data, datasets: Path) -> str:
     return "Fashion-MNIST: can be downloaded"
 
 
-def _dataset_bytes(data: Data, place: Path) -> float:
-    """What preparing adds on the workspace's disk; 0 where it only links or cannot tell."""
-    if data.source != "image_folder":
-        return _SMALL_IMAGES[data.source] * _SMALL_IMAGE_BYTES
+def _found_imagenet(data: Data) -> str:
+    root = image_folder.checked_root(data.path or "")
+    flat = (root / "val").is_dir() and imagenet.is_flat(root / "val")
+    splits = ["train", *(["val"] if (root / "val").is_dir() and not flat else [])]
+    found = {split: image_folder.class_names(root / split) for split in splits}
+    for split, names in found.items():
+        imagenet.expect_all_classes(f"{root / split}", names, subset=data.subset)
+    if flat:
+        imagenet.flat_val(root, data.val_labels)
+    detail = f"{root}: {len(found['train']):,} of ImageNet's 1,000 classes"
+    if has_listing(root):
+        counts = read_facts(root)["counts"]
+        detail += "".join(f", {count:,} {split} images" for split, count in counts.items())
+    return detail
+
+
+class _Room(NamedTuple):
+    """What preparing adds on the workspace's disk."""
+
+    bytes: float
+    files: int
+
+
+def _dataset_room(data: Data, place: Path) -> _Room:
+    """Nothing where it only links or cannot tell."""
+    if data.source in _SMALL_IMAGES:
+        count = _SMALL_IMAGES[data.source]
+        return _Room(count * _SMALL_IMAGE_BYTES, count)
     try:
-        root = image_folder.checked_root(data.path or "")
-        if root.stat().st_dev == place.stat().st_dev:
-            return 0
-        return sum(_split_bytes(root / split) for split in ("train", "val"))
+        root = Path(data.path or "").expanduser()
+        near = root.stat().st_dev == place.stat().st_dev
+        # The lists' images may be anywhere: not known without asking for each.
+        if data.layout == "in_place" or data.source == "lists":
+            return _Room(0, 0)
+        if data.layout == "links" and near:
+            return _Room(0, 0)
+        rooms = [_split_room(root / split) for split in ("train", "val")]
     except (MixnetError, OSError):
-        return 0
+        return _Room(0, 0)
+    files = sum(room.files for room in rooms) if data.layout == "links" else 0
+    return _Room(sum(room.bytes for room in rooms), files)
 
 
-def _split_bytes(split: Path) -> float:
+def _split_room(split: Path) -> _Room:
     """Estimated from a few classes: asking a network disk for a million sizes takes minutes."""
     if not split.is_dir():
-        return 0
-    names = image_folder.class_names(split)
-    sampled = names[:_SAMPLED_CLASSES]
-    size = sum(file.stat().st_size for name in sampled for file in (split / name).iterdir())
-    return size * len(names) / len(sampled)
+        return _Room(0, 0)
+    with os.scandir(split) as found:
+        folders = sorted(entry.name for entry in found if entry.is_dir())
+    sampled = folders[:_SAMPLED_CLASSES] or ["."]
+    files = [file for name in sampled for file in (split / name).iterdir() if file.is_file()]
+    asked = files[:_SAMPLED_FILES]
+    mean = sum(file.stat().st_size for file in asked) / max(1, len(asked))
+    count = len(files) * max(1, len(folders)) / len(sampled)
+    return _Room(mean * count, round(count))
 
 
 def _existing(path: Path) -> Path:

@@ -20,6 +20,7 @@ PUBLISHED_RANKS = 8
 PRETRAINED = {"s": "mixnet_s", "m": "mixnet_m", "l": "mixnet_l"}
 
 _MIXNETS_DROP_RATE = 0.2
+_IMAGENET_CLASSES = 1000
 _VARIANTS = {f"mixnet_{variant}": variant for variant in "sml"}
 _OPTIMIZERS = {"momentum": "momentum", "sgd": "momentum", "adamw": "adamw"}
 _INTERPOLATIONS = {
@@ -118,13 +119,16 @@ class _Asked:
             f"checkpoints are selected on {select_share:.0%} of the training images (data."
             "select_share), which are not trained on; MindCV selects on val and trains on all"
         )
+        # Of 1,000 folders, ImageNet's: labels must not depend on which ones are there.
+        imagenet = self.values["num_classes"] == _IMAGENET_CLASSES
         return {
-            "source": "image_folder",
+            "source": "imagenet" if imagenet else "image_folder",
             "path": str(Path(self.values["data_dir"]).absolute()),
             "train_limit": None,
             "val_share": 0.04,
             "select_share": select_share,
             "split_seed": 0,
+            "layout": "in_place" if imagenet else "links",
         }
 
     def input(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from mixnet_core.data.imagenet.classes import wnids
 from mixnet_core.errors import InputError
 from mixnet_core.options import adjusted_recipe, open_workspace, parse_settings, releases_uri
 from mixnet_core.recipe import save_recipe
@@ -38,6 +39,29 @@ def test_a_folder_of_images_replaces_the_source_and_brings_its_own_classes(
 def test_a_folder_given_to_fashion_mnist_is_one_of_idx_files() -> None:
     data = adjusted_recipe("fashion_mnist", data="/idx").data
     assert (data.source, data.path) == ("fashion_mnist", "/idx")
+
+
+def test_a_folder_for_an_imagenet_recipe_is_imagenet_unless_its_classes_are_others(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "some" / "train" / wnids()[4]).mkdir(parents=True)
+    (tmp_path / "flowers" / "train" / "daisy").mkdir(parents=True)
+    for folder in ("some", "nowhere"):
+        recipe = adjusted_recipe("mixnet_s", data=str(tmp_path / folder))
+        assert (recipe.data.source, recipe.data.layout) == ("imagenet", "in_place")
+        assert recipe.data.path == str(tmp_path / folder)
+        assert recipe.network.num_classes == 1000
+    recipe = adjusted_recipe("mixnet_s", data=str(tmp_path / "flowers"))
+    assert (recipe.data.source, recipe.data.layout) == ("image_folder", "links")
+    assert recipe.network.num_classes is None
+    # A recipe for any folder takes those names as names.
+    assert adjusted_recipe("digits", data=str(tmp_path / "some")).data.source == "image_folder"
+
+
+def test_a_folder_of_lists_is_read_by_them(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("path,label\n")
+    recipe = adjusted_recipe("digits", data=str(tmp_path))
+    assert (recipe.data.source, recipe.data.layout) == ("lists", "in_place")
 
 
 def test_on_other_ranks_a_recipe_keeps_its_global_batch_and_its_rate() -> None:

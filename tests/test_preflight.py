@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from mixnet_core import errors, preflight
+from mixnet_core.data.imagenet.classes import wnids
 from mixnet_core.data.sources import fashion_mnist
 from mixnet_core.preflight import (
     CheckResult,
@@ -133,9 +134,39 @@ def test_a_folder_on_another_disk_counts_with_its_images(tmp_path: Path) -> None
         pytest.skip("there is no second file system")
     images = write_image_folder(tmp_path / "images", {f"class{i:02d}": 2 for i in range(12)})
     size = next(images.rglob("*.png")).stat().st_size
-    counted = preflight._dataset_bytes(data("image_folder", images), elsewhere)
-    assert 24 * size * 0.9 < counted < 24 * size * 1.1
-    assert preflight._dataset_bytes(data("image_folder", images), tmp_path) == 0
+    counted = preflight._dataset_room(data("image_folder", images), elsewhere)
+    assert 24 * size * 0.9 < counted.bytes < 24 * size * 1.1
+    assert counted.files == 24
+    assert preflight._dataset_room(data("image_folder", images), tmp_path) == (0, 0)
+    in_place = data("image_folder", images, layout="in_place")
+    assert preflight._dataset_room(in_place, elsewhere) == (0, 0)
+
+
+def test_shards_count_with_their_images_on_the_same_disk_too(tmp_path: Path) -> None:
+    images = write_image_folder(tmp_path / "images", {"ant": 4, "bee": 4}, {"bee": 2})
+    size = next(images.rglob("*.png")).stat().st_size
+    room = preflight._dataset_room(data("image_folder", images, layout="mindrecord"), tmp_path)
+    assert 10 * size * 0.9 < room.bytes < 10 * size * 1.1
+    assert room.files == 0
+
+
+def test_imagenets_classes_are_looked_for_by_name(tmp_path: Path) -> None:
+    images = write_image_folder(tmp_path, dict.fromkeys(wnids()[:3], 2), {wnids()[0]: 1})
+    error = failure(check_data(data("imagenet", images), tmp_path))
+    assert "lacks 997 of ImageNet's 1,000 classes" in str(error)
+    result = check_data(data("imagenet", images, subset=True), tmp_path)
+    assert result.ok
+    assert "3 of ImageNet's 1,000 classes" in result.detail
+    (images / "val" / "cats").mkdir()
+    error = failure(check_data(data("imagenet", images, subset=True), tmp_path))
+    assert "the first is 'cats'" in str(error)
+
+
+def test_lists_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("path,label\na.png,0\nb.png,1\n")
+    assert "2 train images" in check_data(data("lists", tmp_path), tmp_path).detail
+    (tmp_path / "train.csv").write_text("file\n")
+    assert "expected a header" in str(failure(check_data(data("lists", tmp_path), tmp_path)))
 
 
 def test_installed_packages_are_named_without_importing_them(

@@ -24,13 +24,17 @@ _UNUSABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
-class _Listing:
+class Listing:
     """Files of one split in class and name order; `lines` tell whether one of them changed."""
 
     files: list[Path]
     labels: list[int]
     lines: list[str]
     ignored: int
+
+    def as_images(self, root: Path) -> Images:
+        names = tuple(file.name for file in self.files)
+        return files_as_images(root, self.files, names, np.array(self.labels, np.int32))
 
 
 def open_image_folder(path: str) -> Source:
@@ -47,7 +51,7 @@ def open_image_folder(path: str) -> Source:
     """
     root = checked_root(path)
     classes = class_names(root / "train")
-    train = _listed(root, "train", classes, classes)
+    train = listed_split(root, "train", classes, classes)
     val = None
     if (root / "val").is_dir():
         val_classes = class_names(root / "val")
@@ -57,13 +61,13 @@ def open_image_folder(path: str) -> Source:
                 f"{root / 'val'} has class {unknown[0]!r}, which {root / 'train'} lacks: "
                 "expected the same folder names in both"
             )
-        val = _listed(root, "val", val_classes, classes)
+        val = listed_split(root, "val", val_classes, classes)
     lines = [*train.lines, *(val.lines if val else ())]
     return Source(
-        identity={"listing": _digest(root, lines)},
+        identity={"listing": listing_digest(root, lines)},
         classes=classes,
-        train=_images(root, train),
-        val=_images(root, val) if val else None,
+        train=train.as_images(root),
+        val=val.as_images(root) if val else None,
         ignored_files=train.ignored + (val.ignored if val else 0),
     )
 
@@ -88,7 +92,7 @@ def class_names(split: Path) -> tuple[str, ...]:
     Raises:
         DatasetError: there is none, or one cannot be a line of text.
     """
-    names = tuple(entry.name for entry in _entries(split) if entry.is_dir())
+    names = tuple(entry.name for entry in entries(split) if entry.is_dir())
     if not names:
         raise DatasetError(f"{split} has no class folders: expected {split}/<class>/<image>")
     for name in names:
@@ -96,39 +100,54 @@ def class_names(split: Path) -> tuple[str, ...]:
     return names
 
 
-def _listed(
+def listed_split(
     root: Path, split: str, split_classes: tuple[str, ...], classes: tuple[str, ...]
-) -> _Listing:
+) -> Listing:
+    """The images in the folders of `split_classes`; their labels are places in `classes`.
+
+    Raises:
+        DatasetError, MachineError: as `open_image_folder`.
+    """
     files: list[Path] = []
     labels: list[int] = []
     lines: list[str] = []
-    ignored = sum(not entry.is_dir() for entry in _entries(root / split))
+    ignored = sum(not entry.is_dir() for entry in entries(root / split))
     for name in split_classes:
         folder = root / split / name
-        entries = _entries(folder)
-        images = [entry for entry in entries if _is_image(folder, entry)]
+        every = entries(folder)
+        images = [entry for entry in every if is_image(folder, entry)]
         if not images:
             raise DatasetError(
                 f"{folder} has no images: add some or remove the folder (known suffixes: "
                 f"{' '.join(sorted(IMAGE_SUFFIXES))})"
             )
         for entry in images:
-            with os_errors_explained(Path(entry.path), "read"):
-                status = entry.stat()
             files.append(folder / entry.name)
-            lines.append(f"{split}/{name}/{entry.name}\0{status.st_size}\0{status.st_mtime_ns}")
+            lines.append(stamp(entry, f"{split}/{name}/{entry.name}"))
         labels += [classes.index(name)] * len(images)
-        ignored += len(entries) - len(images)
-    return _Listing(files, labels, lines, ignored)
+        ignored += len(every) - len(images)
+    return Listing(files, labels, lines, ignored)
 
 
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
+def entries(folder: Path) -> list[os.DirEntry[str]]:
     """What is in a folder and not hidden, sorted by name: no file system's order gets through."""
-    with os_errors_explained(folder, "read"), os.scandir(folder) as entries:
-        return sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: e.name)
+    with os_errors_explained(folder, "read"), os.scandir(folder) as found:
+        return sorted((e for e in found if not e.name.startswith(".")), key=lambda e: e.name)
 
 
-def _is_image(folder: Path, entry: os.DirEntry[str]) -> bool:
+def stamp(entry: os.DirEntry[str], path: str) -> str:
+    """A line that changes with the file: what `listing_digest` takes."""
+    with os_errors_explained(Path(entry.path), "read"):
+        status = entry.stat()
+    return f"{path}\0{status.st_size}\0{status.st_mtime_ns}"
+
+
+def is_image(folder: Path, entry: os.DirEntry[str]) -> bool:
+    """Whether it has an image's suffix.
+
+    Raises:
+        DatasetError: it is a folder, a broken link, or its name cannot be written.
+    """
     if entry.is_dir():
         raise DatasetError(
             f"{folder} has a folder {entry.name!r}: move its images up into the class, or give it "
@@ -144,7 +163,8 @@ def _is_image(folder: Path, entry: os.DirEntry[str]) -> bool:
     return True
 
 
-def _digest(root: Path, lines: list[str]) -> str:
+def listing_digest(root: Path, lines: list[str]) -> str:
+    """Of what is there, to tell whether something changed; a line an image (`stamp`)."""
     # With its place: two unpacked archives may share all sizes and times and still differ.
     place = os.fsencode(root.resolve())
     return hashlib.sha256(b"\n".join((place, *map(str.encode, lines)))).hexdigest()
@@ -155,9 +175,3 @@ def _check_name(folder: Path, name: str) -> None:
         raise DatasetError(
             f"{folder} has an entry named {name!r}, which is not plain UTF-8 text: rename it"
         )
-
-
-def _images(root: Path, listing: _Listing) -> Images:
-    names = tuple(file.name for file in listing.files)
-    labels = np.array(listing.labels, np.int32)
-    return files_as_images(root, listing.files, names, labels)

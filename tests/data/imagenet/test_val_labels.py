@@ -50,5 +50,5 @@ def test_what_is_wrong_is_said_in_a_line(tmp_path: Path, text: str, message: str
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="no file of val labels at .*/nowhere"):
+    with pytest.raises(DatasetError, match=r"no file of val labels at .*/nowhere"):
         read_val_labels(tmp_path / "nowhere", NAMES)

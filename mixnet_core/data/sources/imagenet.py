@@ -1,0 +1,151 @@
+"""ImageNet-1k where it stands. Classes are always the catalog's 1,000, whatever is on the disk.
+
+One of: what `mixnet prepare imagenet` left, whose listing knows every file; train/<wnid>/ and
+val/<wnid>/; or train/<wnid>/ and a flat val/ with a file of labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from mixnet_core.data.imagenet.classes import label_of, wnids
+from mixnet_core.data.imagenet.listing import Split, has_listing, read_facts, read_listing
+from mixnet_core.data.imagenet.val_labels import read_val_labels
+from mixnet_core.data.sources.file_images import files_as_images
+from mixnet_core.data.sources.image_folder import (
+    Listing,
+    checked_root,
+    class_names,
+    entries,
+    is_image,
+    listed_split,
+    listing_digest,
+    stamp,
+)
+from mixnet_core.data.sources.source import ImageFile, Images, Source
+from mixnet_core.errors import DatasetError
+
+_NAMED = 3
+
+
+def open_imagenet(path: str, *, val_labels: str | None = None, subset: bool = False) -> Source:
+    """Lists the images; a listing's are not looked at, others as `image_folder` does it.
+
+    Args:
+        val_labels: of a val/ without class folders; see `val_labels.read_val_labels`.
+        subset: classes may have no images.
+
+    Raises:
+        DatasetError: no folder, a class is missing, a folder is no class of the catalog, labels are
+            missing or wrong, or as `open_image_folder`.
+        IntegrityError: the listing is damaged.
+        MachineError: something in it cannot be read.
+    """
+    root = checked_root(path)
+    if has_listing(root):
+        return _from_listing(root, subset)
+    train = _folders(root, "train", subset)
+    val = None
+    if (root / "val").is_dir():
+        flat = is_flat(root / "val")
+        val = flat_val(root, val_labels) if flat else _folders(root, "val", subset)
+    lines = [*train.lines, *(val.lines if val else ())]
+    return Source(
+        identity={"listing": listing_digest(root, lines)},
+        classes=wnids(),
+        train=train.as_images(root),
+        val=val.as_images(root) if val else None,
+        ignored_files=train.ignored + (val.ignored if val else 0),
+        sparse=subset,
+    )
+
+
+def expect_all_classes(place: str, found: Iterable[str], *, subset: bool) -> None:
+    """Raises DatasetError where classes of the catalog are missing, or others are there."""
+    there = set(found)
+    unknown = sorted(there - set(wnids()))
+    if unknown:
+        raise DatasetError(
+            f"{place} has {len(unknown)} folders that are no classes of ImageNet's 1,000, the "
+            f"first is {unknown[0]!r}: remove them, or set data.source to image_folder"
+        )
+    missing = [wnid for wnid in wnids() if wnid not in there]
+    if missing and not subset:
+        some = ", ".join(missing[:_NAMED]) + (", ..." if len(missing) > _NAMED else "")
+        raise DatasetError(
+            f"{place} lacks {len(missing)} of ImageNet's 1,000 classes ({some}): put them there, "
+            "or set data.subset to true to go without; labels stay the same either way"
+        )
+
+
+def _from_listing(root: Path, subset: bool) -> Source:
+    facts = read_facts(root)
+    images: dict[Split, Images | None] = {}
+    splits: tuple[Split, ...] = ("train", "val")
+    for split in splits:
+        listed = read_listing(root, split) if facts["counts"].get(split) else []
+        if listed:
+            expect_all_classes(f"{root / split}", {row.wnid for row in listed}, subset=subset)
+        images[split] = (
+            files_as_images(
+                root,
+                [root / row.path for row in listed],
+                tuple(Path(row.path).name for row in listed),
+                np.array([label_of()[row.wnid] for row in listed], np.int32),
+                known=[ImageFile(row.sha256, row.bytes) for row in listed],
+            )
+            if listed
+            else None
+        )
+    if images["train"] is None:
+        raise DatasetError(f"{root} has no training images: unpack the archive of train too")
+    place = str(root.resolve())
+    return Source(
+        identity={"fingerprint": facts["fingerprint"], "place": place},
+        classes=wnids(),
+        train=images["train"],
+        val=images["val"],
+        sparse=subset,
+    )
+
+
+def _folders(root: Path, split: str, subset: bool) -> Listing:
+    found = class_names(root / split)
+    expect_all_classes(f"{root / split}", found, subset=subset)
+    return listed_split(root, split, found, wnids())
+
+
+def is_flat(split: Path) -> bool:
+    """Whether a split's images are not in class folders."""
+    return not any(entry.is_dir() for entry in entries(split))
+
+
+def flat_val(root: Path, val_labels: str | None) -> Listing:
+    """val/'s images with the labels of a file.
+
+    Raises:
+        DatasetError: there is no such file, it does not fit the images, or as `open_image_folder`.
+    """
+    folder = root / "val"
+    if val_labels is None:
+        raise DatasetError(
+            f"{folder} has no class folders: name the file of its images' labels as "
+            "data.val_labels, or sort them into folders"
+        )
+    every = entries(folder)
+    images = [entry for entry in every if is_image(folder, entry)]
+    if not images:
+        raise DatasetError(f"{folder} has no images: add them, or remove the folder")
+    labels = read_val_labels(Path(val_labels).expanduser(), [entry.name for entry in images])
+    return Listing(
+        files=[folder / entry.name for entry in images],
+        labels=labels,
+        lines=[
+            f"{stamp(entry, f'val/{entry.name}')}\0{label}"
+            for entry, label in zip(images, labels, strict=True)
+        ],
+        ignored=len(every) - len(images),
+    )
