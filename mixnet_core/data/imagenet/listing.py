@@ -145,9 +145,23 @@ def write_listing(
     """Writes train.csv and val.csv, then imagenet.json with `facts`; the images' fingerprint.
 
     Args:
+        rows: as `write_splits`.
+        facts: JSON; what stands in imagenet.json besides what `write_splits` returns.
+
+    Raises:
+        MachineError: it cannot be written.
+    """
+    own = write_splits(root, rows)
+    write_facts(root, {**facts, **own})
+    return str(own["fingerprint"])
+
+
+def write_splits(root: Path, rows: Mapping[Split, Iterable[Listed]]) -> dict[str, Any]:
+    """Writes train.csv and val.csv; their counts, digests and fingerprint for `write_facts`.
+
+    Args:
         rows: by wnid, then by path; a split that is not named gets an empty list. They are taken
             one by one and not kept.
-        facts: JSON; what stands in imagenet.json besides what this adds.
 
     Raises:
         MachineError: it cannot be written.
@@ -161,13 +175,18 @@ def write_listing(
         write_rows(path, _counted(rows.get(split, ()), split, counts, digest))
         with os_errors_explained(path, "read"):
             files[path.name] = sha256_of(path)
-    fingerprint = digest.hexdigest()
-    # Once for all: a million images with an fsync each would take hours on a disk, and until
-    # imagenet.json is there nothing counts as finished.
+    return {"counts": counts, "files": files, "fingerprint": digest.hexdigest()}
+
+
+def write_facts(root: Path, facts: Mapping[str, Any]) -> None:
+    """Writes imagenet.json, after everything else: with it the folder counts as finished.
+
+    Raises:
+        MachineError: it cannot be written.
+    """
+    # Once for all: a million images with an fsync each would take hours on a disk.
     os.sync()
-    own = {"format": FORMAT, "counts": counts, "files": files, "fingerprint": fingerprint}
-    write_json(root / _FACTS, {**facts, **own})
-    return fingerprint
+    write_json(root / _FACTS, {"format": FORMAT, **facts})
 
 
 def listing_fingerprint(rows: Mapping[Split, Iterable[Listed]]) -> str:
