@@ -50,24 +50,40 @@ def _repeated(photos: Path) -> Callable[[int], bytes]:
     return lambda i: contents[i % len(contents)]
 
 
-def _crops() -> Callable[[int], bytes]:
+def photographs() -> list[Image.Image]:
+    """Scikit-learn's two, RGB of 640x427 pixels.
+
+    Raises:
+        MachineError: it is not installed.
+    """
     spec = util.find_spec("sklearn")
     if spec is None or not spec.submodule_search_locations:
         raise MachineError(
-            "scikit-learn, whose photographs evaluate uses, is not installed: "
+            "scikit-learn, whose photographs benchmarks use, is not installed: "
             "run `pip install 'mixnet[demo]'`, or name a folder of JPEGs with --photos"
         )
     folder = Path(spec.submodule_search_locations[0]) / "datasets" / "images"
-    photographs = [Image.open(folder / name).convert("RGB") for name in ("china.jpg", "flower.jpg")]
+    return [Image.open(folder / name).convert("RGB") for name in ("china.jpg", "flower.jpg")]
+
+
+def random_crop(
+    photograph: Image.Image, width: int, height: int, draw: np.random.Generator
+) -> Image.Image:
+    """Of that many pixels, from a random place, mirrored every other time."""
+    left = int(draw.integers(0, photograph.width - width + 1))
+    top = int(draw.integers(0, photograph.height - height + 1))
+    part = photograph.crop((left, top, left + width, top + height))
+    if draw.random() < 0.5:
+        part = part.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return part
+
+
+def _crops() -> Callable[[int], bytes]:
+    both = photographs()
     draw = np.random.default_rng(0)
 
     def crop(i: int) -> bytes:
-        photograph = photographs[i // len(CLASSES) % len(photographs)]
-        left = int(draw.integers(0, photograph.width - WIDTH + 1))
-        top = int(draw.integers(0, photograph.height - HEIGHT + 1))
-        part = photograph.crop((left, top, left + WIDTH, top + HEIGHT))
-        if draw.random() < 0.5:
-            part = part.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        part = random_crop(both[i // len(CLASSES) % len(both)], WIDTH, HEIGHT, draw)
         buffer = io.BytesIO()
         part.save(buffer, "JPEG", quality=QUALITY)
         return buffer.getvalue()
