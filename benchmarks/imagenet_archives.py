@@ -16,26 +16,18 @@ import sys
 import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import util
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from PIL import ExifTags, Image
 from scipy.io import savemat
 
-from benchmarks.photographs import photographs, random_crop
+from benchmarks.imagenet_images import ODD, SIDE, odd_images, ordinary_jpegs
 from mixnet_core.data.imagenet.classes import class_names, wnids
 from mixnet_core.errors import InputError, MixnetError
 
 # Encoding takes longer than writing: the others repeat these, each with a comment of its own.
 DISTINCT = 64
-# ImageNet's usual width, which the sizes are for; a portrait is a crop turned by 90 degrees.
-SIDE = 500
-SIZES = ((500, 375), (375, 500), (600, 400), (500, 375), (240, 180), (500, 333), (333, 500))
-# Such that a file has 110 kB on average, as in ImageNet.
-QUALITY, SUBSAMPLING = 96, 0
-ODD = ("png", "cmyk", "grey", "orientation-6", "progressive")
 # Of every member, so that the same arguments give the same bytes: 2012-06-12.
 MTIME = 1_339_459_200
 
@@ -107,9 +99,9 @@ def write_archives(
     draw = np.random.default_rng(seed)
     used = tuple(wnids()[i * len(wnids()) // classes] for i in range(classes))
     ids = dict(zip(wnids(), (draw.permutation(len(wnids())) + 1).tolist(), strict=True))
-    bases = _ordinary(min(DISTINCT, train_images + val_images), side, draw)
+    bases = ordinary_jpegs(min(DISTINCT, train_images + val_images), side, draw)
     kinds = {i * train_images // len(ODD): kind for i, kind in enumerate(ODD)} if odd else {}
-    of_kind = _odd(side, draw) if odd else {}
+    of_kind = odd_images(side, draw) if odd else {}
     odd_at = {at: of_kind[kind] for at, kind in kinds.items()}
     train = _train_images(used, images_per_class, bases, odd_at, draw)
     val_classes = [used[i % classes] for i in draw.permutation(val_images)]
@@ -158,74 +150,6 @@ class _Image(NamedTuple):
         # A comment segment, FF FE, right after the start of the image, FF D8.
         text = self.comment.encode()
         return b"\xff\xd8\xff\xfe" + (len(text) + 2).to_bytes(2, "big") + text + self.base[2:]
-
-
-def _ordinary(count: int, side: int, draw: np.random.Generator) -> list[bytes]:
-    """That many JPEGs: real ones of ImageNet where foolbox is installed, then crops."""
-    found = [_real(path, side) for path in _foolbox()[:count]]
-    both = _scaled_photographs(side)
-    for i in range(count - len(found)):
-        crop = _crop(both[i % len(both)], SIZES[i % len(SIZES)], side, draw)
-        found.append(_jpeg(crop))
-    return found
-
-
-def _foolbox() -> list[Path]:
-    # Not imported: it would need packages that nothing here uses.
-    spec = util.find_spec("foolbox")
-    if spec is None or not spec.submodule_search_locations:
-        return []
-    return sorted(Path(spec.submodule_search_locations[0], "data").glob("imagenet_*.jpg"))
-
-
-def _real(path: Path, side: int) -> bytes:
-    if side == SIDE:
-        return path.read_bytes()
-    with Image.open(path) as photograph:
-        photograph.thumbnail((side, side))
-        return _jpeg(photograph)
-
-
-def _scaled_photographs(side: int) -> list[Image.Image]:
-    # Rounded up: a crop of 500x375 must fit whatever the side.
-    return [
-        photograph.resize(
-            (-(-photograph.width * side // SIDE), -(-photograph.height * side // SIDE))
-        )
-        if side != SIDE
-        else photograph
-        for photograph in photographs()
-    ]
-
-
-def _crop(
-    photograph: Image.Image, size: tuple[int, int], side: int, draw: np.random.Generator
-) -> Image.Image:
-    width, height = (pixels * side // SIDE for pixels in size)
-    part = random_crop(photograph, max(width, height), min(width, height), draw)
-    return part if width >= height else part.transpose(Image.Transpose.ROTATE_90)
-
-
-def _jpeg(image: Image.Image, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=QUALITY, subsampling=SUBSAMPLING, **options)
-    return buffer.getvalue()
-
-
-def _odd(side: int, draw: np.random.Generator) -> dict[str, bytes]:
-    """One of each of ODD."""
-    part = _crop(_scaled_photographs(side)[0], SIZES[0], side, draw)
-    exif = Image.Exif()
-    exif[ExifTags.Base.Orientation] = 6
-    png = io.BytesIO()
-    part.save(png, "PNG")
-    return {
-        "png": png.getvalue(),
-        "cmyk": _jpeg(part.convert("CMYK")),
-        "grey": _jpeg(part.convert("L")),
-        "orientation-6": _jpeg(part, exif=exif),
-        "progressive": _jpeg(part, progressive=True),
-    }
 
 
 def _train_images(
