@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from mixnet_core import stages
+from mixnet_core import cli_imagenet, stages
 from mixnet_core.cli_options import (
     EPILOG,
     BatchOption,
@@ -74,6 +74,7 @@ from mixnet_core.values import (
 _INTERRUPTED = 130
 
 app = typer.Typer(
+    cls=cli_imagenet.TwoWordCommands,
     help="Train, fine-tune, validate and publish MixNet on MindSpore.",
     epilog=EPILOG,
     no_args_is_help=True,
@@ -251,6 +252,7 @@ def _weights(job: Job) -> FetchedWeights | None:
 
 _stage_command("run", _all, "All six stages; started again, it goes on where it stopped.")
 _stage_command("prepare", _prepare, "Check, split and index the recipe's images.")
+cli_imagenet.add_to(app)
 _stage_command("fetch", _fetch, "Fetch and verify the weights that the recipe starts from.")
 _stage_command("train", _train, "Train on all ranks, resuming from the newest checkpoint.")
 _stage_command("select", _select, "Choose the checkpoint with the best top-1 on the select split.")

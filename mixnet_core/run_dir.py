@@ -36,6 +36,11 @@ class Workspace:
         return self.root / "datasets"
 
     @property
+    def imagenet(self) -> Path:
+        """Default place to unpack ImageNet's archives to."""
+        return self.root / "imagenet"
+
+    @property
     def weights(self) -> Path:
         return self.root / "weights"
 

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parent.parent
 # do not import each other.
 LAYERS = (
     ("flows", "cli"),
+    ("cli_imagenet",),
     ("cli_options", "revalidation", "terminal"),
     ("options", "stages"),
     ("launch", "preflight", "recipe_lines", "release", "runs"),
