@@ -47,15 +47,14 @@ def _real(path: Path, side: int) -> bytes:
 
 
 def _scaled_photographs(side: int) -> list[Image.Image]:
-    # Rounded up: a crop of 500x375 must fit whatever the side.
-    return [
-        photograph.resize(
-            (-(-photograph.width * side // SIDE), -(-photograph.height * side // SIDE))
-        )
-        if side != SIDE
-        else photograph
-        for photograph in photographs()
-    ]
+    # Rounded up: a crop of any of SIZES must fit, whatever the side.
+    def scaled(pixels: int) -> int:
+        return -(-pixels * side // SIDE)
+
+    both = photographs()
+    if side == SIDE:
+        return both
+    return [whole.resize((scaled(whole.width), scaled(whole.height))) for whole in both]
 
 
 def _crop(
@@ -78,7 +77,8 @@ def odd_images(side: int, draw: np.random.Generator) -> dict[str, bytes]:
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
     png = io.BytesIO()
-    part.save(png, "PNG")
+    # The photograph's profile is one that libpng warns of, at every decoding.
+    part.save(png, "PNG", icc_profile=None)
     return {
         "png": png.getvalue(),
         "cmyk": _jpeg(part.convert("CMYK")),

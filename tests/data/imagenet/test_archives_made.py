@@ -175,6 +175,13 @@ def test_a_seed_gives_the_same_bytes_another_one_others(made: Archives, tmp_path
     assert all(other[name] != content for name, content in contents(made).items())
 
 
+def test_no_time_gets_into_the_devkit(made: Archives) -> None:
+    # The test above takes less than a second, and could miss one.
+    assert made.devkit.read_bytes()[4:8] == bytes(4)
+    header = members(made.devkit)[f"{DATA}/meta.mat"][:116]
+    assert header.rstrip() == b"MATLAB 5.0 MAT-file"
+
+
 @pytest.mark.parametrize(
     ("classes", "images", "val", "side"),
     [
