@@ -11,7 +11,7 @@ from mixnet_core.data.imagenet.archives import Archive
 from mixnet_core.errors import DigestMismatch, InputError
 from mixnet_core.files import os_errors_explained
 
-_CHUNK_BYTES = 4 << 20
+_CHUNK_BYTES = 512 << 10
 # What one reads the other finds in the page cache, where they stay this near to each other.
 _NEAR_BYTES = 256 << 20
 _LINE = re.compile(r"([0-9a-fA-F]{32}) [ *](.+)")
@@ -130,6 +130,8 @@ class ReadAlong:
             raise self._error
 
     def _run(self) -> None:
+        buffer = bytearray(_CHUNK_BYTES)
+        view = memoryview(buffer)
         try:
             while True:
                 with self._changed:
@@ -138,12 +140,12 @@ class ReadAlong:
                     )
                     if self._ended:
                         return
-                content = self._archive.read(self._hashed, _CHUNK_BYTES)
-                if not content:
+                size = self._archive.read_into(self._hashed, buffer)
+                if size == 0:
                     return
-                self._digest.update(content)
+                self._digest.update(view[:size])
                 with self._changed:
-                    self._hashed += len(content)
+                    self._hashed += size
                     self._changed.notify_all()
         except Exception as error:
             with self._changed:
