@@ -11,6 +11,8 @@ import pytest
 
 from mixnet_core import stages
 from mixnet_core.checkpoints.bundle import WEIGHTS, complete_bundles
+from mixnet_core.data.index import read_index
+from mixnet_core.data.unreadable import count_unreadable
 from mixnet_core.errors import InputError, TransientError
 from mixnet_core.files import read_json, sha256_of, write_json
 from mixnet_core.recipe import load_recipe, save_recipe
@@ -162,11 +164,24 @@ def test_a_recipe_of_any_name_gets_a_usable_run(tmp_path: Path) -> None:
     assert name == f"ber-my-net-{recipe.fingerprint[:8]}"
 
 
+def test_shards_are_packed_by_a_process_of_its_own(tmp_path: Path) -> None:
+    recipe = load_recipe("digits", {"data.train_limit": 60, "data.layout": "mindrecord"})
+    workspace = Workspace(tmp_path)
+    run = open_run(recipe, workspace)
+    dataset = stages.prepare(recipe, run, workspace)
+    assert not dataset.reused
+    assert stages.prepare(recipe, run, workspace).reused
+    names = {path.name for path in Path(dataset.root).glob("*.mindrecord")}
+    assert names == {"train-00000.mindrecord", "select-00000.mindrecord", "val-00000.mindrecord"}
+
+
 def test_a_diverged_training_fails_for_good_and_says_what_to_change(tmp_path: Path) -> None:
     recipe = load_recipe(
         "digits",
         {
             "data.train_limit": 60,
+            # Half of the images are damaged below; the first steps meet some.
+            "data.max_unreadable": 60,
             "input.image_size": 8,
             "training.global_batch": 4,
             "training.log_every_steps": 1,
@@ -181,10 +196,14 @@ def test_a_diverged_training_fails_for_good_and_says_what_to_change(tmp_path: Pa
     run = open_run(recipe, workspace)
     save_recipe(recipe, run.recipe)
     dataset = stages.prepare(recipe, run, workspace)
+    index = read_index(Path(dataset.root), "train")
+    for path in index.paths[::2]:
+        (index.root / path).write_bytes(bytes((index.root / path).stat().st_size))
     with pytest.raises(Exception, match=r"the loss became (nan|inf).*lower schedule\.lr") as error:
         stages.train(recipe, run, dataset, None)
     assert error.value.retryable is False  # type: ignore[attr-defined]
     assert complete_bundles(run.checkpoints) == []
+    assert 1 <= count_unreadable(run.unreadable) <= len(index.paths) // 2
 
 
 def test_published_files_are_what_the_run_left(finished_job: FinishedJob) -> None:
