@@ -24,7 +24,7 @@ _CHUNK_BYTES = 1 << 20
 
 
 @contextmanager
-def os_errors_explained(path: Path, verb: str = "write") -> Iterator[None]:
+def os_errors_explained(path: Path | str, verb: str = "write") -> Iterator[None]:
     """Turns an OSError into one line that names the path, the cause and the remedy.
 
     Raises:

@@ -18,7 +18,7 @@ from mixnet_core.files import os_errors_explained
 
 def files_as_images(
     root: Path,
-    files: Sequence[Path],
+    paths: Sequence[str],
     names: tuple[str, ...],
     labels: NDArray[np.int32],
     known: Sequence[ImageFile] | None = None,
@@ -26,19 +26,19 @@ def files_as_images(
     """Images of which each is a file below `root`.
 
     Args:
+        paths: from `root`, with slashes.
         names, labels: as `Images`.
         known: what each file is, found before; None: it is read and decoded to find out.
     """
 
     def check(position: int) -> ImageFile:
-        return known[position] if known else _checked(files[position])[1]
+        return known[position] if known else _checked(root / paths[position])[1]
 
     def write(position: int, target: Path) -> ImageFile:
-        return _linked_or_copied(files[position], target, known[position] if known else None)
+        return _linked_or_copied(root / paths[position], target, known[position] if known else None)
 
-    paths = tuple(file.relative_to(root).as_posix() for file in files)
     # Absolute: whoever reads the prepared dataset later works in another folder.
-    return Images(names, labels, write, Files(root.resolve(), paths, check))
+    return Images(names, labels, write, Files(root.resolve(), tuple(paths), check))
 
 
 def _checked(file: Path) -> tuple[bytes, ImageFile]:

@@ -92,8 +92,8 @@ def _from_listing(root: Path, subset: bool) -> Source:
         images[split] = (
             files_as_images(
                 root,
-                [root / row.path for row in listed],
-                tuple(Path(row.path).name for row in listed),
+                [row.path for row in listed],
+                tuple(row.path.rpartition("/")[2] for row in listed),
                 np.array([label_of()[row.wnid] for row in listed], np.int32),
                 known=[ImageFile(row.sha256, row.bytes) for row in listed],
             )
@@ -141,7 +141,7 @@ def flat_val(root: Path, val_labels: str | None) -> Listing:
         raise DatasetError(f"{folder} has no images: add them, or remove the folder")
     labels = read_val_labels(Path(val_labels).expanduser(), [entry.name for entry in images])
     return Listing(
-        files=[folder / entry.name for entry in images],
+        paths=[f"val/{entry.name}" for entry in images],
         labels=labels,
         lines=[
             f"{stamp(entry, f'val/{entry.name}')}\0{label}"

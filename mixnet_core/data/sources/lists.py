@@ -149,7 +149,7 @@ def _images(
         labelled.append((label_of[value], path))
     labelled.sort()
     width = len(str(len(labelled)))
-    files, names = [], []
+    names = []
     for number, (label, path) in enumerate(labelled):
         try:
             status = (root / path).stat()
@@ -159,8 +159,7 @@ def _images(
                 "it there or remove its row"
             ) from error
         lines.append(f"{split}\0{path}\0{label}\0{status.st_size}\0{status.st_mtime_ns}")
-        files.append(root / path)
         # Two folders may have images of one name.
         names.append(f"{number:0{width}d}{Path(path).suffix}")
     labels = np.array([label for label, _ in labelled], np.int32)
-    return files_as_images(root, files, tuple(names), labels)
+    return files_as_images(root, [path for _, path in labelled], tuple(names), labels)
