@@ -122,11 +122,12 @@ class Progress:
 
 def show_report(run: str, report: Path) -> None:
     """The report as a markdown artifact."""
-    _show(
-        lambda: create_markdown_artifact(
-            report.read_text(encoding="utf-8"), artifact_key(run, "report"), f"Report of {run}"
-        )
-    )
+    show_markdown(artifact_key(run, "report"), report, f"Report of {run}")
+
+
+def show_markdown(key: str, file: Path, description: str) -> None:
+    """A file's text as a markdown artifact."""
+    _show(lambda: create_markdown_artifact(file.read_text(encoding="utf-8"), key, description))
 
 
 def show_release(run: str, release: Release) -> None:

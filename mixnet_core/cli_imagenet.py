@@ -11,8 +11,8 @@ from typer.core import TyperGroup
 
 from mixnet_core.cli_options import EPILOG, JsonOption, QuietOption, WorkspaceOption
 from mixnet_core.data.imagenet.unpack import STAGE, Archives, unpack_imagenet
-from mixnet_core.data.imagenet.unpacked import UnpackedImageNet
 from mixnet_core.options import open_workspace
+from mixnet_core.summaries import summary
 from mixnet_core.terminal import TerminalWatch
 
 NAME = "prepare imagenet"
@@ -93,7 +93,7 @@ def prepare_imagenet(
         unpacked = unpack_imagenet(
             archives, target, max_unusable=max_unusable, decode=not no_decode, watch=watch
         )
-        watch.finished(STAGE, _summary(unpacked))
+        watch.finished(STAGE, summary(unpacked))
     if as_json:
         result = {"imagenet": unpacked.model_dump(mode="json")}
         typer.echo(json.dumps(result, indent=2, ensure_ascii=False))
@@ -102,13 +102,3 @@ def prepare_imagenet(
 def add_to(app: typer.Typer) -> None:
     """Registers the command; the app's class has to be TwoWordCommands."""
     app.command(NAME, help=_HELP, epilog=EPILOG)(prepare_imagenet)
-
-
-def _summary(unpacked: UnpackedImageNet) -> str:
-    counts = " and ".join(f"{count:,} of {split}" for split, count in unpacked.counts.items())
-    left_out = f", {unpacked.left_out:,} left out" if unpacked.left_out else ""
-    done = ", already done, every file is there" if unpacked.reused else ""
-    return (
-        f"{counts} in {unpacked.root}{left_out}, fingerprint {unpacked.fingerprint[:12]}{done}; "
-        f"{unpacked.report}"
-    )

@@ -12,6 +12,8 @@ from typing import Any
 import psutil
 import pytest
 
+from benchmarks.imagenet_archives import write_archives
+from mixnet_core.data.imagenet.unpacked import open_unpacked
 from mixnet_core.release.publish import read_release
 from mixnet_core.runs import recorded
 from mixnet_core.values import TrainedRun
@@ -141,6 +143,21 @@ def test_revalidation_passes_honest_releases_and_names_the_one_that_claims_more(
     assert state["type"] == "FAILED"
     assert "1 of 2 releases did not hold: boastful regressed" in state["message"]
     assert "\n" not in state["message"]
+
+
+def test_archives_of_imagenet_are_unpacked_with_their_report_shown(
+    deployed: Deployed, tmp_path: Path
+) -> None:
+    made = write_archives(tmp_path, classes=2, images_per_class=3, val_images=2, odd=False, side=64)
+    files = {"train_tar": str(made.train_tar), "val_tar": str(made.val_tar)}
+    run = deployed.run(
+        "mixnet-imagenet/unpack", **files, val_labels=str(made.val_labels), subset=True
+    )
+    assert deployed.final_state(run)["type"] == "COMPLETED"
+    unpacked = open_unpacked(deployed.workspace.imagenet)
+    assert unpacked.counts == {"train": 6, "val": 2}
+    shown = deployed.artifacts(run)["imagenet-report"]["data"]
+    assert shown == Path(unpacked.report).read_text()
 
 
 def boast(release: Path, copy: Path) -> None:

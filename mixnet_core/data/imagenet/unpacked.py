@@ -18,6 +18,7 @@ from mixnet_core.data.imagenet.listing import (
 )
 from mixnet_core.errors import IntegrityError
 from mixnet_core.files import os_errors_explained
+from mixnet_core.summaries import summary
 from mixnet_core.values import Value
 
 
@@ -39,6 +40,17 @@ class UnpackedImageNet(Value):
     left_out: int
     report: str
     reused: bool = False
+
+
+@summary.register
+def _(value: UnpackedImageNet) -> str:
+    counts = " and ".join(f"{count:,} of {split}" for split, count in value.counts.items())
+    left_out = f", {value.left_out:,} left out" if value.left_out else ""
+    done = ", already done, every file is there" if value.reused else ""
+    return (
+        f"{counts} in {value.root}{left_out}, fingerprint {value.fingerprint[:12]}{done}; "
+        f"{value.report}"
+    )
 
 
 def open_unpacked(root: Path) -> UnpackedImageNet:
