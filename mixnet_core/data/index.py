@@ -18,9 +18,12 @@ import hashlib
 import io
 import json
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,6 +38,7 @@ FORMAT = 2
 SPLITS = ("train", "select", "val")
 LAYOUTS = ("links", "in_place", "mindrecord")
 _HEADER = ["path", "label", "sha256", "bytes"]
+_THREADS = 16
 _REMEDY = "run `mixnet prepare` again to have it made anew"
 
 
@@ -160,8 +164,7 @@ def read_manifest(root: Path) -> dict[str, Any]:
         raise IntegrityError(
             f"{path} has format {manifest.get('format')!r}, expected {FORMAT}: {_REMEDY}"
         )
-    layout = manifest.get("layout")
-    if layout not in LAYOUTS or (layout == "in_place" and "images" not in manifest):
+    if not _knows_its_layout(manifest):
         raise IntegrityError(f"{path} has no layout that is known: {_REMEDY}")
     return manifest
 
@@ -200,6 +203,22 @@ def dataset_fingerprint(classes: tuple[str, ...], rows: Mapping[str, Iterable[Ro
         for label, sha256 in sorted((row.label, row.sha256) for row in rows[split]):
             digest.update(f"{split} {label} {sha256}\n".encode())
     return digest.hexdigest()
+
+
+def _knows_its_layout(manifest: Mapping[str, Any]) -> bool:
+    """Whether it says where the images are."""
+    layout, shards = manifest.get("layout"), manifest.get("shards")
+    if layout == "in_place":
+        return isinstance(manifest.get("images"), str)
+    if layout == "mindrecord":
+        return isinstance(shards, dict) and all(
+            isinstance(split, list)
+            and all(
+                isinstance(shard, dict) and {"file", "bytes"} <= shard.keys() for shard in split
+            )
+            for split in map(shards.get, SPLITS)
+        )
+    return layout in LAYOUTS
 
 
 def _read_classes(root: Path) -> tuple[str, ...]:
@@ -251,18 +270,15 @@ def _read_text(root: Path, path: Path) -> str:
 
 
 def _expect_images(root: Path, split: str, rows: list[Row]) -> None:
-    """Presence and size of every file; a folder at a time, which is quick on network disks too."""
+    """Presence and size of every file; threads because a network disk answers each one late."""
+    wanted: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        folder, _, name = row.path.rpartition("/")
+        wanted[folder].add(name)
     sizes: dict[str, int] = {}
-    for folder in sorted({row.path.rpartition("/")[0] for row in rows}):
-        if (root / folder).is_dir():
-            with os_errors_explained(root / folder, "read"), os.scandir(root / folder) as entries:
-                prefix = f"{folder}/" if folder else ""
-                for entry in entries:
-                    try:
-                        sizes[prefix + entry.name] = entry.stat().st_size
-                    except FileNotFoundError:
-                        # A link that leads nowhere any more.
-                        continue
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for found in pool.map(partial(_sizes, root), wanted, wanted.values()):
+            sizes.update(found)
     missing = [row.path for row in rows if row.path not in sizes]
     if missing:
         raise IntegrityError(
@@ -277,6 +293,23 @@ def _expect_images(root: Path, split: str, rows: list[Row]) -> None:
             f"{sizes[changed[0].path]} bytes instead of {changed[0].bytes}: put them back, or "
             f"{_REMEDY}"
         )
+
+
+def _sizes(root: Path, folder: str, names: set[str]) -> dict[str, int]:
+    """Of those of a folder's files that are there, by their path from `root`."""
+    sizes: dict[str, int] = {}
+    prefix = f"{folder}/" if folder else ""
+    with os_errors_explained(root / folder, "read"):
+        try:
+            with os.scandir(root / folder) as entries:
+                for entry in entries:
+                    # A link may lead nowhere any more.
+                    with suppress(FileNotFoundError):
+                        if entry.name in names:
+                            sizes[prefix + entry.name] = entry.stat().st_size
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+    return sizes
 
 
 def _expect_shards(root: Path, shards: Iterable[Mapping[str, Any]]) -> None:

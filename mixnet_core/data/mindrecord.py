@@ -10,8 +10,10 @@ Run as a stage it writes the shards of a dataset whose indexes are there, and re
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator
+import resource
+from collections.abc import Generator, Sequence
 from functools import partial
+from multiprocessing import cpu_count
 from pathlib import Path
 
 import mindspore.dataset as ds
@@ -22,8 +24,8 @@ from numpy.typing import NDArray
 from mixnet_core.child import beat, main
 from mixnet_core.data.index import SPLITS, Index, Row, read_rows
 from mixnet_core.data.shards import shard_name, shard_ranges
-from mixnet_core.errors import IntegrityError
-from mixnet_core.files import sha256_of
+from mixnet_core.errors import IntegrityError, MachineError
+from mixnet_core.files import os_errors_explained, sha256_of
 from mixnet_core.values import PackedDataset, PackRequest, Shard
 
 _SCHEMA = {
@@ -33,7 +35,11 @@ _SCHEMA = {
 }
 # Records handed to MindSpore at a time: some ten megabytes.
 _RECORDS = 100
-_THREADS = 2
+# They wait for the disk, which may be a network's; MindSpore refuses more than there are cores.
+_MOST_THREADS = 4
+# Of this process, besides the shards: logs, libraries, and what is opened later.
+_OTHER_FILES = 128
+_REMEDY = "run `mixnet prepare` again to have them made anew"
 
 
 def pack(request: PackRequest) -> PackedDataset:
@@ -41,6 +47,7 @@ def pack(request: PackRequest) -> PackedDataset:
 
     Raises:
         IntegrityError: what was read back is not what was written, or an image changed meanwhile.
+        MachineError: an image cannot be read, the disk is full or cannot be written.
     """
     shards: dict[str, tuple[Shard, ...]] = {}
     folder, root = Path(request.folder), Path(request.images)
@@ -50,7 +57,7 @@ def pack(request: PackRequest) -> PackedDataset:
         names = [shard_name(split, number) for number in range(len(ranges))]
         for name, positions in zip(names, ranges, strict=True):
             _write(folder / name, root, rows, positions)
-        _read_back([folder / name for name in names], rows)
+        _read_back(split, [folder / name for name in names], rows)
         files = [file for name in names for file in (name, f"{name}.db")]
         shards[split] = tuple(
             Shard(
@@ -70,77 +77,126 @@ def record_contents(
 
     Raises:
         IntegrityError: the shards do not hold what the index says.
+        MachineError: the process may not open as many files as there are shards.
     """
-    records = ds.MindDataset(
-        [str(shard) for shard in index.shards],
-        columns_list=["data", "position"],
-        sampler=ds.SubsetSampler(order.tolist()),
-        num_parallel_workers=_THREADS,
-    )
+    folder = index.shards[0].parent
+    threads = _threads(len(index.shards))
     try:
+        records = ds.MindDataset(
+            [str(shard) for shard in index.shards],
+            columns_list=["data", "position"],
+            sampler=ds.SubsetSampler(order.tolist()),
+            num_parallel_workers=threads,
+        )
         found = records.create_tuple_iterator(num_epochs=1, output_numpy=True)
-        for expected, (data, position) in zip(order.tolist(), found, strict=True):
+        for expected in order.tolist():
+            data, position = next(found)
             content = data.tobytes()
             size = len(content) if index.sizes is None else int(index.sizes[expected])
             if int(position) != expected or len(content) != size:
-                raise IntegrityError(_other(index.shards[0].parent, expected))
+                raise IntegrityError(
+                    f"the shards in {folder} hold another image at place {expected} than "
+                    f"{index.paths[expected]}, which the index says: {_REMEDY}"
+                )
             yield partial(_given, content)
+    except StopIteration:
+        raise IntegrityError(
+            f"the shards in {folder} hold fewer images than the index's {len(index.paths)}: "
+            f"{_REMEDY}"
+        ) from None
     except (RuntimeError, ValueError) as error:
         raise IntegrityError(
-            f"cannot read the shards in {index.shards[0].parent} ({_first_line(error)}): run "
-            "`mixnet prepare` again to have them made anew"
+            f"cannot read the shards in {folder} ({_reason(error)}): {_REMEDY}"
         ) from error
+
+
+def _threads(shards: int) -> int:
+    """How many may read; as many files are opened as that needs: each thread opens every shard.
+
+    Raises:
+        MachineError: the process may not open enough of them for even one.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most == resource.RLIM_INFINITY:
+        most = _files(shards, _MOST_THREADS)
+    threads = min(_MOST_THREADS, cpu_count())
+    while threads > 1 and _files(shards, threads) > most:
+        threads -= 1
+    needed = _files(shards, threads)
+    if needed > most:
+        raise MachineError(
+            f"{shards} shards need {needed} open files, this process may open {most}: raise the "
+            "limit (`ulimit -Hn`)"
+        )
+    now, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if now != resource.RLIM_INFINITY and now < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+    return threads
+
+
+def _files(shards: int, threads: int) -> int:
+    # And one a shard for its own index.
+    return shards * (threads + 1) + _OTHER_FILES
 
 
 def _given(content: bytes) -> bytes:
     return content
 
 
-def _write(path: Path, root: Path, rows: list[Row], positions: range) -> None:
-    writer = FileWriter(str(path), shard_num=1)
-    writer.add_schema(_SCHEMA, "images")
-    for first in range(positions.start, positions.stop, _RECORDS):
-        writer.write_raw_data(
-            [
-                {
-                    "data": (root / rows[position].path).read_bytes(),
-                    "label": rows[position].label,
-                    "position": position,
-                }
-                for position in range(first, min(first + _RECORDS, positions.stop))
-            ]
-        )
-        beat()
-    writer.commit()
-
-
-def _read_back(shards: list[Path], rows: list[Row]) -> None:
-    records = ds.MindDataset([str(shard) for shard in shards], shuffle=False)
-    columns = records.create_dict_iterator(num_epochs=1, output_numpy=True)
-    for position, row in enumerate(rows):
-        record = next(columns, None)
-        if (
-            record is None
-            or int(record["position"]) != position
-            or int(record["label"]) != row.label
-            or hashlib.sha256(record["data"].tobytes()).hexdigest() != row.sha256
-        ):
-            raise IntegrityError(_other(shards[0].parent, position))
-        if position % _RECORDS == 0:
+def _write(path: Path, root: Path, rows: Sequence[Row], positions: range) -> None:
+    try:
+        writer = FileWriter(str(path), shard_num=1)
+        writer.add_schema(_SCHEMA, "images")
+        for first in range(positions.start, positions.stop, _RECORDS):
+            some = range(first, min(first + _RECORDS, positions.stop))
+            writer.write_raw_data([_record(root, rows[i], i) for i in some])
             beat()
-    if next(columns, None) is not None:
-        raise IntegrityError(_other(shards[0].parent, len(rows)))
+        writer.commit()
+    except RuntimeError as error:
+        raise MachineError(
+            f"cannot write {path} ({_reason(error)}): free space or choose another workspace"
+        ) from error
 
 
-def _other(folder: Path, position: int) -> str:
-    return (
-        f"the shards in {folder} hold another image at place {position} than the index says: run "
-        "`mixnet prepare` again to have them made anew"
-    )
+def _record(root: Path, row: Row, position: int) -> dict[str, bytes | int]:
+    with os_errors_explained(root / row.path, "read"):
+        content = (root / row.path).read_bytes()
+    return {"data": content, "label": row.label, "position": position}
 
 
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason")
+def _read_back(split: str, shards: list[Path], rows: Sequence[Row]) -> None:
+    records = ds.MindDataset([str(shard) for shard in shards], shuffle=False)
+    try:
+        columns = records.create_dict_iterator(num_epochs=1, output_numpy=True)
+        for position, row in enumerate(rows):
+            record = next(columns, None)
+            if (
+                record is None
+                or int(record["position"]) != position
+                or int(record["label"]) != row.label
+                or hashlib.sha256(record["data"].tobytes()).hexdigest() != row.sha256
+            ):
+                raise IntegrityError(
+                    f"{row.path} of split {split} is not in its shard as it was checked: it was "
+                    "changed meanwhile, or the disk lost it; run `mixnet prepare` again"
+                )
+            if position % _RECORDS == 0:
+                beat()
+        if next(columns, None) is not None:
+            raise IntegrityError(f"the shards of split {split} hold more than {len(rows)} images")
+    except RuntimeError as error:
+        raise IntegrityError(
+            f"the shards of split {split} cannot be read back ({_reason(error)}): check the disk, "
+            "then run `mixnet prepare` again"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """The line that says something, of a message of headings, rules and a call stack."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    # "[ERROR] ..." or "[Internal ERROR] ...", where it comes from the reading threads.
+    marked = [line.rpartition("ERROR] ")[2] for line in lines if "ERROR] " in line]
+    return next(iter([*marked, *lines]), type(error).__name__).rstrip(".!")
 
 
 if __name__ == "__main__":

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from mixnet_core.data.batches import evaluation_pixels, training_batches
-from mixnet_core.data.index import Index, open_prepared, read_index, read_manifest
+from mixnet_core.data.index import Index, open_prepared, read_index, read_manifest, read_rows
 from mixnet_core.data.mindrecord import pack
 from mixnet_core.data.prepare import prepare_dataset
 from mixnet_core.data.reading import contents
 from mixnet_core.data.shards import shard_name, shard_ranges
-from mixnet_core.errors import DatasetError, IntegrityError
+from mixnet_core.errors import DatasetError, IntegrityError, MachineError
 from mixnet_core.recipe import load_recipe
 from mixnet_core.values import PackedDataset, PackRequest, PreparedDataset
 from tests.data.samples import data, write_image_folder
@@ -138,6 +144,117 @@ def test_shards_that_do_not_hold_what_the_index_says_are_an_error(
     )
     with pytest.raises(IntegrityError, match="hold another image at place 0"):
         list(contents(swapped, np.arange(20)))
+
+
+def spoilt(content: bytes) -> bytes:
+    return bytes(len(content))
+
+
+def cut(content: bytes) -> bytes:
+    return content[:-2000]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "damage", "reason"),
+    [
+        ("", None, "does not exist"),
+        (".db", None, "is not exists"),
+        ("", spoilt, "failed to parse header"),
+        ("", cut, "Failed to read file"),
+        (".db", spoilt, "not a database|malformed|verifying meta file"),
+    ],
+)
+def test_what_mindspore_says_of_a_damaged_shard_becomes_one_line(
+    packed: PreparedDataset,
+    tmp_path: Path,
+    suffix: str,
+    damage: Callable[[bytes], bytes] | None,
+    reason: str,
+) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(packed.root, root)
+    file = root / f"{shard_name('train', 1)}{suffix}"
+    content = file.read_bytes()
+    file.unlink()
+    if damage is not None:
+        file.write_bytes(damage(content))
+    index = read_index(root, "train")
+    with pytest.raises(IntegrityError, match=reason) as error:
+        list(contents(index, np.arange(len(index.paths))))
+    assert "\n" not in str(error.value)
+    assert "run `mixnet prepare` again" in str(error.value)
+    assert "atomgit" not in str(error.value)
+
+
+def test_an_image_that_changed_before_it_was_packed_is_named(folder: Path, tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    shutil.copytree(folder, images)
+
+    def meddled(request: PackRequest) -> PackedDataset:
+        file = images / read_rows(Path(request.folder), "select")[1].path
+        file.write_bytes(file.read_bytes()[:-1] + b"x")
+        return pack(request)
+
+    settings = data("image_folder", images, layout="mindrecord")
+    with pytest.raises(IntegrityError, match=r"train/ant/\d+\.png of split select .* changed"):
+        prepare_dataset(settings, tmp_path / "datasets", pack=meddled)
+    assert list((tmp_path / "datasets").iterdir()) == []
+
+
+def test_a_disk_without_room_for_shards_is_one_line(folder: Path, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)]
+    if os.geteuid() or not shutil.which("mount") or subprocess.run(mount).returncode:
+        pytest.skip("only root can mount a tiny disk")
+    try:
+        settings = data("image_folder", folder, layout="mindrecord")
+        with pytest.raises(MachineError, match=r"cannot write .*: free space or") as error:
+            prepare_dataset(settings, disk / "datasets", pack=pack)
+        assert "\n" not in str(error.value)
+        assert list((disk / "datasets").iterdir()) == []
+    finally:
+        # A writer that failed keeps its files open as long as its process.
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def test_closing_early_ends_the_reading_threads(packed: PreparedDataset) -> None:
+    index = read_index(Path(packed.root), "train")
+    # Some threads of MindSpore stay from its first use on.
+    for _ in contents(index, np.arange(2)):
+        pass
+    before = psutil.Process().num_threads()
+    opened = psutil.Process().num_fds()
+    files = contents(index, np.arange(len(index.paths)))
+    next(files)
+    assert psutil.Process().num_threads() > before
+    files.close()
+    assert psutil.Process().num_threads() <= before
+    assert psutil.Process().num_fds() <= opened
+
+
+FEW_FILES = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from mixnet_core.data.index import Index
+from mixnet_core.data.mindrecord import record_contents
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[1]), int(sys.argv[2])))
+shards = tuple(Path(f"{number}.mindrecord") for number in range(1000))
+list(record_contents(Index(Path(), (), np.empty(0, np.int32), None, shards), np.arange(0)))
+print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+"""
+
+
+def test_there_may_be_more_shards_than_a_process_may_open_files(tmp_path: Path) -> None:
+    def run(soft: int, hard: int) -> str:
+        command = [sys.executable, "-c", FEW_FILES, str(soft), str(hard)]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stderr
+
+    assert "1000 shards need 2128 open files, this process may open 2000" in run(1000, 2000)
+    # The limit is raised, and it goes on to that the shards are not there.
+    assert "0.mindrecord does not exist" in run(1000, 4000)
 
 
 def test_it_needs_the_process_that_packs(folder: Path, tmp_path: Path) -> None:
