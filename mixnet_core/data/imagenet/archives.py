@@ -23,6 +23,8 @@ _BLOCK = tarfile.BLOCKSIZE
 _MOST_HEADER_BYTES = 1 << 20
 # A plain file name: letters, digits and what ImageNet's names have besides; no leading dot.
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,200}")
+# The largest of ILSVRC2012 has 15 MB. An image is read whole.
+_MOST_IMAGE_BYTES = 1 << 28
 _VAL_IMAGE = re.compile(r"ILSVRC2012_val_(\d{8})\.JPEG")
 _FETCH = "fetch the archive again"
 
@@ -166,7 +168,7 @@ def images_of_class(archive: Archive, inner: Member) -> Iterator[Member]:
                 f"{where} has {member.name!r}, which is no image of this class: expected "
                 f"{wnid}_<number>.JPEG"
             )
-        _once(where, member.name, seen)
+        _check_image(where, member, seen)
         yield member
     if not seen:
         raise DatasetError(f"{where} has no images: {_FETCH}")
@@ -188,7 +190,7 @@ def val_images(archive: Archive) -> Iterator[Member]:
                 f"{where} has {member.name!r}, which is no image of val: expected "
                 "ILSVRC2012_val_<8 digits>.JPEG"
             )
-        _once(where, member.name, seen)
+        _check_image(where, member, seen)
         yield member
     if not seen:
         raise DatasetError(f"{where} has no images: expected ILSVRC2012_val_<8 digits>.JPEG")
@@ -199,10 +201,15 @@ def val_name(number: int) -> str:
     return f"ILSVRC2012_val_{number:08d}.JPEG"
 
 
-def _once(where: str, name: str, seen: set[str]) -> None:
-    if name in seen:
-        raise DatasetError(f"{where} has {name} twice: {_FETCH}")
-    seen.add(name)
+def _check_image(where: str, member: Member, seen: set[str]) -> None:
+    if member.name in seen:
+        raise DatasetError(f"{where} has {member.name} twice: {_FETCH}")
+    seen.add(member.name)
+    if member.size > _MOST_IMAGE_BYTES:
+        raise DatasetError(
+            f"{where} has {member.name} of {member.size:,} bytes: refused, no image of ImageNet is "
+            f"larger than {_MOST_IMAGE_BYTES:,}"
+        )
 
 
 def _members(archive: Archive, where: str, start: int, size: int) -> Iterator[Member]:

@@ -74,6 +74,15 @@ def read_facts(root: Path) -> dict[str, Any]:
 def read_listing(root: Path, split: Split) -> list[Listed]:
     """The images of "train" or "val", by wnid, then by path; empty if only the other was unpacked.
 
+    Raises:
+        MixnetError: as `iterate_listing`.
+    """
+    return list(iterate_listing(root, split))
+
+
+def iterate_listing(root: Path, split: Split) -> Iterator[Listed]:
+    """As `read_listing`, one by one: a million of them take half a gigabyte.
+
     The file's digest is compared with the recorded one; the images themselves are not looked at.
 
     Raises:
@@ -92,13 +101,15 @@ def read_listing(root: Path, split: Split) -> list[Listed]:
                 f"{path} has sha256 {actual}, {_FACTS} says {facts['files'].get(path.name)}: "
                 f"{_REMEDY}"
             )
-        listed = list(rows_of(path, split))
-    if facts["counts"].get(split) != len(listed):
+    count = 0
+    with os_errors_explained(path, "read"):
+        for row in rows_of(path, split):
+            count += 1
+            yield row
+    if facts["counts"].get(split) != count:
         raise IntegrityError(
-            f"{path} lists {len(listed)} images, {_FACTS} says {facts['counts'].get(split)}: "
-            f"{_REMEDY}"
+            f"{path} lists {count} images, {_FACTS} says {facts['counts'].get(split)}: {_REMEDY}"
         )
-    return listed
 
 
 def rows_of(path: Path, split: Split) -> Iterator[Listed]:

@@ -140,7 +140,10 @@ def _finish(part: PartToUnpack, records: Records, root: Path) -> None:
             if target.exists():
                 # Of a process that was killed before it recorded it, or damaged since.
                 shutil.rmtree(target)
-            part.aside.rename(target)
+            if part.rows:
+                part.aside.rename(target)
+            else:
+                part.aside.rmdir()
         else:
             for row in part.rows:
                 target = root / row.path

@@ -11,9 +11,9 @@ from mixnet_core.data.imagenet.listing import (
     SPLITS,
     Listed,
     Split,
+    iterate_listing,
     listing_fingerprint,
     read_facts,
-    read_listing,
     rows_of,
 )
 from mixnet_core.errors import IntegrityError
@@ -65,7 +65,7 @@ def open_unpacked(root: Path) -> UnpackedImageNet:
         MachineError: it cannot be read.
     """
     facts = read_facts(root)
-    actual = listing_fingerprint({split: read_listing(root, split) for split in SPLITS})
+    actual = listing_fingerprint({split: iterate_listing(root, split) for split in SPLITS})
     if facts["fingerprint"] != actual:
         raise IntegrityError(
             f"the listings of {root} have fingerprint {actual}, imagenet.json says "

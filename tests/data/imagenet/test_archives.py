@@ -192,6 +192,17 @@ def test_a_header_that_claims_gigabytes_does_not_have_them_read(tmp_path: Path) 
         read_val(path)
 
 
+def test_an_image_of_gigabytes_is_not_read(tmp_path: Path) -> None:
+    image = tarfile.TarInfo("ILSVRC2012_val_00000001.JPEG")
+    image.size = 2 << 30
+    path = tmp_path / "val.tar"
+    with path.open("wb") as file:
+        file.write(image.tobuf(tarfile.GNU_FORMAT))
+        file.truncate(512 + (2 << 30) + 1024)
+    with pytest.raises(DatasetError, match=r"_00000001.JPEG of 2,147,483,648 bytes: refused"):
+        read_val(path)
+
+
 @pytest.mark.parametrize("content", [b"no tar at all" * 100, tar([])])
 def test_what_is_no_tar_or_an_empty_one_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "file.tar"

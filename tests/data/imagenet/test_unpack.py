@@ -286,6 +286,20 @@ def test_images_that_cannot_be_used_are_all_found_in_one_pass(tmp_path: Path) ->
     ]
 
 
+def test_a_class_without_a_usable_image_leaves_no_empty_folder(tmp_path: Path) -> None:
+    archives = small(tmp_path, {TENCH: [b"text"], GOLDFISH: [photo(1)]})
+    done = unpack_imagenet(archives, tmp_path / "to", max_unusable=1)
+    assert [path.name for path in (tmp_path / "to" / "train").iterdir()] == [GOLDFISH]
+    assert unpack_imagenet(archives, tmp_path / "to", max_unusable=1).counts == done.counts
+
+
+def test_killed_right_before_the_end_the_work_is_tidied_up(made: Made, tmp_path: Path) -> None:
+    unpack_imagenet(given(made), tmp_path)
+    (tmp_path / ".unpacking" / "train").mkdir(parents=True)
+    assert unpack_imagenet(given(made), tmp_path).reused
+    assert not (tmp_path / ".unpacking").exists()
+
+
 def test_without_decoding_only_headers_are_read(tmp_path: Path) -> None:
     archives = small(tmp_path, {TENCH: [photo(1), photo(2)[:-100], b"text"]})
     done = unpack_imagenet(archives, tmp_path / "to", decode=False, max_unusable=1)
