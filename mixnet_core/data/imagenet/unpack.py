@@ -255,11 +255,6 @@ class _Work:
                 progress.skipped(sum(member.size for member in members))
             else:
                 yield PartToUnpack("val", name, labelled)
-        if not self.archives.subset and count != len(labels.val):
-            raise DatasetError(
-                f"{archive.path} has {count:,} images, expected {len(labels.val):,}, one a "
-                "label: fetch the archive again, or say --subset"
-            )
 
     def _expect_room(self, whole: Mapping[Split, Mapping[str, Extent]]) -> None:
         size, images = 0, 0

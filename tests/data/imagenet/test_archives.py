@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import tarfile
 from pathlib import Path
 
@@ -200,6 +201,17 @@ def test_an_image_of_gigabytes_is_not_read(tmp_path: Path) -> None:
         file.write(image.tobuf(tarfile.GNU_FORMAT))
         file.truncate(512 + (2 << 30) + 1024)
     with pytest.raises(DatasetError, match=r"_00000001.JPEG of 2,147,483,648 bytes: refused"):
+        read_val(path)
+
+
+def test_a_sparse_file_is_refused_for_its_data_are_elsewhere(tmp_path: Path) -> None:
+    path = tmp_path / "val.tar"
+    info = tarfile.TarInfo("ILSVRC2012_val_00000001.JPEG")
+    info.size = 1
+    info.pax_headers = {"GNU.sparse.map": "0,1", "GNU.sparse.size": "100"}
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as file:
+        file.addfile(info, io.BytesIO(b"x"))
+    with pytest.raises(DatasetError, match=r"the special file 'ILSVRC2012_val_00000001.JPEG'"):
         read_val(path)
 
 

@@ -91,6 +91,11 @@ def test_a_damaged_one_is_noticed(tmp_path: Path) -> None:
     path.write_bytes(content.replace(b"500", b"501", 1))
     with pytest.raises(IntegrityError, match=r"train.csv has sha256 .* imagenet.json says"):
         read_listing(tmp_path, "train")
+    path.write_bytes(content)
+    facts = tmp_path / "imagenet.json"
+    facts.write_text(facts.read_text().replace('"train": 3', '"train": 4'))
+    with pytest.raises(IntegrityError, match=r"train.csv lists 3 images, imagenet.json says 4"):
+        read_listing(tmp_path, "train")
     path.unlink()
     with pytest.raises(IntegrityError, match="is missing"):
         read_listing(tmp_path, "train")

@@ -123,6 +123,11 @@ def test_a_second_call_checks_that_everything_is_there(made: Made, tmp_path: Pat
         unpack_imagenet(given(made), tmp_path, decode=False)
     with pytest.raises(InputError, match="from other archives"):
         unpack_imagenet(Archives(made.train_tar, subset=True), tmp_path)
+    wrong = tmp_path.with_name("md5sums")
+    lines = made.md5sums.read_text().splitlines(True)
+    wrong.write_text(f"{'f' * 32}  {made.train_tar.name}\n{''.join(lines[1:])}")
+    with pytest.raises(DigestMismatch, match="expected ffff"):
+        unpack_imagenet(given(made, md5sums=wrong), tmp_path)
     image = tmp_path / read_listing(tmp_path, "train")[0].path
     content = image.read_bytes()
     for damage, fault in (
@@ -161,22 +166,23 @@ def stopped_after(
             unpack_imagenet(archives, to)
 
 
-@pytest.mark.parametrize("written", range(5))
+@pytest.mark.parametrize("written", range(7))
 def test_stopped_anywhere_it_goes_on_to_the_same_end(
     made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: int
 ) -> None:
+    monkeypatch.setattr(unpack, "_VAL_PART_IMAGES", 3)
     undisturbed = unpack_imagenet(given(made), tmp_path / "undisturbed")
     to = tmp_path / "to"
     stopped_after(monkeypatch, written, given(made), to)
     assert not has_listing(to)
-    kept = {path: path.stat().st_ino for path in to.glob("train/*/*")}
+    kept = {path: path.stat().st_ino for path in to.glob("[tv]*/*/*")}
     ticks: list[Tick] = []
     done = unpack_imagenet(given(made), to, watch=ticks.append)
     assert done.fingerprint == undisturbed.fingerprint
     assert tree(to) == tree(tmp_path / "undisturbed")
     again = [path for path, inode in kept.items() if path.stat().st_ino != inode]
-    # The class in which it stopped, which was moved into its place but not recorded.
-    assert len(again) == (3 if written < 4 else 0)
+    # The part in which it stopped, which was moved into its place but not recorded.
+    assert len(again) == 3
     assert any(tick.detail == "goes on where it stopped" for tick in ticks)
 
 
@@ -239,10 +245,44 @@ def test_what_came_from_an_archive_with_a_wrong_md5_does_not_stay(tmp_path: Path
         with pytest.raises(DigestMismatch, match=f"train.tar has md5 .*, expected {right}"):
             unpack_imagenet(archives, to, max_unusable=1)
         assert not has_listing(to)
+    before = path.stat()
     train_tar(path, {TENCH: [good]})
+    # As rsync --inplace --times leaves it.
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     done = unpack_imagenet(archives, to)
     assert done.left_out == 0
     assert list(tree(to).values()) == [good]
+
+
+def test_an_archive_that_grows_meanwhile_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archives = small(tmp_path, {TENCH: [photo(1)]})
+    write = Records.write
+
+    def grow(self: Records, *part: Any) -> None:
+        with (tmp_path / "train.tar").open("ab") as file:
+            file.write(b"more")
+        write(self, *part)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Records, "write", grow)
+        with pytest.raises(IntegrityError, match="changed while it was read"):
+            unpack_imagenet(archives, tmp_path / "to")
+    assert not has_listing(tmp_path / "to")
+
+
+def test_a_stray_file_is_noticed_before_the_end(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped_after(monkeypatch, 4, given(made), tmp_path)
+    stray = tmp_path / "train" / made.wnids[0] / "stray.JPEG"
+    stray.write_bytes(b"")
+    with pytest.raises(IntegrityError, match=r"stray.JPEG is not in the listing"):
+        unpack_imagenet(given(made), tmp_path)
+    assert not has_listing(tmp_path)
+    stray.unlink()
+    assert unpack_imagenet(given(made), tmp_path).counts["train"] == 12
 
 
 def test_what_came_from_an_archive_that_was_replaced_does_not_stay(
