@@ -10,16 +10,22 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import metadata, util
 from pathlib import Path
-from typing import NamedTuple
 
 from mixnet_core import errors
-from mixnet_core.data.imagenet.listing import has_listing, read_facts
+from mixnet_core.data.imagenet.listing import (
+    SPLITS,
+    has_listing,
+    iterate_listing,
+    listing_fingerprint,
+    read_facts,
+)
+from mixnet_core.data.room import dataset_room
 from mixnet_core.data.sources import digits, fashion_mnist, image_folder, imagenet, lists
 from mixnet_core.data.sources.download import check_reachable
-from mixnet_core.errors import MachineError, MixnetError
+from mixnet_core.errors import IntegrityError, MachineError, MixnetError
 from mixnet_core.evaluate.engines import choose_engine
 from mixnet_core.files import os_errors_explained
 from mixnet_core.native.choice import choose_operators
@@ -33,13 +39,8 @@ from mixnet_core.values import Value
 _PARAMETERS = {"s": 4.2e6, "m": 5.1e6, "l": 7.4e6, "xl": 12e6}
 # Weights and what the optimizer keeps a parameter, in float32.
 _BYTES_PER_PARAMETER = {"momentum": 2 * 4, "adamw": 3 * 4}
-# A small image takes one block on disk.
-_SMALL_IMAGE_BYTES = 4096
-_SMALL_IMAGES = {"digits": 1_797, "fashion_mnist": 70_000}
 # Reports, logs, metrics and what a compiler leaves.
 _RUN_BYTES = 100e6
-_SAMPLED_CLASSES = 10
-_SAMPLED_FILES = 10_000
 
 
 class CheckResult(Value):
@@ -105,7 +106,7 @@ def check_disk(recipe: Recipe, workspace: Workspace) -> CheckResult:
     # One more than is kept: the oldest goes only when the newest is complete.
     checkpoints = (recipe.training.keep_checkpoints + 1) * checkpoint
     place = _existing(workspace.root)
-    dataset = _dataset_room(recipe.data, place)
+    dataset = dataset_room(recipe.data, place)
     needed = checkpoints + dataset.bytes + _RUN_BYTES
     try:
         with os_errors_explained(place, "read"):
@@ -227,8 +228,8 @@ def _found_data(data: Data, datasets: Path) -> str:
     if data.source == "imagenet":
         return _found_imagenet(data)
     if data.source == "lists":
-        counts = lists.counts(data.path or "")
-        return f"{data.path}: " + ", ".join(f"{n:,} {split} images" for split, n in counts.items())
+        paths = lists.listed_paths(data.path or "")
+        return f"{data.path}: {_counted({split: len(paths[split]) for split in paths})}"
     if data.path is not None:
         fashion_mnist.given_files(data.path)
         return f"{data.path}: four IDX files"
@@ -240,59 +241,25 @@ def _found_data(data: Data, datasets: Path) -> str:
 
 def _found_imagenet(data: Data) -> str:
     root = image_folder.checked_root(data.path or "")
-    flat = (root / "val").is_dir() and imagenet.is_flat(root / "val")
-    splits = ["train", *(["val"] if (root / "val").is_dir() and not flat else [])]
-    found = {split: image_folder.class_names(root / split) for split in splits}
-    for split, names in found.items():
-        imagenet.expect_all_classes(f"{root / split}", names, subset=data.subset)
-    if flat:
-        imagenet.flat_val(root, data.val_labels)
-    detail = f"{root}: {len(found['train']):,} of ImageNet's 1,000 classes"
+    train = imagenet.classes_there(root / "train", subset=data.subset)
+    flat = imagenet.flat_val(root, data.val_labels)
+    if flat is None and (root / "val").is_dir():
+        imagenet.classes_there(root / "val", subset=data.subset)
+    detail = f"{root}: {len(train):,} of ImageNet's 1,000 classes"
     if has_listing(root):
-        counts = read_facts(root)["counts"]
-        detail += "".join(f", {count:,} {split} images" for split, count in counts.items())
+        facts = read_facts(root)
+        actual = listing_fingerprint({split: iterate_listing(root, split) for split in SPLITS})
+        if actual != facts["fingerprint"]:
+            raise IntegrityError(
+                f"the listing of {root} has fingerprint {actual}, its imagenet.json says "
+                f"{facts['fingerprint']}: run `mixnet prepare imagenet` again"
+            )
+        detail += f", {_counted(facts['counts'])}, fingerprint {actual[:12]} as listed"
     return detail
 
 
-class _Room(NamedTuple):
-    """What preparing adds on the workspace's disk."""
-
-    bytes: float
-    files: int
-
-
-def _dataset_room(data: Data, place: Path) -> _Room:
-    """Nothing where it only links or cannot tell."""
-    if data.source in _SMALL_IMAGES:
-        count = _SMALL_IMAGES[data.source]
-        return _Room(count * _SMALL_IMAGE_BYTES, count)
-    try:
-        root = Path(data.path or "").expanduser()
-        near = root.stat().st_dev == place.stat().st_dev
-        # The lists' images may be anywhere: not known without asking for each.
-        if data.layout == "in_place" or data.source == "lists":
-            return _Room(0, 0)
-        if data.layout == "links" and near:
-            return _Room(0, 0)
-        rooms = [_split_room(root / split) for split in ("train", "val")]
-    except (MixnetError, OSError):
-        return _Room(0, 0)
-    files = sum(room.files for room in rooms) if data.layout == "links" else 0
-    return _Room(sum(room.bytes for room in rooms), files)
-
-
-def _split_room(split: Path) -> _Room:
-    """Estimated from a few classes: asking a network disk for a million sizes takes minutes."""
-    if not split.is_dir():
-        return _Room(0, 0)
-    with os.scandir(split) as found:
-        folders = sorted(entry.name for entry in found if entry.is_dir())
-    sampled = folders[:_SAMPLED_CLASSES] or ["."]
-    files = [file for name in sampled for file in (split / name).iterdir() if file.is_file()]
-    asked = files[:_SAMPLED_FILES]
-    mean = sum(file.stat().st_size for file in asked) / max(1, len(asked))
-    count = len(files) * max(1, len(folders)) / len(sampled)
-    return _Room(mean * count, round(count))
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {split} images" for split, count in counts.items())
 
 
 def _existing(path: Path) -> Path:

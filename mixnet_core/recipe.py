@@ -67,8 +67,8 @@ class Recipe(Section):
                 f"schedule.warmup_epochs {self.schedule.warmup_epochs} leaves none of "
                 f"training.epochs {self.training.epochs}"
             )
-        if self.data.source == "image_folder" and self.data.path is None:
-            raise ValueError("data.source image_folder needs data.path (--data FOLDER)")
+        if self.data.source in ("image_folder", "imagenet", "lists") and self.data.path is None:
+            raise ValueError(f"data.source {self.data.source} needs data.path (--data FOLDER)")
         if self.data.source == "digits" and self.data.path is not None:
             raise ValueError("data.source digits is embedded and takes no data.path")
         if self.weights.freeze != "nothing" and self.weights.name is None:

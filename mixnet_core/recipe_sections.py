@@ -88,7 +88,7 @@ class Data(Section):
     )
     subset: bool = Field(
         default=False,
-        description="imagenet: classes may be missing; labels stay those of all 1,000",
+        description="imagenet, lists: classes may have no images; labels stay those of all classes",
     )
     layout: Literal["links", "in_place", "mindrecord"] = Field(
         default="links",
@@ -100,6 +100,25 @@ class Data(Section):
         description="images of an epoch on one rank that training may fail to read, others of "
         "their batch standing in; one more ends it",
     )
+
+    @model_validator(mode="after")
+    def _fits_its_source(self) -> Data:
+        if self.layout == "in_place" and self.source in ("digits", "fashion_mnist"):
+            raise ValueError(
+                f"data.layout in_place is for images that are files, those of data.source "
+                f"{self.source} are not: set it to links"
+            )
+        if self.val_labels is not None and self.source != "imagenet":
+            raise ValueError(
+                f"data.val_labels is for source imagenet, data.source is {self.source}: set it to "
+                "null"
+            )
+        if self.subset and self.source not in ("imagenet", "lists"):
+            raise ValueError(
+                f"data.subset is for sources imagenet and lists, data.source is {self.source}: set "
+                "it to false"
+            )
+        return self
 
 
 class Input(Section):

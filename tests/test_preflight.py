@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import builtins
+import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from importlib import metadata
@@ -11,6 +14,7 @@ import pytest
 
 from mixnet_core import errors, preflight
 from mixnet_core.data.imagenet.classes import wnids
+from mixnet_core.data.imagenet.listing import Listed, write_listing
 from mixnet_core.data.sources import fashion_mnist
 from mixnet_core.preflight import (
     CheckResult,
@@ -29,7 +33,7 @@ from mixnet_core.preflight import (
 from mixnet_core.recipe import load_recipe
 from mixnet_core.recipe_sections import Devices
 from mixnet_core.run_dir import Workspace
-from tests.data.samples import data, write_idx_folder, write_image_folder
+from tests.data.samples import data, write_idx_folder, write_image, write_image_folder
 
 NAMES = ["workspace", "disk", "packages", "device", "operators", "engine", "msrun"]
 NAMES += ["data", "publish"]
@@ -128,38 +132,50 @@ def test_adamw_needs_half_as_much_again_for_a_checkpoint(tmp_path: Path) -> None
     assert "about 50400000." in str(error)
 
 
-def test_a_folder_on_another_disk_counts_with_its_images(tmp_path: Path) -> None:
-    elsewhere = Path("/dev/shm")
-    if not elsewhere.is_dir() or elsewhere.stat().st_dev == tmp_path.stat().st_dev:
-        pytest.skip("there is no second file system")
-    images = write_image_folder(tmp_path / "images", {f"class{i:02d}": 2 for i in range(12)})
-    size = next(images.rglob("*.png")).stat().st_size
-    counted = preflight._dataset_room(data("image_folder", images), elsewhere)
-    assert 24 * size * 0.9 < counted.bytes < 24 * size * 1.1
-    assert counted.files == 24
-    assert preflight._dataset_room(data("image_folder", images), tmp_path) == (0, 0)
-    in_place = data("image_folder", images, layout="in_place")
-    assert preflight._dataset_room(in_place, elsewhere) == (0, 0)
-
-
-def test_shards_count_with_their_images_on_the_same_disk_too(tmp_path: Path) -> None:
-    images = write_image_folder(tmp_path / "images", {"ant": 4, "bee": 4}, {"bee": 2})
-    size = next(images.rglob("*.png")).stat().st_size
-    room = preflight._dataset_room(data("image_folder", images, layout="mindrecord"), tmp_path)
-    assert 10 * size * 0.9 < room.bytes < 10 * size * 1.1
-    assert room.files == 0
+def test_copies_need_files_as_well_as_bytes(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "nr_inodes=20", "tmpfs", str(disk)]
+    if os.geteuid() or not shutil.which("mount") or subprocess.run(mount).returncode:
+        pytest.skip("only root can mount a tiny disk")
+    images = write_image_folder(tmp_path / "images", {"ant": 15, "bee": 15})
+    try:
+        for layout, fits in (("links", False), ("in_place", True), ("mindrecord", True)):
+            changes = {"data.path": str(images), "data.layout": layout, "weights.name": None}
+            result = check_disk(load_recipe("finetune", changes), Workspace(disk))
+            assert result.ok == fits, result
+            if not fits:
+                message = str(failure(result))
+                assert "files fit on the disk" in message
+                assert "30 are needed; choose another workspace, or data.layout" in message
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_imagenets_classes_are_looked_for_by_name(tmp_path: Path) -> None:
     images = write_image_folder(tmp_path, dict.fromkeys(wnids()[:3], 2), {wnids()[0]: 1})
     error = failure(check_data(data("imagenet", images), tmp_path))
-    assert "lacks 997 of ImageNet's 1,000 classes" in str(error)
+    assert "train lacks images of 997 of ImageNet's 1,000 classes" in str(error)
     result = check_data(data("imagenet", images, subset=True), tmp_path)
     assert result.ok
     assert "3 of ImageNet's 1,000 classes" in result.detail
     (images / "val" / "cats").mkdir()
     error = failure(check_data(data("imagenet", images, subset=True), tmp_path))
     assert "the first is 'cats'" in str(error)
+
+
+def test_an_unpacked_imagenets_listing_is_compared_with_its_fingerprint(tmp_path: Path) -> None:
+    image = write_image(tmp_path / "train" / wnids()[5] / "a.JPEG", "a")
+    row = Listed(f"train/{wnids()[5]}/a.JPEG", wnids()[5], image.stat().st_size, "0" * 64, 6, 6, "")
+    fingerprint = write_listing(tmp_path, {"train": [row]}, {"subset": True})
+    settings = data("imagenet", tmp_path, subset=True)
+    detail = check_data(settings, tmp_path).detail
+    assert f"1 train images, 0 val images, fingerprint {fingerprint[:12]} as listed" in detail
+    facts = tmp_path / "imagenet.json"
+    facts.write_text(facts.read_text().replace(fingerprint, "0" * 64))
+    error = failure(check_data(settings, tmp_path))
+    assert isinstance(error, errors.IntegrityError)
+    assert f"has fingerprint {fingerprint}, its imagenet.json says 0000" in str(error)
 
 
 def test_lists_are_counted(tmp_path: Path) -> None:

@@ -210,6 +210,20 @@ def test_a_value_out_of_range_is_named(changes: dict[str, Any], message: str) ->
             "data.source image_folder needs data.path (--data FOLDER)",
         ),
         ({"data__path": "/images"}, "data.source digits is embedded and takes no data.path"),
+        ({"data__source": "lists"}, "data.source lists needs data.path (--data FOLDER)"),
+        (
+            {"data__layout": "in_place"},
+            "data.layout in_place is for images that are files, those of data.source digits are "
+            "not: set it to links",
+        ),
+        (
+            {"data__val_labels": "labels.txt"},
+            "data.val_labels is for source imagenet, data.source is digits: set it to null",
+        ),
+        (
+            {"data__subset": True},
+            "data.subset is for sources imagenet and lists, data.source is digits: set it to false",
+        ),
         (
             {"precision__amp_level": "O3", "devices__operators": "native"},
             "devices.operators native computes in float32, precision.amp_level is O3: use O0, or "

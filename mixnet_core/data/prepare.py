@@ -74,6 +74,8 @@ def prepare_dataset(
         MachineError: a package is missing, something cannot be read or written, the disk is full.
         DigestMismatch, TransientError: a download failed.
     """
+    if data.layout == "mindrecord" and pack is None:
+        raise DatasetError("data.layout mindrecord is for `mixnet prepare` and flows: use those")
     source = open_source(data, datasets, fetch)
     settings = _settings(data, source)
     key = fingerprint(
@@ -158,20 +160,12 @@ def _ready(root: Path, key: str, quiet: bool = False) -> PreparedDataset | None:
 
 
 def _images_folder(source: Source, layout: str) -> Path | None:
-    """Where the images stand already, if they shall be read there; None: they are written first.
+    """Where the images stand already, if they are to be read there; None: they are written first.
 
-    Raises:
-        DatasetError: they shall stay in place, and are in none.
+    Of layout mindrecord too, where they are no files of their own.
     """
     files = source.train.files
-    if layout == "links" or (files is None and layout == "mindrecord"):
-        return None
-    if files is None:
-        raise DatasetError(
-            "data.layout in_place is for images that are files, and this source's are not: "
-            "set data.layout to links"
-        )
-    return files.root
+    return None if layout == "links" or files is None else files.root
 
 
 def _place(root: Path, layout: str, images: Path | None, pack: Pack | None) -> dict[str, Any]:
@@ -180,8 +174,7 @@ def _place(root: Path, layout: str, images: Path | None, pack: Pack | None) -> d
         return {"images": str(images)}
     if layout == "links":
         return {}
-    if pack is None:
-        raise DatasetError("data.layout mindrecord is for `mixnet prepare` and flows: use those")
+    assert pack is not None
     request = PackRequest(folder=str(root), images=str(images or root), shard_bytes=SHARD_BYTES)
     packed = pack(request).model_dump(mode="json")
     for split in SPLITS:

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from mixnet_core.data.imagenet.classes import wnids
-from mixnet_core.data.index import read_index
+from mixnet_core.data.imagenet.listing import (
+    SPLITS,
+    Listed,
+    Split,
+    read_listing,
+    write_listing,
+)
+from mixnet_core.data.index import read_index, read_rows
 from mixnet_core.data.prepare import prepare_dataset
 from mixnet_core.data.sources.imagenet import open_imagenet
 from mixnet_core.errors import DatasetError
@@ -53,17 +63,35 @@ def test_a_missing_class_is_refused_by_name(complete: Path, tmp_path: Path) -> N
     moved = complete / "val" / SOME[1]
     moved.rename(tmp_path / "moved")
     try:
-        with pytest.raises(DatasetError, match=rf"val lacks 1 of .* 1,000 classes \({SOME[1]}\)"):
+        with pytest.raises(DatasetError, match=rf"val lacks images of 1 of .* \({SOME[1]}\)"):
             open_imagenet(str(complete))
     finally:
         (tmp_path / "moved").rename(moved)
 
 
 def test_of_many_missing_classes_the_first_are_named(some: Path) -> None:
-    expected = rf"train lacks 997 of .*\({wnids()[0]}, {wnids()[1]}, {wnids()[2]}, \.\.\.\)"
+    expected = (
+        rf"train lacks images of 997 of .*\({wnids()[0]}, {wnids()[1]}, {wnids()[2]}, \.\.\.\)"
+    )
     with pytest.raises(DatasetError, match=expected) as error:
         open_imagenet(str(some))
     assert "data.subset" in str(error.value)
+
+
+def test_an_empty_folder_is_a_missing_class(complete: Path, some: Path) -> None:
+    moved = complete / "train" / SOME[2] / "0.png"
+    content = moved.read_bytes()
+    for number in range(2):
+        (complete / "train" / SOME[2] / f"{number}.png").rename(some / f"{number}.png")
+    (complete / "train" / SOME[2] / "notes.txt").write_text("no image")
+    try:
+        with pytest.raises(DatasetError, match=rf"lacks images of 1 of .* \({SOME[2]}\)"):
+            open_imagenet(str(complete))
+        assert len(open_imagenet(str(complete), subset=True).train.labels) == 1998
+    finally:
+        for number in range(2):
+            (some / f"{number}.png").rename(complete / "train" / SOME[2] / f"{number}.png")
+    assert moved.read_bytes() == content
 
 
 @pytest.mark.parametrize("subset", [False, True])
@@ -108,3 +136,76 @@ def test_a_subset_without_a_val_has_one_cut(some: Path, tmp_path: Path) -> None:
     shutil.rmtree(some / "val")
     dataset = prepare_dataset(data("imagenet", some, subset=True), tmp_path / "datasets")
     assert dataset.counts == {"train": 9, "select": 3, "val": 6}
+
+
+def test_labels_that_nothing_needs_are_refused(some: Path, tmp_path: Path) -> None:
+    labels = tmp_path / "labels.txt"
+    labels.write_text("")
+    with pytest.raises(DatasetError, match=r"val_labels is .*labels\.txt, but .* set it to null"):
+        open_imagenet(str(some), val_labels=str(labels), subset=True)
+
+
+@pytest.fixture
+def listed(some: Path) -> Path:
+    """As unpacking leaves it: images of the right names, and a listing."""
+    rows: dict[Split, list[Listed]] = {}
+    for split in SPLITS:
+        rows[split] = []
+        for path in sorted((some / split).glob("*/*")):
+            content = path.read_bytes()
+            name, digest = path.relative_to(some).as_posix(), hashlib.sha256(content).hexdigest()
+            rows[split].append(Listed(name, path.parts[-2], len(content), digest, 6, 6, "png"))
+    write_listing(some, rows, {"subset": True})
+    return some
+
+
+@pytest.mark.parametrize("layout", ["links", "in_place"])
+def test_a_listing_is_taken_for_what_the_images_are(
+    listed: Path, tmp_path: Path, layout: str
+) -> None:
+    with pytest.raises(DatasetError, match=r"lacks images of 997 of"):
+        open_imagenet(str(listed))
+    settings = data("imagenet", listed, subset=True, layout=layout)
+    # Its content is another one: that nobody read it again shows in the digests.
+    image = listed / "train" / SOME[0] / "003.png"
+    image.write_bytes(bytes(image.stat().st_size))
+    dataset = prepare_dataset(settings, tmp_path / "datasets")
+    assert dataset.counts == {"train": 15, "select": 3, "val": 6}
+    found = [row for split in ("train", "select") for row in read_rows(Path(dataset.root), split)]
+    assert {row.label for row in found} == {3, 500, 999}
+    known = {row.sha256: row for row in read_listing(listed, "train")}
+    assert {row.sha256 for row in found} == known.keys()
+    assert all(known[row.sha256].bytes == row.bytes for row in found)
+    assert prepare_dataset(settings, tmp_path / "datasets").reused
+
+
+@pytest.mark.parametrize("layout", ["links", "in_place"])
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (Path.unlink, r"003\.png is listed, but cannot be read \(No such file"),
+        (lambda path: path.write_bytes(b"cut"), r"003\.png has 3 bytes, its listing says \d+"),
+    ],
+)
+def test_a_listed_image_that_is_missing_or_cut_is_named(
+    listed: Path, tmp_path: Path, layout: str, damage: Callable[[Path], None], message: str
+) -> None:
+    damage(listed / "train" / SOME[0] / "003.png")
+    settings = data("imagenet", listed, subset=True, layout=layout)
+    with pytest.raises(DatasetError, match=message) as error:
+        prepare_dataset(settings, tmp_path / "datasets")
+    assert "run `mixnet prepare imagenet` again" in str(error.value)
+    assert list((tmp_path / "datasets").iterdir()) == []
+
+
+def test_a_listed_image_is_compared_where_it_is_copied(listed: Path) -> None:
+    elsewhere = Path("/dev/shm")
+    if not elsewhere.is_dir() or elsewhere.stat().st_dev == listed.stat().st_dev:
+        pytest.skip("there is no second file system")
+    image = listed / "train" / SOME[0] / "003.png"
+    image.write_bytes(bytes(image.stat().st_size))
+    with (
+        tempfile.TemporaryDirectory(dir=elsewhere) as folder,
+        pytest.raises(DatasetError, match=r"003\.png has another content than its listing says"),
+    ):
+        prepare_dataset(data("imagenet", listed, subset=True), Path(folder))

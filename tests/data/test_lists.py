@@ -30,7 +30,7 @@ def write_images(root: Path, *paths: str) -> None:
 def test_names_become_labels_in_sorted_order_of_both_lists(tmp_path: Path) -> None:
     write_images(tmp_path, "x/1.png", "y/1.png", "2.jpg", "v.png")
     train = "class,path\nbee,x/1.png\nant,y/1.png\nbee,2.jpg\n"
-    source = open_lists(write_lists(tmp_path, train, "path,class\nv.png,cow\n"))
+    source = open_lists(write_lists(tmp_path, train, "path,class\nv.png,cow\n"), subset=True)
     assert source.classes == ("ant", "bee", "cow")
     assert source.train.labels.tolist() == [0, 1, 1]
     assert source.train.files is not None
@@ -41,7 +41,10 @@ def test_names_become_labels_in_sorted_order_of_both_lists(tmp_path: Path) -> No
 
 def test_numbers_are_labels_and_gaps_stay_gaps(tmp_path: Path) -> None:
     write_images(tmp_path, "a.png", "b.png")
-    source = open_lists(write_lists(tmp_path, "path,label\na.png,11\nb.png,3\n"))
+    root = write_lists(tmp_path, "path,label\na.png,11\nb.png,3\n")
+    with pytest.raises(DatasetError, match=r"no image of 10 of 12 classes \(label 0, 1, 2, \.\.\."):
+        open_lists(root)
+    source = open_lists(root, subset=True)
     assert source.classes[3] == "03"
     assert len(source.classes) == 12
     assert source.train.labels.tolist() == [3, 11]
@@ -50,8 +53,14 @@ def test_numbers_are_labels_and_gaps_stay_gaps(tmp_path: Path) -> None:
 def test_classes_txt_gives_order_and_what_is_known(tmp_path: Path) -> None:
     write_images(tmp_path, "a.png")
     root = write_lists(tmp_path, "path,class\na.png,ant\n", classes="bee\nant\n")
-    assert open_lists(root).classes == ("bee", "ant")
-    assert open_lists(root).train.labels.tolist() == [1]
+    with pytest.raises(DatasetError, match=r"no image of 1 of 2 classes \(class bee\)"):
+        open_lists(root)
+    source = open_lists(root, subset=True)
+    assert source.classes == ("bee", "ant")
+    assert source.train.labels.tolist() == [1]
+    write_lists(tmp_path, "path,label\na.png,1\n", classes="bee\r\nant")
+    source = open_lists(root, subset=True)
+    assert (source.classes, source.train.labels.tolist()) == (("bee", "ant"), [1])
     write_lists(tmp_path, "path,class\na.png,cow\n")
     with pytest.raises(DatasetError, match=r"gives a\.png 'cow': expected one of 2, bee ant"):
         open_lists(root)
@@ -69,13 +78,21 @@ def test_classes_txt_gives_order_and_what_is_known(tmp_path: Path) -> None:
         ("path,label\na.png,one\n", "gives a.png 'one'"),
         ("path,label\na.png,-1\n", "gives a.png '-1'"),
         ("path,label\na.png,0\na.png,1\n", "line 3: a.png is there twice"),
+        ("path,label\na.png,0\n./x//../a.png,1\n", "line 3: path .* is not inside the folder"),
+        ("path,label\na.png,0\n.//a.png,1\n", "line 3: a.png is there twice"),
+        ("path,label\nx,0\n", "x, listed in train.csv, is no file"),
+        ("path,label\na,b.png,0\n", "line 2: more values than columns"),
+        ("path,label\na.png,9999999999\n", "label 9999999999, expected at most 999,999"),
+        ('path,label\n"a.png,0\n', "is no CSV file in UTF-8"),
+        ("path,class\na.png,..\n", "class '..', which cannot be a folder's name"),
+        ("path,class\na.png,x/y\n", "class 'x/y', which cannot be a folder's name"),
         ("path,label\nlost.png,0\n", "lost.png, listed in train.csv, cannot be read"),
     ],
 )
 def test_a_malformed_list_is_one_line_that_names_the_fault(
     tmp_path: Path, train: str, message: str
 ) -> None:
-    write_images(tmp_path, "a.png")
+    write_images(tmp_path, "a.png", "x/b.png")
     with pytest.raises(DatasetError, match=message) as error:
         open_lists(write_lists(tmp_path, train))
     assert "\n" not in str(error.value)

@@ -50,7 +50,7 @@ def open_source(data: Data, datasets: Path, fetch: Fetch) -> Source:
     if data.source == "imagenet":
         return open_imagenet(data.path, val_labels=data.val_labels, subset=data.subset)
     if data.source == "lists":
-        return open_lists(data.path)
+        return open_lists(data.path, subset=data.subset)
     return open_image_folder(data.path)
 
 
@@ -85,7 +85,7 @@ def recipe_classes(data: Data) -> tuple[str, ...]:
     if data.source == "imagenet":
         return wnids()
     if data.source == "lists":
-        return open_lists(data.path or "").classes
+        return open_lists(data.path or "", subset=data.subset).classes
     if data.source == "fashion_mnist":
         if data.path is None:
             # Any other files in its place are refused.

@@ -15,6 +15,8 @@ from mixnet_core.data.sources.source import Files, ImageFile, Images
 from mixnet_core.errors import DatasetError
 from mixnet_core.files import os_errors_explained
 
+_UNPACK_AGAIN = "remove it and run `mixnet prepare imagenet` again"
+
 
 def files_as_images(
     root: Path,
@@ -28,11 +30,14 @@ def files_as_images(
     Args:
         paths: from `root`, with slashes.
         names, labels: as `Images`.
-        known: what each file is, found before; None: it is read and decoded to find out.
+        known: what each file is, as a listing has it: only its size is compared; None: it is read
+            and decoded to find out.
     """
 
     def check(position: int) -> ImageFile:
-        return known[position] if known else _checked(root / paths[position])[1]
+        if known:
+            return _as_listed(root / paths[position], known[position])
+        return _checked(root / paths[position])[1]
 
     def write(position: int, target: Path) -> ImageFile:
         return _linked_or_copied(root / paths[position], target, known[position] if known else None)
@@ -51,6 +56,20 @@ def _checked(file: Path) -> tuple[bytes, ImageFile]:
     return content, ImageFile(hashlib.sha256(content).hexdigest(), len(content))
 
 
+def _as_listed(file: Path, known: ImageFile) -> ImageFile:
+    try:
+        size = file.stat().st_size
+    except OSError as error:
+        raise DatasetError(
+            f"{file} is listed, but cannot be read ({error.strerror}): {_UNPACK_AGAIN}"
+        ) from error
+    if size != known.bytes:
+        raise DatasetError(
+            f"{file} has {size} bytes, its listing says {known.bytes}: {_UNPACK_AGAIN}"
+        )
+    return known
+
+
 def _linked_or_copied(source: Path, target: Path, known: ImageFile | None) -> ImageFile:
     """Checks an image, then hard-links it, or copies it where the file system does not allow that.
 
@@ -58,11 +77,16 @@ def _linked_or_copied(source: Path, target: Path, known: ImageFile | None) -> Im
     later changes the prepared image as well, and its recorded digest no longer fits. Replacing the
     original by a new file, as most tools do, or deleting it leaves the prepared image as it was.
     """
-    content, found = (b"", known) if known else _checked(source)
+    content, found = (b"", _as_listed(source, known)) if known else _checked(source)
     try:
         os.link(os.path.realpath(source), target)
     except OSError:
-        with os_errors_explained(source, "read"):
-            content = content or source.read_bytes()
+        if known:
+            with os_errors_explained(source, "read"):
+                content = source.read_bytes()
+            if hashlib.sha256(content).hexdigest() != known.sha256:
+                raise DatasetError(
+                    f"{source} has another content than its listing says: {_UNPACK_AGAIN}"
+                ) from None
         target.write_bytes(content)
     return found

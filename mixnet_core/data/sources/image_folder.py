@@ -20,7 +20,7 @@ IMAGE_SUFFIXES = frozenset(
 )
 
 # Classes are lines of a text file; lone surrogates stand for bytes that are not UTF-8.
-_UNUSABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+UNUSABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -140,6 +140,12 @@ def entries(folder: Path) -> list[os.DirEntry[str]]:
         return sorted((e for e in found if not e.name.startswith(".")), key=lambda e: e.name)
 
 
+def has_images(folder: Path) -> bool:
+    """Whether one of a folder's names that are not hidden is an image's; stops at the first."""
+    with os_errors_explained(folder, "read"), os.scandir(folder) as found:
+        return any(_has_suffix(entry) and not entry.name.startswith(".") for entry in found)
+
+
 def stamp(entry: os.DirEntry[str], path: str) -> str:
     """A line that changes with the file: what `listing_digest` takes."""
     with os_errors_explained(entry.path, "read"):
@@ -158,7 +164,7 @@ def is_image(folder: Path, entry: os.DirEntry[str]) -> bool:
             f"{folder} has a folder {entry.name!r}: move its images up into the class, or give it "
             "a leading dot to leave it out"
         )
-    if f".{entry.name.rpartition('.')[2].lower()}" not in IMAGE_SUFFIXES:
+    if not _has_suffix(entry):
         return False
     _check_name(folder, entry.name)
     if not entry.is_file():
@@ -166,6 +172,10 @@ def is_image(folder: Path, entry: os.DirEntry[str]) -> bool:
             f"{folder / entry.name} is a broken link or no regular file: remove or replace it"
         )
     return True
+
+
+def _has_suffix(entry: os.DirEntry[str]) -> bool:
+    return f".{entry.name.rpartition('.')[2].lower()}" in IMAGE_SUFFIXES
 
 
 def listing_digest(root: Path, lines: list[str]) -> str:
@@ -176,7 +186,7 @@ def listing_digest(root: Path, lines: list[str]) -> str:
 
 
 def _check_name(folder: Path, name: str) -> None:
-    if _UNUSABLE.search(name):
+    if UNUSABLE.search(name):
         raise DatasetError(
             f"{folder} has an entry named {name!r}, which is not plain UTF-8 text: rename it"
         )

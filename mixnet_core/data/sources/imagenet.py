@@ -20,6 +20,7 @@ from mixnet_core.data.sources.image_folder import (
     checked_root,
     class_names,
     entries,
+    has_images,
     is_image,
     listed_split,
     listing_digest,
@@ -45,13 +46,12 @@ def open_imagenet(path: str, *, val_labels: str | None = None, subset: bool = Fa
         MachineError: something in it cannot be read.
     """
     root = checked_root(path)
+    val = flat_val(root, val_labels)
     if has_listing(root):
         return _from_listing(root, subset)
     train = _folders(root, "train", subset)
-    val = None
-    if (root / "val").is_dir():
-        flat = is_flat(root / "val")
-        val = flat_val(root, val_labels) if flat else _folders(root, "val", subset)
+    if val is None and (root / "val").is_dir():
+        val = _folders(root, "val", subset)
     lines = [*train.lines, *(val.lines if val else ())]
     return Source(
         identity={"listing": listing_digest(root, lines)},
@@ -63,10 +63,17 @@ def open_imagenet(path: str, *, val_labels: str | None = None, subset: bool = Fa
     )
 
 
-def expect_all_classes(place: str, found: Iterable[str], *, subset: bool) -> None:
-    """Raises DatasetError where classes of the catalog are missing, or others are there."""
+def expect_all_classes(
+    place: str, found: Iterable[str], *, folders: Iterable[str] = (), subset: bool
+) -> None:
+    """Raises DatasetError where classes of the catalog are missing, or others are there.
+
+    Args:
+        found: classes with images.
+        folders: of classes, empty ones too.
+    """
     there = set(found)
-    unknown = sorted(there - set(wnids()))
+    unknown = sorted((there | set(folders)) - set(wnids()))
     if unknown:
         raise DatasetError(
             f"{place} has {len(unknown)} folders that are no classes of ImageNet's 1,000, the "
@@ -76,8 +83,8 @@ def expect_all_classes(place: str, found: Iterable[str], *, subset: bool) -> Non
     if missing and not subset:
         some = ", ".join(missing[:_NAMED]) + (", ..." if len(missing) > _NAMED else "")
         raise DatasetError(
-            f"{place} lacks {len(missing)} of ImageNet's 1,000 classes ({some}): put them there, "
-            "or set data.subset to true to go without; labels stay the same either way"
+            f"{place} lacks images of {len(missing)} of ImageNet's 1,000 classes ({some}): put "
+            "them there, or set data.subset to true to go without; labels stay the same either way"
         )
 
 
@@ -113,9 +120,22 @@ def _from_listing(root: Path, subset: bool) -> Source:
 
 
 def _folders(root: Path, split: str, subset: bool) -> Listing:
-    found = class_names(root / split)
-    expect_all_classes(f"{root / split}", found, subset=subset)
-    return listed_split(root, split, found, wnids())
+    return listed_split(root, split, classes_there(root / split, subset=subset), wnids())
+
+
+def classes_there(split: Path, *, subset: bool) -> tuple[str, ...]:
+    """The class folders of a split that have images.
+
+    Raises:
+        DatasetError: a class is missing or its folder is empty, none has images, a folder is no
+            class of the catalog.
+    """
+    found = class_names(split)
+    filled = tuple(name for name in found if has_images(split / name))
+    expect_all_classes(str(split), filled, folders=found, subset=subset)
+    if not filled:
+        raise DatasetError(f"{split} has no images in its class folders: add some")
+    return filled
 
 
 def is_flat(split: Path) -> bool:
@@ -123,13 +143,21 @@ def is_flat(split: Path) -> bool:
     return not any(entry.is_dir() for entry in entries(split))
 
 
-def flat_val(root: Path, val_labels: str | None) -> Listing:
-    """val/'s images with the labels of a file.
+def flat_val(root: Path, val_labels: str | None) -> Listing | None:
+    """A flat val/'s images with the labels of a file; None where val/ is not flat, or not there.
 
     Raises:
-        DatasetError: there is no such file, it does not fit the images, or as `open_image_folder`.
+        DatasetError: there is no such file or it is not needed, it does not fit the images, or as
+            `open_image_folder`.
     """
     folder = root / "val"
+    if has_listing(root) or not folder.is_dir() or not is_flat(folder):
+        if val_labels is not None:
+            raise DatasetError(
+                f"data.val_labels is {val_labels}, but {root} has no val/ without class folders "
+                "that needs it: set it to null"
+            )
+        return None
     if val_labels is None:
         raise DatasetError(
             f"{folder} has no class folders: name the file of its images' labels as "

@@ -8,27 +8,38 @@ the sorted names of both lists, or the numbers up to the greatest label.
 from __future__ import annotations
 
 import csv
-import hashlib
-from collections.abc import Sequence
+import io
+import posixpath
+import stat
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from mixnet_core.data.sources.file_images import files_as_images
+from mixnet_core.data.sources.image_folder import UNUSABLE, listing_digest
 from mixnet_core.data.sources.source import Images, Source
 from mixnet_core.errors import DatasetError
 from mixnet_core.files import os_errors_explained
 
 _LISTS = {"train": "train.csv", "val": "val.csv"}
 _COLUMNS = "expected a header with path and label, or path and class"
+_A_LINE = "expected a class a line, in label order"
+_NAMED = 3
+# A label beyond is rather a mistake, and would make as many classes.
+_MOST_CLASSES = 1_000_000
 
 
-def open_lists(path: str) -> Source:
+def open_lists(path: str, *, subset: bool = False) -> Source:
     """Lists the images; one that is replaced by another of equal size and time goes unnoticed.
+
+    Args:
+        subset: classes may have no training images.
 
     Raises:
         DatasetError: no folder or no train.csv, a column is missing, a path leads outside, is there
-            twice or is no file, a label is no number or not known.
+            twice or is no file, a label is no number or not known, a class is missing or its name
+            cannot be a folder's.
         MachineError: something cannot be read.
     """
     root = checked_lists(path)
@@ -47,11 +58,19 @@ def open_lists(path: str) -> Source:
     classes = _classes(root, column, [*train.values(), *(val or {}).values()])
     label_of = _labels(column, classes)
     lines: list[str] = []
+    images = {
+        split: _images(root, split, found, label_of, lines)
+        for split, found in (("train", train), ("val", val))
+        if found is not None
+    }
+    if not subset:
+        _expect_all(root, column, label_of, train.values())
     return Source(
         classes=classes,
-        train=_images(root, "train", train, label_of, lines),
-        val=None if val is None else _images(root, "val", val, label_of, lines),
-        identity={"listing": hashlib.sha256("\n".join([str(root), *lines]).encode()).hexdigest()},
+        train=images["train"],
+        val=images.get("val"),
+        identity={"listing": listing_digest(root, lines)},
+        sparse=subset,
     )
 
 
@@ -67,15 +86,15 @@ def checked_lists(path: str) -> Path:
     return root.resolve()
 
 
-def counts(path: str) -> dict[str, int]:
-    """Images a list; whether they are there is not looked at.
+def listed_paths(path: str) -> dict[str, list[str]]:
+    """The paths of each list; whether they are there is not looked at.
 
     Raises:
         DatasetError, MachineError: as `open_lists`.
     """
     root = checked_lists(path)
     return {
-        split: len(_read(root / name)[1])
+        split: list(_read(root / name)[1])
         for split, name in _LISTS.items()
         if (root / name).is_file()
     }
@@ -84,22 +103,22 @@ def counts(path: str) -> dict[str, int]:
 def _read(file: Path) -> tuple[str, dict[str, str]]:
     """The name of the column with labels, and each path's value there."""
     with os_errors_explained(file, "read"):
-        text = file.read_bytes()
+        content = file.read_bytes()
+    found: dict[str, str] = {}
     try:
-        rows = csv.DictReader(text.decode("utf-8-sig").splitlines())
+        # Not splitlines(): it also splits at characters that a name may contain.
+        rows = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
         columns = rows.fieldnames or []
         column = next((name for name in ("label", "class") if name in columns), None)
         if "path" not in columns or column is None:
             raise DatasetError(f"{file} has the columns {', '.join(columns)}: {_COLUMNS}")
-        found: dict[str, str] = {}
         for row in rows:
-            path, value = row["path"] or "", row[column] or ""
             where = f"{file}, line {rows.line_num}"
-            if not path or path.startswith("/") or ".." in path.split("/"):
+            if None in row:
                 raise DatasetError(
-                    f"{where}: path {path!r} is not inside the folder: expected a path from "
-                    f"{file.parent}"
+                    f"{where}: more values than columns: put what has a comma into quotes"
                 )
+            path, value = _inside(where, file.parent, row["path"] or ""), row[column] or ""
             if not value:
                 raise DatasetError(f"{where}: {path} has no {column}: fill it in")
             if path in found:
@@ -112,27 +131,70 @@ def _read(file: Path) -> tuple[str, dict[str, str]]:
     return column, found
 
 
-def _classes(root: Path, column: str, values: Sequence[str]) -> tuple[str, ...]:
+def _inside(where: str, root: Path, path: str) -> str:
+    """The path in its one spelling, so that an image is not taken for two."""
+    if not path or path.startswith("/") or ".." in path.split("/"):
+        raise DatasetError(
+            f"{where}: path {path!r} is not inside the folder: expected a path from {root}"
+        )
+    if UNUSABLE.search(path):
+        raise DatasetError(f"{where}: path {path!r} is not plain text: rename the file")
+    return posixpath.normpath(path)
+
+
+def _classes(root: Path, column: str, values: Collection[str]) -> tuple[str, ...]:
     file = root / "classes.txt"
     if file.is_file():
-        with os_errors_explained(file, "read"):
-            classes = tuple(file.read_text(encoding="utf-8").split("\n"))
-        classes = classes[:-1] if classes[-1] == "" else classes
-        if len(set(classes)) != len(classes) or "" in classes:
-            raise DatasetError(f"{file} has an empty or repeated line: expected a class a line")
-        return classes
-    if column == "class":
-        return tuple(sorted(set(values)))
-    greatest = max((int(value) for value in values if value.isdecimal()), default=0)
-    width = len(str(greatest))
-    return tuple(f"{label:0{width}d}" for label in range(greatest + 1))
+        classes = _given_classes(file)
+    elif column == "class":
+        classes = tuple(sorted(set(values)))
+    else:
+        greatest = max((int(value) for value in values if value.isdecimal()), default=0)
+        if greatest >= _MOST_CLASSES:
+            raise DatasetError(
+                f"the lists of {root} have label {greatest}, expected at most {_MOST_CLASSES - 1:,}"
+            )
+        width = len(str(greatest))
+        classes = tuple(f"{label:0{width}d}" for label in range(greatest + 1))
+    for name in classes:
+        # It becomes a folder in the prepared dataset.
+        if name in (".", "..") or "/" in name or UNUSABLE.search(name):
+            raise DatasetError(
+                f"the lists of {root} have the class {name!r}, which cannot be a folder's name: "
+                "use another, or labels"
+            )
+    return classes
 
 
-def _labels(column: str, classes: tuple[str, ...]) -> dict[str, int]:
+def _given_classes(file: Path) -> tuple[str, ...]:
+    with os_errors_explained(file, "read"):
+        content = file.read_bytes()
+    try:
+        *classes, rest = content.decode("utf-8-sig").replace("\r\n", "\n").split("\n")
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{file} is no text in UTF-8 ({error}): {_A_LINE}") from error
+    classes = [*classes, rest] if rest else classes
+    if len(set(classes)) != len(classes) or "" in classes:
+        raise DatasetError(f"{file} has an empty or repeated line: {_A_LINE}")
+    return tuple(classes)
+
+
+def _labels(column: str, classes: Sequence[str]) -> dict[str, int]:
     """A list's value -> label."""
     if column == "class":
         return {name: label for label, name in enumerate(classes)}
     return {str(label): label for label in range(len(classes))}
+
+
+def _expect_all(root: Path, column: str, label_of: dict[str, int], found: Collection[str]) -> None:
+    there = set(found)
+    missing = [value for value in label_of if value not in there]
+    if missing:
+        some = ", ".join(missing[:_NAMED]) + (", ..." if len(missing) > _NAMED else "")
+        raise DatasetError(
+            f"{root / _LISTS['train']} has no image of {len(missing)} of {len(label_of)} classes "
+            f"({column} {some}): add some, or set data.subset to true to go without"
+        )
 
 
 def _images(
@@ -144,22 +206,29 @@ def _images(
         if value not in label_of:
             raise DatasetError(
                 f"{root / _LISTS[split]} gives {path} {value!r}: expected one of {len(label_of)}, "
-                f"{' '.join(list(label_of)[:3])} ..."
+                f"{' '.join(list(label_of)[:_NAMED])} ..."
             )
         labelled.append((label_of[value], path))
     labelled.sort()
     width = len(str(len(labelled)))
     names = []
     for number, (label, path) in enumerate(labelled):
-        try:
-            status = (root / path).stat()
-        except OSError as error:
-            raise DatasetError(
-                f"{root / path}, listed in {_LISTS[split]}, cannot be read ({error.strerror}): put "
-                "it there or remove its row"
-            ) from error
-        lines.append(f"{split}\0{path}\0{label}\0{status.st_size}\0{status.st_mtime_ns}")
+        size, changed = _size_and_time(root / path, split)
+        lines.append(f"{split}\0{path}\0{label}\0{size}\0{changed}")
         # Two folders may have images of one name.
-        names.append(f"{number:0{width}d}{Path(path).suffix}")
+        names.append(f"{number:0{width}d}{posixpath.splitext(path)[1]}")
     labels = np.array([label for label, _ in labelled], np.int32)
     return files_as_images(root, [path for _, path in labelled], tuple(names), labels)
+
+
+def _size_and_time(file: Path, split: str) -> tuple[int, int]:
+    try:
+        status = file.stat()
+    except OSError as error:
+        raise DatasetError(
+            f"{file}, listed in {_LISTS[split]}, cannot be read ({error.strerror}): put it there "
+            "or remove its row"
+        ) from error
+    if not stat.S_ISREG(status.st_mode):
+        raise DatasetError(f"{file}, listed in {_LISTS[split]}, is no file: remove its row")
+    return status.st_size, status.st_mtime_ns
