@@ -17,7 +17,7 @@ arguments otherwise. Its recipes were trained like that, so "mindcv" means what 
     magnitude_std as written, 0 if not                  0.5, whatever its configuration says
 
 The last is for whoever reads MindCV's files; here `magnitude_std` is taken at its word. Not
-followed, because the operators are Pillow's for both: MindSpore shears around the middle (half a
+followed, because the operators are timm's for both: MindSpore shears around the middle (half a
 pixel of difference at 0.0052), and its Equalize rounds otherwise (2 to 3 grey levels on average).
 """
 
