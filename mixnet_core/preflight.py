@@ -252,7 +252,7 @@ def _found_imagenet(data: Data) -> str:
         if actual != facts["fingerprint"]:
             raise IntegrityError(
                 f"the listing of {root} has fingerprint {actual}, its imagenet.json says "
-                f"{facts['fingerprint']}: run `mixnet prepare imagenet` again"
+                f"{facts['fingerprint']}: delete it and run `mixnet prepare imagenet` again"
             )
         detail += f", {_counted(facts['counts'])}, fingerprint {actual[:12]} as listed"
     return detail

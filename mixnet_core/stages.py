@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mixnet_core.checkpoints.bundle import (
     DAMAGED_PREFIX,
@@ -61,11 +62,18 @@ def prepare(
     def on_image(done: int, total: int) -> None:
         watch(Tick("prepare", done, total, "img"))
 
+    def on_row(row: dict[str, Any]) -> None:
+        watch(Tick("prepare", row["done"], row["total"], "img", detail="into shards, and checked"))
+
     def pack(request: PackRequest) -> PackedDataset:
+        attempts = run.attempts("prepare")
+        progress = attempts / "progress.jsonl"
         result = run_stage(
             "mixnet_core.data.mindrecord",
-            request,
-            attempts=run.attempts("prepare"),
+            request.model_copy(update={"progress": str(progress)}),
+            attempts=attempts,
+            progress=progress,
+            on_progress=on_row,
             patience=_patience(recipe),
         )
         return PackedDataset.model_validate(result)

@@ -202,11 +202,14 @@ class PackRequest(Value):
         folder: of the dataset in the making, with its indexes; the shards are written there.
         images: the folder that the indexes' paths start from.
         shard_bytes: of images, at most, in a shard of several.
+        progress: path of a JSON-lines file that is begun anew; a row is {"done", "total"}, where an
+            image counts twice: once written, once read back. None: not told.
     """
 
     folder: str
     images: str
     shard_bytes: int
+    progress: str | None = None
 
 
 class Shard(Value):

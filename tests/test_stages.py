@@ -19,6 +19,7 @@ from mixnet_core.recipe import load_recipe, save_recipe
 from mixnet_core.release.publish import read_release
 from mixnet_core.run_dir import RunDir, Workspace
 from mixnet_core.runs import exclusive, open_run, recorded
+from mixnet_core.ticks import Tick
 from mixnet_core.train.metrics import read_metrics
 from mixnet_core.values import PreparedDataset, Selection, TrainedRun
 from tests.tiny import FinishedJob
@@ -168,8 +169,12 @@ def test_shards_are_packed_by_a_process_of_its_own(tmp_path: Path) -> None:
     recipe = load_recipe("digits", {"data.train_limit": 60, "data.layout": "mindrecord"})
     workspace = Workspace(tmp_path)
     run = open_run(recipe, workspace)
-    dataset = stages.prepare(recipe, run, workspace)
+    ticks: list[Tick] = []
+    dataset = stages.prepare(recipe, run, workspace, ticks.append)
     assert not dataset.reused
+    packing = [tick for tick in ticks if tick.detail == "into shards, and checked"]
+    # Once written and once read back.
+    assert packing[-1].done == packing[-1].total == 2 * sum(dataset.counts.values())
     assert stages.prepare(recipe, run, workspace).reused
     names = {path.name for path in Path(dataset.root).glob("*.mindrecord")}
     assert names == {"train-00000.mindrecord", "select-00000.mindrecord", "val-00000.mindrecord"}

@@ -10,6 +10,7 @@ Run as a stage it writes the shards of a dataset whose indexes are there, and re
 from __future__ import annotations
 
 import hashlib
+import json
 import resource
 from collections.abc import Generator, Sequence
 from functools import partial
@@ -25,7 +26,7 @@ from mixnet_core.child import beat, main
 from mixnet_core.data.index import SPLITS, Index, Row, read_rows
 from mixnet_core.data.shards import shard_name, shard_ranges
 from mixnet_core.errors import IntegrityError, MachineError
-from mixnet_core.files import os_errors_explained, sha256_of
+from mixnet_core.files import os_errors_explained, sha256_of, write_text
 from mixnet_core.values import PackedDataset, PackRequest, Shard
 
 _SCHEMA = {
@@ -51,13 +52,14 @@ def pack(request: PackRequest) -> PackedDataset:
     """
     shards: dict[str, tuple[Shard, ...]] = {}
     folder, root = Path(request.folder), Path(request.images)
-    for split in SPLITS:
-        rows = read_rows(folder, split)
+    rows_of = {split: read_rows(folder, split) for split in SPLITS}
+    told = _Told(request.progress, 2 * sum(len(rows) for rows in rows_of.values()))
+    for split, rows in rows_of.items():
         ranges = shard_ranges([row.bytes for row in rows], request.shard_bytes)
         names = [shard_name(split, number) for number in range(len(ranges))]
         for name, positions in zip(names, ranges, strict=True):
-            _write(folder / name, root, rows, positions)
-        _read_back(split, [folder / name for name in names], rows)
+            _write(folder / name, root, rows, positions, told)
+        _read_back(split, [folder / name for name in names], rows, told)
         files = [file for name in names for file in (name, f"{name}.db")]
         shards[split] = tuple(
             Shard(
@@ -143,14 +145,31 @@ def _given(content: bytes) -> bytes:
     return content
 
 
-def _write(path: Path, root: Path, rows: Sequence[Row], positions: range) -> None:
+class _Told:
+    """How far it is, for the caller's watchdog and its progress."""
+
+    def __init__(self, file: str | None, total: int) -> None:
+        self._file, self._done, self._total = file, 0, total
+        if file is not None:
+            write_text(Path(file), "")
+
+    def add(self, count: int) -> None:
+        self._done += count
+        beat()
+        if self._file is not None:
+            row = json.dumps({"done": self._done, "total": self._total})
+            with os_errors_explained(self._file), Path(self._file).open("a") as file:
+                file.write(f"{row}\n")
+
+
+def _write(path: Path, root: Path, rows: Sequence[Row], positions: range, told: _Told) -> None:
     try:
         writer = FileWriter(str(path), shard_num=1)
         writer.add_schema(_SCHEMA, "images")
         for first in range(positions.start, positions.stop, _RECORDS):
             some = range(first, min(first + _RECORDS, positions.stop))
             writer.write_raw_data([_record(root, rows[i], i) for i in some])
-            beat()
+            told.add(len(some))
         writer.commit()
     except RuntimeError as error:
         raise MachineError(
@@ -164,7 +183,7 @@ def _record(root: Path, row: Row, position: int) -> dict[str, bytes | int]:
     return {"data": content, "label": row.label, "position": position}
 
 
-def _read_back(split: str, shards: list[Path], rows: Sequence[Row]) -> None:
+def _read_back(split: str, shards: list[Path], rows: Sequence[Row], told: _Told) -> None:
     records = ds.MindDataset([str(shard) for shard in shards], shuffle=False)
     try:
         columns = records.create_dict_iterator(num_epochs=1, output_numpy=True)
@@ -180,8 +199,9 @@ def _read_back(split: str, shards: list[Path], rows: Sequence[Row]) -> None:
                     f"{row.path} of split {split} is not in its shard as it was checked: it was "
                     "changed meanwhile, or the disk lost it; run `mixnet prepare` again"
                 )
-            if position % _RECORDS == 0:
-                beat()
+            if (position + 1) % _RECORDS == 0:
+                told.add(_RECORDS)
+        told.add(len(rows) % _RECORDS)
         if next(columns, None) is not None:
             raise IntegrityError(f"the shards of split {split} hold more than {len(rows)} images")
     except RuntimeError as error:

@@ -49,11 +49,11 @@ def cut(source: Source, data: Data) -> tuple[Part, Part, Part]:
     else:
         _expect(source, classes, 2, "train and select")
     kept = _even([len(positions) for positions in classes], data.train_limit)
-    least = min(limit for limit, there in zip(kept, classes, strict=True) if there)
-    if least < 2:
+    limits = [limit for limit, there in zip(kept, classes, strict=True) if there]
+    if min(limits) < 2:
         raise DatasetError(
-            f"data.train_limit {data.train_limit} leaves a class {least} images, expected at "
-            f"least 2, one each for train and select: raise it to {2 * len(kept)} or more"
+            f"data.train_limit {data.train_limit} leaves a class {min(limits)} images, expected at "
+            f"least 2, one each for train and select: raise it to {2 * len(limits)} or more"
         )
     classes = [positions[:limit] for positions, limit in zip(classes, kept, strict=True)]
     counts = [_share(limit, data.select_share, leave=1) for limit in kept]

@@ -194,7 +194,7 @@ def test_a_listed_image_that_is_missing_or_cut_is_named(
     settings = data("imagenet", listed, subset=True, layout=layout)
     with pytest.raises(DatasetError, match=message) as error:
         prepare_dataset(settings, tmp_path / "datasets")
-    assert "run `mixnet prepare imagenet` again" in str(error.value)
+    assert "put it back, or delete the folder" in str(error.value)
     assert list((tmp_path / "datasets").iterdir()) == []
 
 

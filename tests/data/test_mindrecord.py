@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -216,6 +217,23 @@ def test_a_disk_without_room_for_shards_is_one_line(folder: Path, tmp_path: Path
     finally:
         # A writer that failed keeps its files open as long as its process.
         subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def test_progress_counts_each_image_written_and_read_back(
+    packed: PreparedDataset, folder: Path, tmp_path: Path
+) -> None:
+    progress = tmp_path / "progress.jsonl"
+    progress.write_text("of an earlier attempt")
+
+    def told(request: PackRequest) -> PackedDataset:
+        return pack(request.model_copy(update={"progress": str(progress)}))
+
+    settings = data("image_folder", folder, layout="mindrecord")
+    prepare_dataset(settings, tmp_path / "datasets", pack=told)
+    rows = [json.loads(line) for line in progress.read_text().splitlines()]
+    # Of 48, 12 and 10 images.
+    assert [row["done"] for row in rows] == [48, 96, 108, 120, 130, 140]
+    assert {row["total"] for row in rows} == {140}
 
 
 def test_closing_early_ends_the_reading_threads(packed: PreparedDataset) -> None:

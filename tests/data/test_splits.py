@@ -22,9 +22,9 @@ def images(counts: list[int]) -> Images:
     return Images(names, np.repeat(np.arange(len(counts)), counts).astype(np.int32), no_write)
 
 
-def a_source(counts: list[int], val: list[int] | None = None) -> Source:
+def a_source(counts: list[int], val: list[int] | None = None, sparse: bool = False) -> Source:
     classes = tuple(f"class{label}" for label in range(len(counts)))
-    return Source({}, classes, images(counts), images(val) if val else None)
+    return Source({}, classes, images(counts), images(val) if val else None, sparse=sparse)
 
 
 def positions(source: Source, **changes: Any) -> dict[str, list[int]]:
@@ -48,6 +48,16 @@ def test_every_image_is_in_exactly_one_split() -> None:
     source = a_source([13, 7, 29])
     parts = positions(source)
     assert sorted(i for part in parts.values() for i in part) == list(range(49))
+
+
+def test_classes_without_images_are_left_out_where_the_source_may_have_some() -> None:
+    source = a_source([0, 10, 0, 20], sparse=True)
+    parts = positions(source, train_limit=16, val_share=0.2, select_share=0.25)
+    assert per_class(source, parts["val"]) == [0, 2, 0, 4]
+    assert per_class(source, parts["select"]) == [0, 2, 0, 2]
+    assert per_class(source, parts["train"]) == [0, 6, 0, 6]
+    with pytest.raises(DatasetError, match="class 'class0' has 0 training images"):
+        positions(a_source([0, 10, 0, 20]))
 
 
 def test_a_source_with_its_own_val_keeps_all_of_it() -> None:
@@ -137,6 +147,12 @@ def test_the_smallest_classes_still_have_one_image_in_every_split() -> None:
     [
         (a_source([9, 2]), {}, "class 'class1' has 2 training images, expected at least 3, .* val"),
         (a_source([1, 9], val=[1, 1]), {}, "class 'class0' has 1 training images, .* least 2"),
+        (a_source([9, 2], sparse=True), {}, "class 'class1' has 2 training images, .* least 3"),
+        (
+            a_source([9, 0, 9], val=[1, 0, 1], sparse=True),
+            {"train_limit": 3},
+            "leaves a class 1 images, .* raise it to 4 or",
+        ),
         (a_source([9, 9], val=[1, 1]), {"train_limit": 3}, "train_limit 3 .* raise it to 4 or"),
     ],
 )

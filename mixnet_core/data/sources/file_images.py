@@ -15,7 +15,7 @@ from mixnet_core.data.sources.source import Files, ImageFile, Images
 from mixnet_core.errors import DatasetError
 from mixnet_core.files import os_errors_explained
 
-_UNPACK_AGAIN = "remove it and run `mixnet prepare imagenet` again"
+_PUT_BACK = "put it back, or delete the folder and run `mixnet prepare imagenet` again"
 
 
 def files_as_images(
@@ -61,12 +61,10 @@ def _as_listed(file: Path, known: ImageFile) -> ImageFile:
         size = file.stat().st_size
     except OSError as error:
         raise DatasetError(
-            f"{file} is listed, but cannot be read ({error.strerror}): {_UNPACK_AGAIN}"
+            f"{file} is listed, but cannot be read ({error.strerror}): {_PUT_BACK}"
         ) from error
     if size != known.bytes:
-        raise DatasetError(
-            f"{file} has {size} bytes, its listing says {known.bytes}: {_UNPACK_AGAIN}"
-        )
+        raise DatasetError(f"{file} has {size} bytes, its listing says {known.bytes}: {_PUT_BACK}")
     return known
 
 
@@ -86,7 +84,7 @@ def _linked_or_copied(source: Path, target: Path, known: ImageFile | None) -> Im
                 content = source.read_bytes()
             if hashlib.sha256(content).hexdigest() != known.sha256:
                 raise DatasetError(
-                    f"{source} has another content than its listing says: {_UNPACK_AGAIN}"
+                    f"{source} has another content than its listing says: {_PUT_BACK}"
                 ) from None
         target.write_bytes(content)
     return found
