@@ -84,6 +84,7 @@ def test_an_empty_folder_is_a_missing_class(complete: Path, some: Path) -> None:
     for number in range(2):
         (complete / "train" / SOME[2] / f"{number}.png").rename(some / f"{number}.png")
     (complete / "train" / SOME[2] / "notes.txt").write_text("no image")
+    (complete / "train" / SOME[2] / ".0.png").write_bytes(content)
     try:
         with pytest.raises(DatasetError, match=rf"lacks images of 1 of .* \({SOME[2]}\)"):
             open_imagenet(str(complete))
@@ -91,6 +92,7 @@ def test_an_empty_folder_is_a_missing_class(complete: Path, some: Path) -> None:
     finally:
         for number in range(2):
             (some / f"{number}.png").rename(complete / "train" / SOME[2] / f"{number}.png")
+        (complete / "train" / SOME[2] / ".0.png").unlink()
     assert moved.read_bytes() == content
 
 

@@ -56,5 +56,17 @@ def test_listed_images_count_where_all_of_them_are_there(tmp_path: Path, elsewhe
     assert dataset_room(data("lists", root), elsewhere) == (0, 0)
 
 
+def test_of_a_long_list_some_images_are_asked_for(tmp_path: Path) -> None:
+    paths = [f"{number}.png" for number in range(1200)]
+    for number, path in enumerate(paths):
+        (tmp_path / path).write_bytes(bytes(1000 + number % 7))
+    rows = "".join(f"{path},0\n" for path in paths)
+    (tmp_path / "train.csv").write_text("path,label\n" + rows)
+    # One of those that are not asked for.
+    (tmp_path / paths[-1]).unlink()
+    room = dataset_room(data("lists", tmp_path, layout="mindrecord"), tmp_path)
+    assert room.bytes == pytest.approx(1200 * 1003, rel=0.01)
+
+
 def test_a_source_that_is_not_there_needs_nothing(tmp_path: Path) -> None:
     assert dataset_room(data("imagenet", tmp_path / "nowhere"), tmp_path) == (0, 0)
