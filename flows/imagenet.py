@@ -12,7 +12,9 @@ from pydantic import Field
 from flows.mixnet import Text
 from flows.showing import show_markdown, shown
 from flows.tasks import worth_a_retry
-from mixnet_core.data.imagenet.unpack import STAGE, Archives, unpack_imagenet
+from mixnet_core.data.imagenet.inputs import Archives
+from mixnet_core.data.imagenet.progress import STAGE
+from mixnet_core.data.imagenet.unpack import unpack_imagenet
 from mixnet_core.data.imagenet.unpacked import UnpackedImageNet
 from mixnet_core.options import open_workspace
 

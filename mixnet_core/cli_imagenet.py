@@ -10,7 +10,9 @@ import typer
 from typer.core import TyperGroup
 
 from mixnet_core.cli_options import EPILOG, JsonOption, QuietOption, WorkspaceOption
-from mixnet_core.data.imagenet.unpack import STAGE, Archives, unpack_imagenet
+from mixnet_core.data.imagenet.inputs import Archives
+from mixnet_core.data.imagenet.progress import STAGE
+from mixnet_core.data.imagenet.unpack import unpack_imagenet
 from mixnet_core.options import open_workspace
 from mixnet_core.summaries import summary
 from mixnet_core.terminal import TerminalWatch

@@ -214,9 +214,13 @@ def _name(wnid: str) -> str:
 
 def _note_lines(report: Mapping[str, Any]) -> list[str]:
     return [
-        f"- {word}: {found['images']:,} images, {_some(found['first'], found['images'])}"
+        f"- {word}: {_images(found['images'])}, {_some(found['first'], found['images'])}"
         for word, found in report["notes"].items()
     ]
+
+
+def _images(count: int) -> str:
+    return f"{count:,} image{'' if count == 1 else 's'}"
 
 
 def _duplicate_lines(duplicates: Mapping[str, Any]) -> list[str]:

@@ -18,10 +18,11 @@ from benchmarks.imagenet_archives import Archives as Made
 from benchmarks.imagenet_archives import write_archives
 from mixnet_core.data.imagenet import parts, records, room, unpack
 from mixnet_core.data.imagenet.edition import Edition
+from mixnet_core.data.imagenet.inputs import Archives
 from mixnet_core.data.imagenet.listing import has_listing, read_facts, read_listing
 from mixnet_core.data.imagenet.records import Records
 from mixnet_core.data.imagenet.room import expect_room
-from mixnet_core.data.imagenet.unpack import Archives, unpack_imagenet
+from mixnet_core.data.imagenet.unpack import unpack_imagenet
 from mixnet_core.errors import (
     DatasetError,
     DigestMismatch,
@@ -92,7 +93,7 @@ def test_what_is_out_of_the_ordinary_is_kept_and_noted(made: Made, tmp_path: Pat
     assert report["fingerprint"] == done.fingerprint
     assert report["classes"]["train"] == dict.fromkeys(made.wnids, 3)
     assert report["archives"]["train"]["md5"] == made.md5sums.read_text().split()[0]
-    assert "orientation-6: 1 images, train/" in Path(done.report).read_text()
+    assert "orientation-6: 1 image, train/" in Path(done.report).read_text()
 
 
 def test_labels_may_come_from_a_list(made: Made, tmp_path: Path) -> None:

@@ -1,0 +1,90 @@
+"""What is to be unpacked, as the caller names it: does it fit, which digests, which labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mixnet_core.data.imagenet.archives import Archive, val_images
+from mixnet_core.data.imagenet.classes import wnids
+from mixnet_core.data.imagenet.devkit import Devkit, read_devkit
+from mixnet_core.data.imagenet.digests import expect_md5, md5_of, read_md5sums
+from mixnet_core.data.imagenet.edition import Edition, Role
+from mixnet_core.data.imagenet.val_labels import read_val_labels
+from mixnet_core.errors import InputError
+
+
+@dataclass(frozen=True)
+class Archives:
+    """What is to be unpacked.
+
+    Attributes:
+        train_tar, val_tar: one of them may be None, and its split is left out.
+        devkit, val_labels: where val's labels are: one of them. The devkit also says how many
+            images a class has.
+        md5sums: a file as md5sum writes it, in place of the published digests.
+        subset: whether this is a part of ImageNet: counts, classes and published digests are then
+            not demanded.
+    """
+
+    train_tar: Path | None = None
+    val_tar: Path | None = None
+    devkit: Path | None = None
+    val_labels: Path | None = None
+    md5sums: Path | None = None
+    subset: bool = False
+
+
+def expect_options(archives: Archives) -> None:
+    if not archives.train_tar and not archives.val_tar:
+        raise InputError("nothing to unpack: give --train-tar, --val-tar or both")
+    if archives.val_tar and not archives.devkit and not archives.val_labels:
+        raise InputError(
+            "val's images have no labels in their archive: give --devkit or --val-labels"
+        )
+    if archives.devkit and archives.val_labels:
+        raise InputError("two sources of val's labels, --devkit and --val-labels: give one")
+    if archives.val_labels and not archives.val_tar:
+        raise InputError("--val-labels is for --val-tar: give that too, or leave both out")
+
+
+def expected_md5(archives: Archives, edition: Edition) -> dict[Role, str]:
+    paths: dict[Role, Path | None] = {
+        "train": archives.train_tar,
+        "val": archives.val_tar,
+        "devkit": archives.devkit,
+    }
+    given = {role: path for role, path in paths.items() if path}
+    if archives.md5sums is None:
+        return {} if archives.subset else {role: edition.md5[role] for role in given}
+    known = read_md5sums(archives.md5sums)
+    for path in given.values():
+        if path.name not in known:
+            raise InputError(f"{archives.md5sums} has no line for {path.name}: add it")
+    return {role: known[path.name] for role, path in given.items()}
+
+
+def side_digests(archives: Archives, expected: Mapping[Role, str]) -> dict[str, str]:
+    """md5 of the small files, which are read whole."""
+    found = {}
+    for role, path in (("devkit", archives.devkit), ("val_labels", archives.val_labels)):
+        if path is None:
+            continue
+        if not path.is_file():
+            raise InputError(f"no file at {path}: check the path")
+        found[role] = md5_of(path)
+    if archives.devkit:
+        expect_md5(archives.devkit, found["devkit"], expected.get("devkit"))
+    return found
+
+
+def labels_of(archives: Archives, val: Archive | None, edition: Edition) -> Devkit:
+    images = None if archives.subset else edition.images["val"]
+    if archives.devkit:
+        return read_devkit(archives.devkit, val_images=images)
+    if not archives.val_labels or not val:
+        return Devkit({}, {})
+    names = sorted(member.name for member in val_images(val))
+    labels = read_val_labels(archives.val_labels, names)
+    return Devkit({name: wnids()[i] for name, i in zip(names, labels, strict=True)}, {})

@@ -1,0 +1,53 @@
+"""The folder that is unpacked into: nobody else works in it, and nothing else is in it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mixnet_core.data.imagenet.listing import SPLITS
+from mixnet_core.data.imagenet.records import Records
+from mixnet_core.errors import InputError, TransientError
+from mixnet_core.files import ASIDE_PREFIX, os_errors_explained
+
+# It would be mixed with, or replaced by, what is unpacked.
+_OWN = (*SPLITS, *(f"{split}.csv" for split in SPLITS), "report.md", "report.json")
+
+
+def expect_own(root: Path, records: Records) -> None:
+    """What is unpacked replaces files; nobody else's may be among them."""
+    if records.is_begun():
+        # Of listings that were being written.
+        for path in root.glob(f"{ASIDE_PREFIX}*"):
+            with os_errors_explained(path):
+                path.unlink()
+        return
+    for name in _OWN:
+        if (root / name).exists():
+            raise InputError(
+                f"{root} has {name} already, which was not unpacked by this command: choose "
+                "another folder with --to"
+            )
+
+
+@contextmanager
+def alone(root: Path) -> Iterator[None]:
+    """Holds the folder against other processes; the kernel lets go when the process ends."""
+    path = root / ".lock"
+    with os_errors_explained(root):
+        root.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise TransientError(
+                f"another process unpacks into {root}: wait until it has ended, or choose "
+                "another folder with --to"
+            ) from None
+        yield
+    finally:
+        os.close(handle)
