@@ -1,0 +1,1 @@
+"""Networks that others trained, as judges of what ours is fed: `make oracle`."""
