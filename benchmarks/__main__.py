@@ -5,6 +5,7 @@ infer       forward passes: stock, native, OpenVINO, others where installed    9
 operators   single layers: native against stock                                5 min
 evaluate    the evaluate stage on JPEGs against its engine alone               3 min
 input       training's and evaluation's images: MindCV's way, ours               9 min
+prepare     ImageNet's archives: tar, mixnet prepare imagenet                  4 min
 ranks       one process and two, two ways of averaging gradients               4 min
 
 Minutes are those of two cores at the default number of rounds.
@@ -32,6 +33,7 @@ SECTIONS = {
     "operators": "operators",
     "evaluate": "evaluation",
     "input": "input",
+    "prepare": "preparation",
     "ranks": "ranks",
 }
 
