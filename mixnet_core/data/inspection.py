@@ -24,6 +24,7 @@ MOST_PIXELS = Image.MAX_IMAGE_PIXELS or 89_478_485
 
 _ORIENTATION = 0x0112
 _UPRIGHT = 1
+_PNG_DEPTH = 24
 _NOTES_BY_MODE = {
     "1": "grey",
     "L": "grey",
@@ -85,6 +86,9 @@ def header(content: bytes) -> Inspected:
         notes += ["grey", "16-bit"]
     elif mode in _NOTES_BY_MODE:
         notes.append(_NOTES_BY_MODE[mode])
+    # Pillow calls colours of 16 bits RGB: the header's place for the depth tells.
+    if found == "PNG" and content[_PNG_DEPTH] == 16 and "16-bit" not in notes:
+        notes.append("16-bit")
     if 2 <= turned <= 8:
         notes.append(f"orientation-{turned}")
     return Inspected(width, height, " ".join(notes))

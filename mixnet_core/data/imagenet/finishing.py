@@ -49,8 +49,9 @@ def expect_usable(
         named = ", ".join(f"{image.name} ({image.reason})" for image in found[:_NAMED])
         more = f" and {len(found) - _NAMED:,} more" if len(found) > _NAMED else ""
         raise DatasetError(
-            f"{len(found):,} images cannot be used, --max-unusable allows {most:,}: {named}{more}; "
-            "fetch the archives again, or allow them to be left out"
+            f"{len(found):,} image{'' if len(found) == 1 else 's'} cannot be used, --max-unusable "
+            f"allows {most:,}: {named}{more}; fetch the archives again, or allow them to be left "
+            "out"
         )
     return found
 

@@ -60,12 +60,9 @@ def test_the_whole_has_all_classes(tmp_path: Path) -> None:
             classes_in(archive, subset=False)
 
 
+# test_bad_inputs has links and paths that lead out at once.
 BAD_MEMBERS: list[tuple[Entry, str]] = [
-    (("/etc/n01440764_3.JPEG", b""), "leads out"),
-    (("../n01440764_3.JPEG", b""), "leads out"),
     (("a/../../n01440764_3.JPEG", b""), "leads out"),
-    (special("n01440764_3.JPEG", tarfile.SYMTYPE, "/etc/passwd"), "link 'n01440764_3.JPEG' to"),
-    (special("n01440764_3.JPEG", tarfile.LNKTYPE, "n01440764_1.JPEG"), "link 'n01440764_3.JPEG'"),
     (special("n01440764_3.JPEG", tarfile.FIFOTYPE), "special file 'n01440764_3.JPEG'"),
     (special("n01440764_3.JPEG", tarfile.BLKTYPE), "special file 'n01440764_3.JPEG'"),
     (special("n01440764_3.JPEG", tarfile.CONTTYPE), "special file 'n01440764_3.JPEG'"),
@@ -97,10 +94,7 @@ def test_a_member_that_is_no_image_of_its_class_is_refused_by_name(
     ("entry", "fault"),
     [
         (("n01443537.txt", b""), "none of the 1,000 classes"),
-        (("n00000001.tar", INNER), "'n00000001.tar', which is none of the 1,000 classes"),
         (("n01440764.tar", INNER), "n01440764.tar twice"),
-        (special("n01443537.tar", tarfile.SYMTYPE, "x"), "the link 'n01443537.tar'"),
-        (("../n01443537.tar", INNER), "leads out"),
     ],
 )
 def test_a_member_that_is_no_class_is_refused_by_name(
