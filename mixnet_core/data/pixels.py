@@ -26,6 +26,9 @@ Pixels = NDArray[np.uint8]
 _READ = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 _INTERPOLATIONS = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}
 
+# No photograph is that long.
+_MOST_SHORT_SIDES = 64
+
 # Its own threads would take the cores that the threads of this process already use.
 cv2.setNumThreads(0)
 
@@ -58,6 +61,7 @@ def middle(image: Pixels, settings: Input) -> Pixels:
     The shorter side is resized to S / crop_pct, as mindspore.dataset.vision.Resize does it, and the
     middle is cropped.
     """
+    image = _without_far_ends(image)
     height, width = image.shape[:2]
     size, shorter = settings.image_size, round(settings.image_size / settings.crop_pct)
     if width < height:
@@ -67,6 +71,14 @@ def middle(image: Pixels, settings: Input) -> Pixels:
     resized = cv2.resize(image, (width, height), interpolation=interpolation(settings))
     top, left = (height - size) // 2, (width - size) // 2
     return resized[top : top + size, left : left + size]
+
+
+def _without_far_ends(image: Pixels) -> Pixels:
+    """A strip of 20,000 x 1 pixels would be resized to gigabytes, of which the middle is taken."""
+    height, width = image.shape[:2]
+    kept = _MOST_SHORT_SIDES * min(height, width)
+    top, left = max(0, height - kept) // 2, max(0, width - kept) // 2
+    return image[top : top + kept, left : left + kept]
 
 
 def grey(image: Pixels) -> Pixels:

@@ -90,6 +90,15 @@ def test_evaluation_resizes_and_crops_as_mindspore_does(
     assert difference.mean() < 0.05
 
 
+@pytest.mark.parametrize("across", [True, False])
+def test_of_a_strip_the_middle_is_seen(across: bool) -> None:
+    strip = np.zeros((1, 20_000, 3), np.uint8)
+    strip[:, 9_990:10_010] = 200
+    seen = middle(strip if across else strip.transpose(1, 0, 2), settings(image_size=224))
+    assert seen.shape == (224, 224, 3)
+    assert seen.min() == 200
+
+
 def test_normalising_subtracts_the_mean_and_divides_by_the_deviation() -> None:
     pixels = np.asarray(photograph(16, 16))
     out = np.empty((3, 16, 16), np.float32)

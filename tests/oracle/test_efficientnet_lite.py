@@ -1,6 +1,9 @@
 """Evaluation's transform and labels against a network that somebody else trained: `make oracle`.
 
-A wrong colour order, scale, crop or label would train and evaluate alike here, and go unnoticed.
+Wrong in training and evaluation alike, colours, axes, a lack of normalising or labels of other
+images would show in no comparison of ours. What it does not see: a scale off by two or a crop that
+is off, which the network does not mind (`tests/data/test_pixels.py` has those), and a catalog in
+another order, through which the names' numbers go both ways (`tests/data/imagenet`).
 """
 
 from __future__ import annotations
@@ -28,9 +31,10 @@ pytestmark = pytest.mark.oracle
 PYTHON = "MIXNET_ORACLE_PYTHON"
 SCRIPT = Path(__file__).with_name("efficientnet_lite0.py")
 PHOTOGRAPHS = 20
-# EfficientNet-Lite0 knows 75.1 % of ImageNet's val images (its README in tensorflow/tpu).
+# It knows 18, and as many through Pillow. Of all val images 75.1 %: README.md in tensorflow/tpu,
+# models/official/efficientnet/lite.
 KNOWN = 17
-# As it was trained: efficientnet_lite_builder.py and preprocessing.py (CROP_PADDING) there.
+# From there: efficientnet_lite_builder.py, and CROP_FRACTION of ../preprocessing.py.
 PUBLISHED = Input(
     image_size=224,
     crop_pct=0.875,
