@@ -13,6 +13,7 @@ import pytest
 
 from benchmarks.imagenet_archives import Archives, write_archives
 from mixnet_core.data.imagenet.records import WORK_FOLDER
+from mixnet_core.files import ASIDE_PREFIX
 
 KILLS = 10
 # How long it takes is told by the clock.
@@ -86,6 +87,7 @@ def expect_the_same_end(kills: int, made: Archives, folder: Path) -> None:
     """
     parts = to_the_end(made, folder / "undisturbed")
     expected = left_in(folder / "undisturbed")
+    assert not [name for name in expected if WORK_FOLDER in name or ASIDE_PREFIX in name]
     draw = random.Random(0)
     instants = [(i + draw.random()) / kills * parts for i in range(kills)]
     for number in range(_MOST_FOLDERS):
