@@ -7,19 +7,19 @@ its own; the archives are read once before, so they come from the page cache for
 
 from __future__ import annotations
 
+import json
 import os
-import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from benchmarks.imagenet_archives import Archives, write_archives
 from benchmarks.options import Options, Section
 from benchmarks.rounds import markdown, ratios, say, significant, spread
+from mixnet_core.errors import StageFailed
 
 PLAIN = "tar and sync"
 HEADERS = "mixnet prepare imagenet --no-decode"
@@ -27,6 +27,7 @@ DECODED = "mixnet prepare imagenet"
 
 _CLASSES, _IMAGES, _VAL_IMAGES = 100, 210, 1000
 _ROUNDS = 3
+_CASE = Path(__file__).with_name("preparation_case.py")
 _TAR = """
 set -e
 mkdir train val
@@ -41,48 +42,56 @@ sync
 """
 
 
+class _Case(NamedTuple):
+    seconds: float
+    peak_mb: float
+    images: int
+
+
 def measure(options: Options) -> Section:
-    rounds = options.rounds or _ROUNDS
-    seconds: dict[str, list[float]] = {PLAIN: [], HEADERS: [], DECODED: []}
-    peaks: dict[str, list[float]] = {name: [] for name in seconds}
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
         made = write_archives(
-            folder, classes=_CLASSES, images_per_class=_IMAGES, val_images=_VAL_IMAGES
+            Path(temporary), classes=_CLASSES, images_per_class=_IMAGES, val_images=_VAL_IMAGES
         )
-        size = made.train_tar.stat().st_size + made.val_tar.stat().st_size
-        for number in range(rounds):
-            for name in seconds:
-                taken, peak = _timed(_command(name, made), folder / "out", made)
-                seconds[name].append(taken)
-                peaks[name].append(peak)
-                say(f"round {number + 1}/{rounds}: {taken:.1f} s {name}")
-    rows: list[dict[str, Any]] = [
-        {
-            "case": name,
-            "seconds": taken,
-            "ratio": ratios(taken, seconds[PLAIN]),
-            "peak_mb": peaks[name],
-        }
-        for name, taken in seconds.items()
-    ]
-    return Section(
-        title=f"Preparing {size / 1e9:.2f} GB of archives, {_CLASSES * _IMAGES:,} + "
-        f"{_VAL_IMAGES:,} JPEGs of {_CLASSES} classes, from the page cache, a sync at the end, "
-        f"{rounds} rounds",
-        table=markdown(
-            ["case", "s, median (min - max)", "MB/s", "against tar", "peak MB"],
+        return measure_archives(made, options.rounds or _ROUNDS)
+
+
+def measure_archives(made: Archives, rounds: int) -> Section:
+    """Every case once a round, in a folder beside the archives.
+
+    Raises:
+        StageFailed: a case failed, or did not write every image.
+    """
+    found: dict[str, list[_Case]] = {PLAIN: [], HEADERS: [], DECODED: []}
+    for number in range(rounds):
+        for name, cases in found.items():
+            cases.append(_run(name, made))
+            say(f"round {number + 1}/{rounds}: {cases[-1].seconds:.1f} s {name}")
+    images = {case.images for cases in found.values() for case in cases}
+    if len(images) != 1:
+        raise StageFailed(
+            f"the cases wrote {images} images, expected equally many", retryable=False
+        )
+    size = made.train_tar.stat().st_size + made.val_tar.stat().st_size
+    plain = [case.seconds for case in found[PLAIN]]
+    table, rows = [], []
+    for name, cases in found.items():
+        seconds = [case.seconds for case in cases]
+        against, peaks = ratios(seconds, plain), [case.peak_mb for case in cases]
+        rows.append({"case": name, "seconds": seconds, "ratio": against, "peak_mb": peaks})
+        table.append(
             [
-                [
-                    row["case"],
-                    spread(row["seconds"]),
-                    significant(size / 1e6 / statistics.median(row["seconds"])),
-                    "1" if row["case"] == PLAIN else spread(row["ratio"]),
-                    f"{max(row['peak_mb']):.0f}",
-                ]
-                for row in rows
-            ],
-        ),
+                name,
+                spread(seconds),
+                significant(size / 1e6 / statistics.median(seconds)),
+                "1" if name == PLAIN else spread(against),
+                f"{max(peaks):.0f}",
+            ]
+        )
+    return Section(
+        title=f"Preparing {size / 1e9:.2f} GB of archives, {images.pop():,} JPEGs of "
+        f"{len(made.wnids)} classes, from the page cache, a sync at the end, {rounds} rounds",
+        table=markdown(["case", "s, median (min - max)", "MB/s", "against tar", "peak MB"], table),
         rows=rows,
     )
 
@@ -96,21 +105,21 @@ def _command(name: str, made: Archives) -> list[str]:
     return [*command, "--subset", "--quiet", *(["--no-decode"] if name == HEADERS else [])]
 
 
-def _timed(command: list[str], target: Path, made: Archives) -> tuple[float, float]:
-    """Seconds, and the peak memory in 10^6 bytes of the largest of its processes."""
-    target.mkdir()
+def _run(name: str, made: Archives) -> _Case:
     for archive in (made.train_tar, made.val_tar):
         with archive.open("rb") as file:
             while file.read(1 << 24):
                 pass
-    os.sync()
-    began = time.perf_counter()
-    process = subprocess.Popen(command, cwd=target)
-    _, status, usage = os.wait4(process.pid, 0)
-    taken = time.perf_counter() - began
-    # The process is reaped: Popen must not wait for it.
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        raise subprocess.CalledProcessError(process.returncode, command)
-    shutil.rmtree(target)
-    return taken, usage.ru_maxrss * 1024 / 1e6
+    with tempfile.TemporaryDirectory(dir=made.train_tar.parent) as target:
+        os.sync()
+        done = subprocess.run(
+            [sys.executable, "-I", "-S", str(_CASE), *_command(name, made)],
+            cwd=target,
+            stdout=subprocess.PIPE,
+            check=True,
+        )
+        case = json.loads(done.stdout)
+        if case["code"] != 0:
+            raise StageFailed(f"{name} ended with {case['code']}", retryable=False)
+        images = sum(1 for _ in Path(target).rglob("*.JPEG"))
+    return _Case(case["seconds"], case["peak_mb"], images)

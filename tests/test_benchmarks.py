@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.imagenet_archives import write_archives
 from benchmarks.inference import agreement, write_seeded
 from benchmarks.jobs import OperatorRow, OperatorsTiming, SeededJob
 from benchmarks.operators import expect_equal, layer_rows, measure_rows
 from benchmarks.options import published_recipe
 from benchmarks.photographs import write_photographs
+from benchmarks.preparation import measure_archives
 from benchmarks.rounds import (
     Case,
     Measured,
@@ -185,3 +187,21 @@ def test_named_photographs_are_repeated_as_they_are(tmp_path: Path) -> None:
 def test_a_folder_without_photographs_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no JPEG"):
         write_photographs(tmp_path / "out", 1, tmp_path)
+
+
+def test_preparing_is_measured_beside_tar_which_writes_the_same_images(tmp_path: Path) -> None:
+    made = write_archives(tmp_path, classes=2, images_per_class=3, val_images=2, odd=False, side=64)
+    section = measure_archives(made, 1)
+    assert "8 JPEGs of 2 classes" in section.title
+    tar, _, _ = section.rows
+    assert tar["ratio"] == [1.0]
+    # tar itself, not the process that started it.
+    assert tar["peak_mb"][0] < 40
+    assert all(row["seconds"][0] > 0 for row in section.rows)
+
+
+def test_a_case_that_fails_is_a_failure_of_its_section(tmp_path: Path) -> None:
+    made = write_archives(tmp_path, classes=2, images_per_class=3, val_images=2, odd=False, side=64)
+    made.val_tar.write_bytes(b"no tar")
+    with pytest.raises(StageFailed, match="tar and sync ended with"):
+        measure_archives(made, 1)

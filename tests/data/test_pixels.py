@@ -11,9 +11,7 @@ import pytest
 from PIL import Image
 
 from mixnet_core.data.pixels import ToNetwork, decoded, middle
-from mixnet_core.recipe import load_recipe
-from mixnet_core.recipe_sections import Input
-from tests.data.augment.photographs import photograph
+from tests.data.augment.photographs import photograph, settings
 
 PHOTO = photograph(64, 48)
 
@@ -113,15 +111,3 @@ def test_one_channel_is_grey_normalised_by_the_first_mean() -> None:
     ToNetwork.of(settings(), 1)(pixels, out)
     grey = reference.ConvertColor(reference.ConvertMode.COLOR_RGB2GRAY)(pixels)
     np.testing.assert_allclose(out[0], (grey.astype(float) - 123.7) / 58.4, atol=1e-5)
-
-
-def settings(**changes: Any) -> Input:
-    values = {
-        "image_size": 16,
-        "interpolation": "bilinear",
-        "mean": [123.7, 116.3, 103.5],
-        "std": [58.4, 57.1, 57.4],
-    }
-    return load_recipe(
-        "mixnet_s", {f"input.{key}": value for key, value in (values | changes).items()}
-    ).input

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from mixnet_core.data.index import Index
+from mixnet_core.recipe import load_recipe
+from mixnet_core.recipe_sections import Input
 
 CLASSES = 5
 
@@ -32,3 +35,16 @@ def write_photographs(folder: Path, count: int) -> Index:
     for number, (width, height) in enumerate(random.integers(40, 120, (count, 2)).tolist()):
         photograph(width, height, number).save(folder / paths[number], quality=90)
     return Index(folder, paths, (np.arange(count) % CLASSES).astype(np.int32))
+
+
+def settings(**changes: Any) -> Input:
+    """Of 16 pixels, with a mean that is no whole number."""
+    values = {
+        "image_size": 16,
+        "interpolation": "bilinear",
+        "mean": [123.7, 116.3, 103.5],
+        "std": [58.4, 57.1, 57.4],
+    }
+    return load_recipe(
+        "mixnet_s", {f"input.{key}": value for key, value in (values | changes).items()}
+    ).input

@@ -14,9 +14,7 @@ from PIL import Image, ImageEnhance, ImageOps
 from mixnet_core.data.augment.applying import Applying, apply_operation, resized
 from mixnet_core.data.augment.draws import Box, Draws
 from mixnet_core.data.augment.rand_augment import Operation, OperationName
-from mixnet_core.recipe import load_recipe
-from mixnet_core.recipe_sections import Input
-from tests.data.augment.photographs import photograph
+from tests.data.augment.photographs import photograph, settings
 
 FILL = (124, 116, 104)
 PHOTO = photograph(64, 48)
@@ -187,15 +185,3 @@ def test_training_resizes_as_evaluation_does(size: int, interpolation: int, inte
     done = resized(pixels, Box(20, 10, width, height), size, interpolation)
     # Another release of OpenCV may round the other way.
     assert np.abs(done.astype(int) - expected).max() <= 1
-
-
-def settings(**changes: Any) -> Input:
-    values = {
-        "image_size": 16,
-        "interpolation": "bilinear",
-        "mean": [123.7, 116.3, 103.5],
-        "std": [58.4, 57.1, 57.4],
-    }
-    return load_recipe(
-        "mixnet_s", {f"input.{key}": value for key, value in (values | changes).items()}
-    ).input
