@@ -37,6 +37,7 @@ def test_a_process_kept_to_one_core_has_one() -> None:
 def test_a_containers_quota_counts_whole_cores_and_at_least_one(tmp_path: Path) -> None:
     assert cores(tmp_path, "/", {"": "100000 100000"}) == 1
     assert cores(tmp_path, "/", {"": "20000 100000"}) == 1
+    assert cores(tmp_path, "/", {"": "150000 100000"}) == min(CORES, 2)
     assert cores(tmp_path, "/", {"": f"{(CORES + 6) * 100000} 100000"}) == CORES
 
 

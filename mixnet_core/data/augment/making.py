@@ -144,12 +144,12 @@ def _filled(
     positions: NDArray[np.int64],
     failures: Sequence[Unreadable | None],
 ) -> NDArray[np.int64]:
-    """Puts the next image that could be read in place of each other one; the new positions."""
+    """Puts one that could be read in place of each that could not; the new positions."""
     positions = positions.copy()
     read = [i for i, failure in enumerate(failures) if failure is None]
     for i, failure in enumerate(failures):
         if failure and read:
-            instead = next((j for j in read if j > i), read[0])
+            instead = read[i % len(read)]
             images[i] = images[instead]
             positions[i] = positions[instead]
     return positions
