@@ -9,6 +9,7 @@ filter is the sharper one (a = -0.75), as in the crop and in evaluation.
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -18,6 +19,11 @@ from mixnet_core.data.augment.rand_augment import Operation, OperationName
 
 Fill = tuple[int, int, int]
 Matrix = tuple[float, float, float, float, float, float]
+
+# warpAffine's parts of a pixel.
+_PARTS = 32
+# Of one filter, on average, or warpAffine is faster.
+_FEWEST_ROWS = 6
 
 _NAMES = frozenset(("Rotate", "ShearX", "ShearY", "TranslateX", "TranslateY"))
 
@@ -32,6 +38,14 @@ def warped(
     """(S, S, 3) uint8 -> (S, S, 3) uint8."""
     height, width = image.shape[:2]
     a, b, c, d, e, f = _matrix(operation.name, operation.argument or 0.0, width, height)
+    if (a, d, e, f) == (1, 0, 1, 0):
+        moved = _moved_along(image, b, c, interpolation, fill)
+        if moved is not None:
+            return moved
+    elif (a, b, c, e) == (1, 0, 0, 1):
+        moved = _moved_along(cv2.transpose(image), d, f, interpolation, fill)
+        if moved is not None:
+            return cv2.transpose(moved)
     # OpenCV's coordinates have a pixel's middle at whole numbers.
     source = np.array([[a, b, c + (a + b - 1) / 2], [d, e, f + (d + e - 1) / 2]])
     return cv2.warpAffine(
@@ -42,6 +56,53 @@ def warped(
         borderMode=cv2.BORDER_CONSTANT,
         borderValue=fill,
     )
+
+
+def _moved_along(
+    image: NDArray[np.uint8], slope: float, offset: float, interpolation: int, fill: Fill
+) -> NDArray[np.uint8] | None:
+    """(H, W, 3) -> (H, W, 3): in row y each pixel is what stood slope * y + offset to its right.
+
+    Rows that move equally far share the weights of their pixels, so that a filter moves them: a
+    translation takes an eighth of warpAffine's time and gives its values, one grey level more or
+    less. None where that would be slower, because too many rows differ.
+    """
+    height, width = image.shape[:2]
+    # In parts of a pixel, as warpAffine does.
+    steps = np.rint((slope * (np.arange(height) + 0.5) + offset) * _PARTS).astype(np.int64)
+    firsts = [0, *(np.flatnonzero(np.diff(steps)) + 1).tolist(), height]
+    if len(firsts) - 1 > height // _FEWEST_ROWS:
+        return None
+    taps = 2 if interpolation == cv2.INTER_LINEAR else 4
+    before = (taps - 1) // 2
+    # Columns of the image, of which the part that is there, between those that are background.
+    wholes = steps // _PARTS
+    first, end = int(wholes.min()) - before, int(wholes.max()) - before + width + taps - 1
+    inside = image[:, max(0, min(first, width)) : max(0, min(end, width))]
+    left = min(max(0, -first), end - first)
+    right = end - first - left - inside.shape[1]
+    wide = cv2.copyMakeBorder(inside, 0, 0, left, right, cv2.BORDER_CONSTANT, value=fill)
+    moved = np.empty_like(image)
+    for top, below in pairwise(firsts):
+        whole, part = divmod(int(steps[top]), _PARTS)
+        start = whole - before - first
+        rows = wide[top:below, start : start + width + taps - 1]
+        weights = _weights(part / _PARTS, interpolation)[None]
+        filtered = cv2.filter2D(rows, -1, weights, anchor=(before, 0))
+        moved[top:below] = filtered[:, before : before + width]
+    return moved
+
+
+def _weights(part: float, interpolation: int) -> NDArray[np.float32]:
+    """Of the pixels around a place `part` of the way from one to the next."""
+    if interpolation == cv2.INTER_LINEAR:
+        return np.float32([1 - part, part])
+    # Keys' cubic convolution with OpenCV's a.
+    a = -0.75
+    distances = np.array([1 + part, part, 1 - part, 2 - part])
+    near = ((a + 2) * distances - (a + 3)) * distances**2 + 1
+    far = ((distances - 5) * distances + 8) * distances * a - 4 * a
+    return np.where(distances <= 1, near, far).astype(np.float32)
 
 
 def _matrix(name: OperationName, argument: float, width: int, height: int) -> Matrix:

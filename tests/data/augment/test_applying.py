@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageOps
 
+from mixnet_core.data.augment import geometry
 from mixnet_core.data.augment.applying import Applying, apply_operation, resized
 from mixnet_core.data.augment.draws import Box, Draws
 from mixnet_core.data.augment.rand_augment import Operation, OperationName
@@ -148,6 +149,22 @@ def test_whole_pixels_and_right_angles_move_pixels_exactly() -> None:
     assert (down[:12] == FILL).all()
     square = np.ascontiguousarray(PIXELS[:, :48])
     same(applied("Rotate", 90.0, image=square), np.rot90(square))
+
+
+@pytest.mark.parametrize("interpolation", [cv2.INTER_CUBIC, cv2.INTER_LINEAR])
+@pytest.mark.parametrize("name", ["TranslateX", "TranslateY", "ShearX", "ShearY"])
+def test_rows_that_move_alike_are_moved_as_opencvs_warp_does(
+    name: OperationName, interpolation: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = (0.25, 0.017, -0.4, 1.2) if name.startswith("Translate") else (0.001, -0.003)
+    filtered = [changed(name, argument, interpolation) for argument in arguments]
+    monkeypatch.setattr(geometry, "_moved_along", lambda *_: None)
+    for argument, ours in zip(arguments, filtered, strict=True):
+        warped = changed(name, argument, interpolation)
+        difference = np.abs(ours.astype(int) - warped)
+        # A thirty-second of a pixel where a row lies between two of them.
+        assert difference.max() <= 8
+        assert difference.mean() < 0.2
 
 
 def test_draws_are_applied_in_order() -> None:
