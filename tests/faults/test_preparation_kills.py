@@ -48,7 +48,11 @@ def to_the_end(made: Archives, to: Path) -> int:
 
 
 def recorded(to: Path) -> int:
-    return sum(1 for _ in to.glob(f"{WORK_FOLDER}/*/*.json"))
+    try:
+        return sum(1 for _ in to.glob(f"{WORK_FOLDER}/*/*.json"))
+    except FileNotFoundError:
+        # A folder that was removed while it was looked through.
+        return 0
 
 
 def left_in(root: Path) -> dict[str, str]:
