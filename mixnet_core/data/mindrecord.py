@@ -16,6 +16,7 @@ from collections.abc import Generator, Sequence
 from functools import partial
 from multiprocessing import cpu_count
 from pathlib import Path
+from typing import Any
 
 import mindspore.dataset as ds
 import numpy as np
@@ -73,7 +74,7 @@ def pack(request: PackRequest) -> PackedDataset:
 
 
 def record_contents(
-    index: Index, order: NDArray[np.int64]
+    index: Index, order: NDArray[np.integer[Any]]
 ) -> Generator[partial[bytes], None, None]:
     """As `reading.contents`; the bytes are read by MindSpore's threads, a few ahead.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ Raises DatasetError where it is missing or has another size than the index says.
 """
 
 
-def contents(index: Index, order: NDArray[np.int64]) -> Generator[Content, None, None]:
+def contents(index: Index, order: NDArray[np.integer[Any]]) -> Generator[Content, None, None]:
     """The files at these positions, in this order; closing it ends what reads ahead."""
     if index.shards:
         # MindSpore, which takes seconds to import, reads these only.

@@ -96,7 +96,7 @@ def _moved_along(
 def _weights(part: float, interpolation: int) -> NDArray[np.float32]:
     """Of the pixels around a place `part` of the way from one to the next."""
     if interpolation == cv2.INTER_LINEAR:
-        return np.float32([1 - part, part])
+        return np.array([1 - part, part], np.float32)
     # Keys' cubic convolution with OpenCV's a.
     a = -0.75
     distances = np.array([1 + part, part, 1 - part, 2 - part])
