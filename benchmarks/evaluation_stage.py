@@ -29,14 +29,17 @@ def _whole(request: EvaluateRequest) -> Measured:
     began = time.perf_counter()
     result = evaluate(request)
     taken = time.perf_counter() - began
-    scored = sum(score.count for score in result.scores) / result.images_per_second
+    index = read_index(Path(request.dataset), request.split)
+    scored = len(request.weights) * len(index.paths) / result.images_per_second
     return Measured(speed=result.images_per_second, first_seconds=taken - scored, peak_mb=peak_mb())
 
 
 def _bare(request: EvaluateRequest) -> Measured:
     recipe = load_recipe(request.recipe)
+    index = read_index(Path(request.dataset), request.split)
     read = evaluation_pixels(
-        read_index(Path(request.dataset), request.split),
+        index,
+        index.positions,
         recipe.input,
         recipe.network.in_channels,
         batch=request.batch,

@@ -70,11 +70,15 @@ def _epochs(job: InputJob, recipe: Recipe, index: Index) -> Callable[[int], Iter
         "mindcv evaluation": lambda _: evaluated(folder, recipe, threads),
         "evaluation": lambda _: (
             len(made.positions)
-            for made in evaluation_batches(index, settings, 3, batch=batch, threads=threads)
+            for made in evaluation_batches(
+                index, index.positions, settings, 3, batch=batch, threads=threads
+            )
         ),
         "evaluation pixels": lambda _: (
             len(made.positions)
-            for made in evaluation_pixels(index, settings, 3, batch=batch, threads=threads)
+            for made in evaluation_pixels(
+                index, index.positions, settings, 3, batch=batch, threads=threads
+            )
         ),
         "decoding, mindspore.dataset": lambda _: decoded_images(folder, threads),
         "decoding, Pillow": lambda _: _decoded(index, threads, _by_pillow),

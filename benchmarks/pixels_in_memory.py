@@ -50,12 +50,12 @@ class PixelsInMemory(OpenvinoEngine):
         began = time.perf_counter()
         # The index names files, of which none is read here.
         empty = Index(Path(), (), np.zeros(0, np.int32))
-        for number, answers in enumerate(self.answers(empty)):
+        for number, answers in enumerate(self.answers(empty, empty.positions)):
             if number == 0:
                 self.logits = answers.logits[0].copy()
         return time.perf_counter() - began
 
-    def _pixels(self, index: Index) -> Iterator[PixelBatch]:
+    def _pixels(self, index: Index, positions: NDArray[np.int32]) -> Iterator[PixelBatch]:
         for _ in range(self._number):
             for images in self._batches:
                 numbers = np.zeros(len(images), np.int32)

@@ -13,10 +13,10 @@ from benchmarks.jobs import StepJob
 from benchmarks.rounds import Measured, peak_mb, timed
 from mixnet_core.child import main
 from mixnet_core.model.mixnet import build_model
+from mixnet_core.model.ranks import average_gradients, join_ranks
 from mixnet_core.recipe import Recipe, parse_recipe
 from mixnet_core.train.dropout import Dropout
 from mixnet_core.train.optimizer import build_optimizer
-from mixnet_core.train.ranks import join_ranks
 from mixnet_core.train.step import Part, TrainStep
 from mixnet_core.train.update import Update
 
@@ -37,7 +37,7 @@ def time_steps(job: StepJob) -> Measured:
     recipe = parse_recipe(job.recipe, "benchmark")
     ranks, batch, size = recipe.devices.ranks, recipe.rank_batch, recipe.input.image_size
     classes = recipe.network.num_classes or 1000
-    join_ranks(recipe)
+    average_gradients(join_ranks(recipe.devices.target, recipe.devices.ranks))
     mindspore.set_seed(0)
     net = build_model(
         recipe.network.variant,

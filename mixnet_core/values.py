@@ -6,6 +6,7 @@ and a stage can be run again from them alone.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -25,7 +26,8 @@ class PreparedDataset(Value):
         root: absolute path of the folder that holds `manifest.json`; see `data.index`.
         fingerprint: hex sha256 over every image's split, class and content digest.
         classes: names in label order: the label of `classes[i]` is `i`.
-        counts: images a split.
+        counts: images a split; only "val" where nobody trains.
+        val_fingerprint: the same over the classes and the images of val.
         reused: whether it stood there already and nothing was done.
     """
 
@@ -33,6 +35,7 @@ class PreparedDataset(Value):
     fingerprint: str
     classes: tuple[str, ...]
     counts: dict[str, int]
+    val_fingerprint: str = ""
     reused: bool = False
 
 
@@ -59,6 +62,8 @@ class Checkpoint(Value):
         path: absolute, of the bundle's folder; file: in it, the weights or their moving averages.
         step: optimizer steps done, epoch: epochs done.
         weights_sha256: hex, of the file.
+        mean_of: steps of the checkpoints whose weights it is the mean of; then step and epoch are
+            the last one's, and path is no bundle's.
     """
 
     path: str
@@ -66,6 +71,19 @@ class Checkpoint(Value):
     epoch: int
     weights_sha256: str
     file: str = "weights.ckpt"
+    mean_of: tuple[int, ...] = ()
+
+    @property
+    def weights(self) -> Path:
+        """The file."""
+        return Path(self.path) / self.file
+
+    @property
+    def kind(self) -> str:
+        """Of weights, in a few words."""
+        if self.mean_of:
+            return f"mean of {len(self.mean_of)}"
+        return "moving averages" if self.averaged else "as trained"
 
     @property
     def averaged(self) -> bool:
@@ -135,11 +153,13 @@ class Selection(Value):
 
     Attributes:
         rule: how it was chosen, in words.
+        policy: the rule's name in the recipe; the default is for records of when there was one.
     """
 
     chosen: Checkpoint
     candidates: tuple[Candidate, ...]
     rule: str
+    policy: str = "best"
     reused: bool = False
 
 
@@ -147,17 +167,46 @@ class Validation(Value):
     """The chosen file measured once on the val split.
 
     Attributes:
-        report_json, report_markdown: absolute paths.
-        engine: as `EvaluateResult`; the default is for records of when there was only one.
+        answers: path of the table of every image's answer (`evaluate.answer_table`).
+        report_json, report_markdown, report_page: absolute paths.
+        engine: as `EvaluateResult`.
     """
 
     checkpoint: Checkpoint
     score: Score
     dataset_fingerprint: str
+    answers: str
     report_json: str
     report_markdown: str
-    engine: str = "mindspore"
+    report_page: str
+    engine: str
     reused: bool = False
+
+
+class Check(Value):
+    """One thing that was demanded: whether it is so, and the figures in one line."""
+
+    ok: bool
+    line: str
+
+
+class Decision(Value):
+    """Whether a validated checkpoint may be published.
+
+    Attributes:
+        checks: what was demanded; empty where nothing was.
+        replaces: the release that it was measured against.
+        override: why it is published whatever the checks say.
+    """
+
+    checks: tuple[Check, ...]
+    replaces: str | None = None
+    override: str | None = None
+    reused: bool = False
+
+    @property
+    def accepted(self) -> bool:
+        return self.override is not None or all(check.ok for check in self.checks)
 
 
 class Release(Value):
@@ -226,16 +275,68 @@ class PackedDataset(Value):
     shards: dict[str, tuple[Shard, ...]]
 
 
+class AverageRequest(Value):
+    """What `python -m mixnet_core.train.average` is given.
+
+    Attributes:
+        recipe: path of the effective recipe.
+        dataset: root of the prepared dataset, of whose training images statistics are estimated.
+        files: weights files of one network.
+        folder: where the mean's weights.ckpt goes; it appears with it.
+        images: at least so many, or an epoch.
+        classes, threads, operators: as `TrainRequest`.
+        progress: path of a JSON-lines file that is begun anew; a row is {"done", "total"} images.
+    """
+
+    recipe: str
+    dataset: str
+    files: tuple[str, ...] = Field(min_length=1)
+    folder: str
+    images: int
+    classes: int
+    threads: int
+    operators: Operators
+    progress: str
+
+
+class AverageResult(Value):
+    """sha256: hex, of the file written."""
+
+    sha256: str
+
+
+class LookRequest(Value):
+    """What `python -m mixnet_core.evaluate.look` is given. file: of weights."""
+
+    file: str
+
+
+class LookResult(Value):
+    """What a file of weights says of its network.
+
+    Attributes:
+        variant: None where it does not show.
+        image_size: pixels, where the file fixes them.
+    """
+
+    variant: str | None
+    num_classes: int
+    in_channels: int
+    image_size: int | None = None
+
+
 class EvaluateRequest(Value):
     """What `python -m mixnet_core.evaluate` is given.
 
     Attributes:
         recipe: path of the effective recipe, which says the network, its input and the device.
         dataset: root of the prepared dataset; split: train, select or val.
-        weights: weights files, each scored on the whole split.
+        weights: weights files, each of which answers to the whole split.
         classes: width of the classifier.
         batch: images between two rows of progress; threads: of the data pipeline, and of OpenVINO.
+        answers: folder for what the workers judged; see `evaluate.answer_files`.
         progress: path of a JSON-lines file that is begun anew; its rows: see `evaluate.scoring`.
+        workers: processes that share the split; more than one are started by msrun.
     """
 
     recipe: str
@@ -245,17 +346,41 @@ class EvaluateRequest(Value):
     classes: int = Field(ge=1)
     batch: int = Field(ge=1)
     threads: int = Field(ge=1)
+    answers: str
     progress: str
+    workers: int = Field(default=1, ge=1)
 
 
 class EvaluateResult(Value):
-    """A score for each of the request's weights files, in its order.
+    """What measuring took, besides the answers that the request's folder holds.
 
     Attributes:
-        images_per_second: over all of them, decoding included, loading and compiling left out.
+        images_per_second: over all weights files and workers, decoding included, loading and
+            compiling left out.
         engine: what computed the logits: "openvino 2026.4.1, CPU, float32".
     """
 
-    scores: tuple[Score, ...]
     images_per_second: float
     engine: str
+
+
+class Evaluation(Value):
+    """A file of weights measured on a val split; shares are in 0..1.
+
+    Attributes:
+        top1_interval, top5_interval: 95 %.
+        calibration_error: expected calibration error, over 15 bins.
+        val_fingerprint: of the images, as `PreparedDataset`.
+        claims: what the catalog says of a file with this digest: "top-1" or "top-5" -> share.
+    """
+
+    file: str
+    sha256: str
+    score: Score
+    top1_interval: tuple[float, float]
+    top5_interval: tuple[float, float]
+    calibration_error: float
+    val_fingerprint: str
+    engine: str
+    images_per_second: float
+    claims: dict[str, float] = {}

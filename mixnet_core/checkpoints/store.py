@@ -16,7 +16,7 @@ CLASSIFIER = ("classifier.weight", "classifier.bias")
 
 
 def read_parameters(path: Path) -> dict[str, Parameter]:
-    """Parameters by name from a `.ckpt` file (protobuf: reading it runs no code).
+    """Parameters by name from a `.ckpt` or `.safetensors` file; reading either runs no code.
 
     Raises:
         InputError: there is no such file.
@@ -24,9 +24,11 @@ def read_parameters(path: Path) -> dict[str, Parameter]:
     """
     if not path.is_file():
         raise InputError(f"no checkpoint file at {path}: check the path")
+    kind = "safetensors" if path.suffix == ".safetensors" else "ckpt"
     try:
-        return dict(mindspore.load_checkpoint(str(path)))
-    except (ValueError, RuntimeError, TypeError) as error:
+        return dict(mindspore.load_checkpoint(str(path), format=kind))
+    # safetensors' own error is a plain Exception.
+    except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise IntegrityError(
             f"{path} is not a readable MindSpore checkpoint ({reason}): fetch or save it again"

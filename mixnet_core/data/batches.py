@@ -129,9 +129,15 @@ def training_batches(
 
 
 def evaluation_batches(
-    index: Index, settings: Input, in_channels: int, *, batch: int, threads: int
+    index: Index,
+    positions: NDArray[np.int32],
+    settings: Input,
+    in_channels: int,
+    *,
+    batch: int,
+    threads: int,
 ) -> Generator[Batch, None, None]:
-    """Every image of the split exactly once, in index order; the last batch may be shorter.
+    """The images at these positions, in their order; the last batch may be shorter.
 
     Raises:
         DatasetError: an image cannot be read.
@@ -144,13 +150,19 @@ def evaluation_batches(
     def write(content: bytes, out: NDArray[np.float32]) -> None:
         to_network(middle(decoded(content), settings), out)
 
-    with closing(_written(index, empty, write, batch, threads)) as batches:
+    with closing(_written(index, positions, empty, write, batch, threads)) as batches:
         for positions, images in batches:
             yield Batch(images, index.labels[positions], positions)
 
 
 def evaluation_pixels(
-    index: Index, settings: Input, in_channels: int, *, batch: int, threads: int
+    index: Index,
+    positions: NDArray[np.int32],
+    settings: Input,
+    in_channels: int,
+    *,
+    batch: int,
+    threads: int,
 ) -> Generator[PixelBatch, None, None]:
     """What `evaluation_batches` yields, before normalising: for an engine that does that itself.
 
@@ -166,7 +178,7 @@ def evaluation_pixels(
         image = middle(decoded(content), settings)
         out[:] = grey(image)[..., None] if in_channels == 1 else image
 
-    with closing(_written(index, empty, write, batch, threads)) as batches:
+    with closing(_written(index, positions, empty, write, batch, threads)) as batches:
         for positions, images in batches:
             yield PixelBatch(images, index.labels[positions], positions)
 
@@ -184,12 +196,13 @@ def _check(batch: TrainingBatch, epoch: int, unreadable: UnreadableImages) -> No
 
 def _written(
     index: Index,
+    order: NDArray[np.int32],
     empty: Callable[[int], NDArray[D]],
     write: Callable[[bytes, NDArray[D]], None],
     batch: int,
     threads: int,
 ) -> Generator[tuple[NDArray[np.int32], NDArray[D]], None, None]:
-    """Positions and images of all batches, in index order.
+    """Positions and images of all batches, in this order.
 
     Args:
         empty: an array for so many images.
@@ -213,10 +226,7 @@ def _written(
         parts = [partial(write_some, first) for first in range(0, len(files), _IMAGES_A_TASK)]
         return in_parts(pool, parts, lambda _: images)
 
-    order = np.arange(len(index.paths))
-    batches = [
-        order[first : first + batch].astype(np.int32) for first in range(0, len(order), batch)
-    ]
+    batches = [order[first : first + batch] for first in range(0, len(order), batch)]
     with closing(contents(index, order)) as every:
         starts = (partial(start, positions) for positions in batches)
         with closing(made_ahead(starts, threads)) as made:

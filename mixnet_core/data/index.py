@@ -1,6 +1,7 @@
 """A prepared dataset on disk, and reading it back.
 
-train.csv  select.csv  val.csv     path,label,sha256,bytes; a row an image, by label, then by name
+train.csv  select.csv  val.csv     path,label,sha256,bytes; a row an image, by label, then by name;
+                                   only val.csv where nobody trains
 classes.txt                        a name a line, in label order
 manifest.json                      how it came about, its layout, its counts and its fingerprint
 
@@ -69,6 +70,11 @@ class Index:
     sizes: NDArray[np.int64] | None = None
     shards: tuple[Path, ...] = ()
 
+    @property
+    def positions(self) -> NDArray[np.int32]:
+        """Of all images: (len(paths),)."""
+        return np.arange(len(self.paths), dtype=np.int32)
+
 
 def read_index(root: Path, split: str) -> Index:
     """The index of "train", "select" or "val".
@@ -124,7 +130,8 @@ def open_prepared(root: Path) -> PreparedDataset:
     """
     manifest = read_manifest(root)
     classes = _read_classes(root)
-    rows = {split: _read_rows(root, split, len(classes)) for split in SPLITS}
+    splits = manifest.get("splits", SPLITS)
+    rows = {split: _read_rows(root, split, len(classes)) for split in splits}
     if manifest["counts"] != counts_by_class(classes, rows):
         raise IntegrityError(f"the indexes of {root} do not fit its manifest's counts: {_REMEDY}")
     actual = dataset_fingerprint(classes, rows)
@@ -133,7 +140,7 @@ def open_prepared(root: Path) -> PreparedDataset:
             f"the indexes of {root} have fingerprint {actual}, its manifest says "
             f"{manifest['fingerprint']}: {_REMEDY}"
         )
-    for split in SPLITS:
+    for split in splits:
         if manifest["layout"] == "mindrecord":
             _expect_shards(root, manifest["shards"][split])
         else:
@@ -142,7 +149,8 @@ def open_prepared(root: Path) -> PreparedDataset:
         root=str(root.resolve()),
         fingerprint=actual,
         classes=classes,
-        counts={split: len(rows[split]) for split in SPLITS},
+        counts={split: len(rows[split]) for split in splits},
+        val_fingerprint=dataset_fingerprint(classes, {"val": rows["val"]}),
         reused=True,
     )
 
@@ -186,10 +194,9 @@ def counts_by_class(
     classes: tuple[str, ...], rows: Mapping[str, Iterable[Row]]
 ) -> dict[str, dict[str, int]]:
     """Images a split and class, e.g. {"train": {"0": 120, ...}, ...}."""
-    counted = {split: Counter(row.label for row in rows[split]) for split in SPLITS}
+    counted = {split: Counter(row.label for row in rows[split]) for split in rows}
     return {
-        split: {name: counted[split][label] for label, name in enumerate(classes)}
-        for split in SPLITS
+        split: {name: counted[split][label] for label, name in enumerate(classes)} for split in rows
     }
 
 
@@ -200,7 +207,7 @@ def dataset_fingerprint(classes: tuple[str, ...], rows: Mapping[str, Iterable[Ro
     """
     digest = hashlib.sha256(json.dumps(classes).encode())
     for split in SPLITS:
-        for label, sha256 in sorted((row.label, row.sha256) for row in rows[split]):
+        for label, sha256 in sorted((row.label, row.sha256) for row in rows.get(split, ())):
             digest.update(f"{split} {label} {sha256}\n".encode())
     return digest.hexdigest()
 

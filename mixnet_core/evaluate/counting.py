@@ -1,77 +1,107 @@
-"""Exact counting of top-1, top-5 and cross-entropy: sums over images, divided once at the end.
+"""Exact counting: an answer to every image by its position in the split, then sums over positions.
 
-Letters: N images a batch, C classes.
+Nothing is added up before all answers are there: the same answers give the same figures to the last
+bit, however many workers gave them, in whatever batches and order.
+
+Letters: N images, C classes.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from mixnet_core.errors import StageFailed
+from mixnet_core.errors import IntegrityError, StageFailed
+from mixnet_core.evaluate.engines import Answers
 from mixnet_core.values import Score
 
+JUDGED = np.dtype(
+    [
+        ("position", np.int32),
+        ("label", np.int32),
+        ("answer", np.int32),
+        ("place", np.int32),
+        ("confidence", np.float64),
+        ("loss", np.float64),
+    ]
+)
+"""An image's row: its position in the split's index, its label, the class with the largest logit,
+how many classes come before the label's, the softmax probability of the answer, and the
+cross-entropy in nats."""
 
-class Counts:
-    """Adds up one checkpoint's batches; `weights` is named in errors."""
+Judged = NDArray[np.void]
 
-    def __init__(self, weights: str) -> None:
-        self._weights = weights
-        self._count = 0
-        self._correct1 = 0
-        self._correct5 = 0
-        self._loss = 0.0
 
-    def add(self, logits: NDArray[np.float32], labels: NDArray[np.int32]) -> None:
-        """Counts a batch. Of equal logits the class with the smaller index comes first.
+def judge(answers: Answers, weights: str) -> Judged:
+    """A batch's rows. Of equal logits the class with the smaller index comes first.
 
-        Args:
-            logits: (N, C), without padding.
-            labels: (N,), each in 0..C-1.
+    Args:
+        weights: the file that answered, for errors.
 
-        Raises:
-            StageFailed: a logit is infinite or no number; not retryable.
-        """
-        exact = logits.astype(np.float64)
-        self._expect_finite(exact)
-        ranks = _ranks(exact, labels)
-        self._count += len(labels)
-        self._correct1 += int((ranks < 1).sum())
-        self._correct5 += int((ranks < 5).sum())
-        self._loss += float(_cross_entropies(exact, labels).sum())
+    Raises:
+        StageFailed: a logit is infinite or no number; not retryable.
+    """
+    logits, labels = answers.logits.astype(np.float64), answers.labels
+    _expect_finite(logits, answers.positions, weights)
+    # Less the largest, or large logits overflow.
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    sums = np.exp(shifted).sum(axis=1)
+    rows = np.empty(len(labels), JUDGED)
+    rows["position"] = answers.positions
+    rows["label"] = labels
+    rows["answer"] = logits.argmax(axis=1)
+    rows["place"] = _places(logits, labels)
+    rows["confidence"] = 1 / sums
+    rows["loss"] = np.log(sums) - shifted[np.arange(len(labels)), labels]
+    return rows
 
-    def score(self) -> Score:
-        """The totals so far, of at least one image."""
-        return Score(
-            count=self._count,
-            correct1=self._correct1,
-            correct5=self._correct5,
-            loss=self._loss / self._count,
+
+def merged(parts: Sequence[Judged], images: int) -> Judged:
+    """The rows of all batches and workers, by position: (images,).
+
+    Raises:
+        IntegrityError: not each of the positions 0..images-1 is there exactly once.
+    """
+    rows = np.concatenate(parts) if parts else np.empty(0, JUDGED)
+    rows = rows[np.argsort(rows["position"], kind="stable")]
+    if not np.array_equal(rows["position"], np.arange(images)):
+        raise IntegrityError(
+            f"{len(rows)} images were scored, {len(np.unique(rows['position']))} of them "
+            f"different, expected each of the split's {images} images once: report this, the "
+            "figures cannot be trusted"
+        )
+    return rows
+
+
+def score(rows: Judged) -> Score:
+    """Totals over rows, at least one."""
+    return Score(
+        count=len(rows),
+        correct1=int((rows["place"] < 1).sum()),
+        correct5=int((rows["place"] < 5).sum()),
+        # Correctly rounded, so that it depends on no order.
+        loss=math.fsum(rows["loss"]) / len(rows),
+    )
+
+
+def _expect_finite(logits: NDArray[np.float64], positions: NDArray[np.int32], weights: str) -> None:
+    # NaN compares as smaller than everything, so it would be counted as a wrong answer.
+    wrong = np.argwhere(~np.isfinite(logits))
+    if len(wrong):
+        image, label = wrong[0]
+        raise StageFailed(
+            f"{weights} gives image {positions[image]} the logit {logits[image, label]} for class "
+            f"{label}, expected finite numbers: choose an earlier checkpoint, or train again with "
+            "a lower schedule.lr",
+            retryable=False,
         )
 
-    def _expect_finite(self, logits: NDArray[np.float64]) -> None:
-        # NaN compares as smaller than everything, so it would be counted as a wrong answer.
-        wrong = np.argwhere(~np.isfinite(logits))
-        if len(wrong):
-            image, label = wrong[0]
-            raise StageFailed(
-                f"{self._weights} gives image {self._count + image} the logit "
-                f"{logits[image, label]} for class {label}, expected finite numbers: "
-                "choose an earlier checkpoint, or train again with a lower schedule.lr",
-                retryable=False,
-            )
 
-
-def _ranks(logits: NDArray[np.float64], labels: NDArray[np.int32]) -> NDArray[np.int64]:
+def _places(logits: NDArray[np.float64], labels: NDArray[np.int32]) -> NDArray[np.int64]:
     """(N,): how many classes come before the label's."""
     own = logits[np.arange(len(labels)), labels][:, None]
     earlier = np.arange(logits.shape[1])[None, :] < labels[:, None]
     return ((logits > own) | ((logits == own) & earlier)).sum(axis=1)
-
-
-def _cross_entropies(logits: NDArray[np.float64], labels: NDArray[np.int32]) -> NDArray[np.float64]:
-    """(N,) in nats: log of the sum of exponentials, less the label's logit."""
-    # Less the largest, or large logits overflow.
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    own = shifted[np.arange(len(labels)), labels]
-    return np.log(np.exp(shifted).sum(axis=1)) - own

@@ -53,19 +53,22 @@ class Engine(Protocol):
             InputError, IntegrityError, CheckpointMismatch: as `checkpoints.store.load_weights`.
         """
 
-    def answers(self, index: Index) -> Iterator[Answers]:
-        """Every image of the split once, in index order.
+    def answers(self, index: Index, positions: NDArray[np.int32]) -> Iterator[Answers]:
+        """The images at these positions of the split, in this order.
 
         Raises:
             DatasetError: an image cannot be read.
         """
 
 
-def open_engine(recipe: Recipe, classes: int, *, batch: int, threads: int) -> Engine:
+def open_engine(
+    recipe: Recipe, classes: int, *, batch: int, threads: int, onnx: bool = False
+) -> Engine:
     """The engine that `choose_engine` names, ready to load weights.
 
     Args:
         classes: width of the classifier.
+        onnx: the weights are ONNX files, which OpenVINO computes wherever it is.
         batch: images of one `Answers`; the last may hold fewer.
         threads: of decoding; also of OpenVINO's computing.
 
@@ -73,6 +76,10 @@ def open_engine(recipe: Recipe, classes: int, *, batch: int, threads: int) -> En
         MachineError: the device or the engine is not there.
     """
     # Imported here: either takes long to import, and OpenVINO need not be there.
+    if onnx:
+        from mixnet_core.evaluate.onnx_engine import OnnxEngine
+
+        return OnnxEngine(recipe, classes, batch=batch, threads=threads)
     if choose_engine(recipe.devices) == "openvino":
         from mixnet_core.evaluate.openvino_engine import OpenvinoEngine
 

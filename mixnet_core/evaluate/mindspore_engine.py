@@ -47,9 +47,10 @@ class MindsporeEngine:
     def load(self, weights: Path) -> None:
         load_weights(self._net, weights)
 
-    def answers(self, index: Index) -> Iterator[Answers]:
+    def answers(self, index: Index, positions: NDArray[np.int32]) -> Iterator[Answers]:
         for batch in evaluation_batches(
             index,
+            positions,
             self._recipe.input,
             self._recipe.network.in_channels,
             batch=self._batch,

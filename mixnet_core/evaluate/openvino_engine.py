@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -34,23 +34,31 @@ class OpenvinoEngine:
     """An `engines.Engine`: a model is compiled for every weights file, in 0.3 s."""
 
     def __init__(self, recipe: Recipe, classes: int, *, batch: int, threads: int) -> None:
+        self._settle(recipe, classes, batch=batch, threads=threads)
+        self._graph = network_graph(recipe, classes)
+        self._net = plain_network(recipe, classes)
+
+    def _settle(self, recipe: Recipe, classes: int, *, batch: int, threads: int) -> None:
+        """All that does not depend on where the network comes from."""
         self.name = f"openvino {metadata.version('openvino')}, CPU, float32"
         self._recipe = recipe
         self._batch = batch
         self._threads = threads
         self._classes = classes
         self._pass = images_a_pass(recipe, batch)
-        self._openvino = _openvino()
-        self._graph = network_graph(recipe, classes)
-        self._net = plain_network(recipe, classes)
+        self._openvino = import_openvino()
         self._requests: list[Any] = []
 
     def load(self, weights: Path) -> None:
         """As `Engine.load`; MachineError if OpenVINO refuses the network."""
         load_weights(self._net, weights)
         values = {parameter.name: parameter.asnumpy() for parameter in self._net.get_parameters()}
+        self._take(lambda: self._compiled(values))
+
+    def _take(self, compile_model: Callable[[], Any]) -> None:
+        """Makes a model's requests the engine's."""
         try:
-            compiled = self._compiled(values)
+            compiled = compile_model()
             streams = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
             self._requests = [
                 compiled.create_infer_request() for _ in range(_REQUESTS_PER_STREAM * streams)
@@ -59,16 +67,15 @@ class OpenvinoEngine:
             reason = " ".join(str(error).split())
             raise MachineError(
                 f"{self.name} does not take the network that mindspore "
-                f"{metadata.version('mindspore')} exported ({reason}): set devices.engine to "
-                "mindspore"
+                f"{metadata.version('mindspore')} or another exported ({reason}): set "
+                "devices.engine to mindspore, where the weights are no .onnx"
             ) from error
 
-    def answers(self, index: Index) -> Iterator[Answers]:
-        """In order, so that the sum of the losses is the same whichever request ends first."""
+    def answers(self, index: Index, positions: NDArray[np.int32]) -> Iterator[Answers]:
         free = deque(self._requests)
         running: deque[_Pass] = deque()
         try:
-            for batch in self._pixels(index):
+            for batch in self._pixels(index, positions):
                 logits = np.empty((len(batch.labels), self._classes), np.float32)
                 answers = Answers(logits, batch.labels, batch.positions)
                 for start in range(0, len(logits), self._pass):
@@ -96,9 +103,10 @@ class OpenvinoEngine:
             for left in running:
                 left.request.wait()
 
-    def _pixels(self, index: Index) -> Iterator[PixelBatch]:
+    def _pixels(self, index: Index, positions: NDArray[np.int32]) -> Iterator[PixelBatch]:
         return evaluation_pixels(
             index,
+            positions,
             self._recipe.input,
             self._recipe.network.in_channels,
             batch=self._batch,
@@ -110,7 +118,7 @@ class OpenvinoEngine:
 
     def _compiled(self, values: dict[str, NDArray[np.float32]]) -> Any:
         """The graph with `values` in it, as a model that takes pixels."""
-        openvino, settings = self._openvino, self._recipe.input
+        openvino = self._openvino
         core = openvino.Core()
         model = core.read_model(self._graph)
         inputs = {node.get_friendly_name(): node for node in model.get_parameters()}
@@ -122,8 +130,13 @@ class OpenvinoEngine:
             constant = openvino.op.Constant(values[name])
             node.output(0).replace(constant.output(0))
             model.remove_parameter(node)
+        return self._for_pixels(core, model, images.output(0))
+
+    def _for_pixels(self, core: Any, model: Any, images: Any) -> Any:
+        """Compiles a model whose input `images` is (N, C, S, S) float32 for passes of uint8."""
+        openvino, settings = self._openvino, self._recipe.input
         size, channels = settings.image_size, self._recipe.network.in_channels
-        model.reshape({images.output(0): [self._pass, channels, size, size]})
+        model.reshape({images: [self._pass, channels, size, size]})
         prepared = openvino.preprocess.PrePostProcessor(model)
         prepared.input().tensor().set_element_type(openvino.Type.u8)
         prepared.input().tensor().set_layout(openvino.Layout("NHWC"))
@@ -175,7 +188,7 @@ def images_a_pass(recipe: Recipe, batch: int) -> int:
     return images
 
 
-def _openvino() -> Any:
+def import_openvino() -> Any:
     """The package, imported so that it sends nothing.
 
     `import openvino` alone (2026.4: openvino/tools/ovc/__init__.py) reports "general_import" to

@@ -20,8 +20,10 @@ def use_device(target: str) -> None:
     try:
         mindspore.set_device(target)
     except (RuntimeError, ValueError) as error:
-        # Once something was computed the device cannot be chosen any more, even if it is the same.
-        if "has been initialized" in str(error) and _in_use() == target:
+        # Once something was computed, or workers joined, the device cannot be chosen any more, even
+        # if it is the same.
+        settled = any(words in str(error) for words in ("has been initialized", "be modified"))
+        if settled and _in_use() == target:
             return
         reason = str(error).strip().splitlines()[0]
         raise MachineError(

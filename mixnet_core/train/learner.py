@@ -12,10 +12,10 @@ from mixnet_core.checkpoints.bundle import AVERAGES, OPTIMIZER, WEIGHTS
 from mixnet_core.checkpoints.store import load_weights, optimizer_state, restore, save_into
 from mixnet_core.data.batches import TrainingBatch
 from mixnet_core.model.mixnet import MixNet, build_model
+from mixnet_core.model.ranks import Ranks
 from mixnet_core.recipe import Recipe
 from mixnet_core.train.dropout import Dropout
 from mixnet_core.train.optimizer import build_optimizer
-from mixnet_core.train.ranks import Ranks
 from mixnet_core.train.step import Part, TrainStep
 from mixnet_core.values import TrainRequest
 

@@ -230,7 +230,7 @@ def test_without_augmentation_training_sees_what_evaluation_sees(index: Index) -
         devices__ranks=1,
         training__label_smoothing=0.0,
     )
-    (plain,) = evaluation_batches(index, recipe.input, 3, batch=100, threads=1)
+    (plain,) = evaluation_batches(index, index.positions, recipe.input, 3, batch=100, threads=1)
     for batch in epoch_of(index, recipe, 0, 0):
         # A grey level is 1/96.
         np.testing.assert_allclose(batch.images, plain.images[batch.positions], atol=1.01 / 96)
@@ -309,7 +309,7 @@ def test_an_image_that_cannot_be_read_is_a_dataset_error(tmp_path: Path, damage:
 def test_evaluation_sees_every_image_once_and_in_order(root: Path) -> None:
     val = read_index(root, "val")
     recipe = recipe_with()
-    batches = list(evaluation_batches(val, recipe.input, 3, batch=100, threads=2))
+    batches = list(evaluation_batches(val, val.positions, recipe.input, 3, batch=100, threads=2))
     assert positions(batches) == list(range(len(val.paths)))
     assert len(batches[-1].labels) == len(val.paths) % 100
 
@@ -320,7 +320,7 @@ def test_evaluation_decodes_resizes_crops_and_normalises(tmp_path: Path) -> None
     Image.fromarray(pixels).save(tmp_path / "wide.png")
     index = Index(tmp_path, ("wide.png",), np.zeros(1, np.int32))
     settings = recipe_with(input__mean=[100.0, 50.0, 25.0], input__std=[50.0, 25.0, 5.0]).input
-    (batch,) = evaluation_batches(index, settings, 3, batch=4, threads=1)
+    (batch,) = evaluation_batches(index, index.positions, settings, 3, batch=4, threads=1)
     # The middle square is what was coloured.
     for channel, value in enumerate((2.0, 2.0, 5.0)):
         np.testing.assert_allclose(batch.images[0, channel, :, 1:-1], value, atol=0.1)
@@ -341,8 +341,10 @@ def test_pixels_are_what_evaluation_normalises(tmp_path: Path, channels: int) ->
         input__mean=[120.0, 110.0, 100.0],
         input__std=[58.0, 57.0, 56.0],
     ).input
-    floats = list(evaluation_batches(index, settings, channels, batch=2, threads=2))
-    pixels = list(evaluation_pixels(index, settings, channels, batch=2, threads=2))
+    floats = list(
+        evaluation_batches(index, index.positions, settings, channels, batch=2, threads=2)
+    )
+    pixels = list(evaluation_pixels(index, index.positions, settings, channels, batch=2, threads=2))
     mean, std = settings.mean[:channels], settings.std[:channels]
     for left, right in zip(floats, pixels, strict=True):
         assert right.images.dtype == np.uint8
@@ -360,7 +362,9 @@ def test_images_of_any_mode_become_the_channels_asked_for(tmp_path: Path, mode: 
     index = Index(tmp_path, ("a.png",), np.zeros(1, np.int32))
     settings = recipe_with(input__mean=[2.0] * 3, input__std=[50.0] * 3).input
     for channels in (1, 3):
-        (batch,) = evaluation_batches(index, settings, channels, batch=1, threads=1)
+        (batch,) = evaluation_batches(
+            index, index.positions, settings, channels, batch=1, threads=1
+        )
         assert batch.images.shape == (1, channels, 8, 8)
         np.testing.assert_allclose(batch.images, 2.0, atol=0.05)
 
@@ -371,7 +375,7 @@ def test_a_file_that_became_unreadable_is_a_dataset_error(tmp_path: Path) -> Non
     with pytest.raises(
         DatasetError, match=r"cannot read a\.png of .* run `mixnet prepare` again"
     ) as error:
-        list(evaluation_batches(index, recipe_with().input, 3, batch=1, threads=1))
+        list(evaluation_batches(index, index.positions, recipe_with().input, 3, batch=1, threads=1))
     assert "\n" not in str(error.value)
 
 

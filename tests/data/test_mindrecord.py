@@ -99,7 +99,7 @@ def batches_of(dataset: PreparedDataset) -> list[bytes]:
     )
     settings = load_recipe("digits", changes).input
     val = read_index(Path(dataset.root), "val")
-    pixels = evaluation_pixels(val, settings, 3, batch=4, threads=2)
+    pixels = evaluation_pixels(val, val.positions, settings, 3, batch=4, threads=2)
     return [batch.images.tobytes() for batch in train] + [b.images.tobytes() for b in pixels]
 
 

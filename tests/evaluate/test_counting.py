@@ -5,18 +5,20 @@ import math
 import numpy as np
 import pytest
 
-from mixnet_core.errors import StageFailed
-from mixnet_core.evaluate.counting import Counts
+from mixnet_core.errors import IntegrityError, StageFailed
+from mixnet_core.evaluate.counting import JUDGED, Judged, judge, merged, score
+from mixnet_core.evaluate.engines import Answers
 from mixnet_core.values import Score
 
 
-def counted(logits: object, labels: list[int], batch: int | None = None) -> Score:
+def judged(logits: object, labels: list[int], first: int = 0) -> Judged:
     rows, wanted = np.array(logits, np.float32), np.array(labels, np.int32)
-    counts = Counts("w.ckpt")
-    for start in range(0, len(rows), batch or len(rows)):
-        end = start + (batch or len(rows))
-        counts.add(rows[start:end], wanted[start:end])
-    return counts.score()
+    positions = np.arange(first, first + len(rows), dtype=np.int32)
+    return judge(Answers(rows, wanted, positions), "w.ckpt")
+
+
+def counted(logits: object, labels: list[int]) -> Score:
+    return score(merged([judged(logits, labels)], len(labels)))
 
 
 def naive(logits: np.ndarray, labels: list[int]) -> tuple[int, int, float]:
@@ -33,16 +35,37 @@ def naive(logits: np.ndarray, labels: list[int]) -> tuple[int, int, float]:
 
 @pytest.mark.parametrize("images", [1, 7, 64, 65, 131])
 @pytest.mark.parametrize("classes", [2, 5, 6, 11])
-def test_counts_equal_a_naive_count_whatever_the_batch(images: int, classes: int) -> None:
+def test_counts_equal_a_naive_count_whatever_the_batch_and_order(images: int, classes: int) -> None:
     random = np.random.RandomState(images * 100 + classes)
     # Rounded, so that many logits are equal.
     logits = random.randn(images, classes).round(1).astype(np.float32)
     labels = random.randint(0, classes, images).tolist()
     correct1, correct5, loss = naive(logits, labels)
+    found = set()
     for batch in (1, 3, 64, images):
-        score = counted(logits, labels, batch)
-        assert (score.count, score.correct1, score.correct5) == (images, correct1, correct5)
-        assert score.loss == pytest.approx(loss, rel=1e-12)
+        parts = [
+            judged(logits[start : start + batch], labels[start : start + batch], start)
+            for start in range(0, images, batch)
+        ]
+        random.shuffle(parts)
+        found.add(score(merged(parts, images)))
+    (only,) = found
+    assert (only.count, only.correct1, only.correct5) == (images, correct1, correct5)
+    assert only.loss == pytest.approx(loss, rel=1e-12)
+
+
+def test_a_row_names_the_answer_and_how_sure_it_is() -> None:
+    (row,) = judged([[0.0, math.log(3), 0.0]], [2], first=7)
+    assert (row["position"], row["label"], row["answer"], row["place"]) == (7, 2, 1, 2)
+    assert row["confidence"] == pytest.approx(0.6)
+    assert row["loss"] == pytest.approx(math.log(5))
+
+
+@pytest.mark.parametrize("seen", [[], [0, 1], [0, 1, 1], [0, 1, 2, 3], [0, 1, 3], [0, 0, 1, 2]])
+def test_positions_other_than_each_once_are_refused(seen: list[int]) -> None:
+    assert merged([np.zeros(0, JUDGED), *(judged([[0.0]], [0], i) for i in (2, 0, 1))], 3).size == 3
+    with pytest.raises(IntegrityError, match="expected each of the split's 3 images once"):
+        merged([judged([[0.0]], [0], position) for position in seen], 3)
 
 
 def test_of_equal_logits_the_smaller_class_comes_first() -> None:
@@ -71,11 +94,9 @@ def test_the_loss_is_summed_in_double_precision() -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_logit_that_is_not_finite_is_named_and_trying_again_does_not_help(value: float) -> None:
-    counts = Counts("w.ckpt")
-    counts.add(np.zeros((3, 2), np.float32), np.zeros(3, np.int32))
     logits = np.zeros((2, 2), np.float32)
     logits[1, 1] = value
     with pytest.raises(StageFailed) as raised:
-        counts.add(logits, np.zeros(2, np.int32))
+        judged(logits, [0, 0], first=3)
     assert str(raised.value).startswith(f"w.ckpt gives image 4 the logit {value} for class 1")
     assert not raised.value.retryable

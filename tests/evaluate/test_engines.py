@@ -67,7 +67,7 @@ def write_weights(path: Path, recipe: Recipe) -> Path:
 
 
 def logits_of(engine: Engine, index: Index) -> NDArray[np.float32]:
-    answers = list(engine.answers(index))
+    answers = list(engine.answers(index, index.positions))
     positions = [i for answer in answers for i in answer.positions.tolist()]
     assert positions == list(range(len(index.paths)))
     labels = np.concatenate([answer.labels for answer in answers])
@@ -176,7 +176,7 @@ def test_other_flavours_and_grey_images_answer_like_mindspores_single_operators(
     engine.load(file)
     ours = logits_of(engine, index)
     batches = evaluation_batches(
-        index, recipe.input, recipe.network.in_channels, batch=64, threads=1
+        index, index.positions, recipe.input, recipe.network.in_channels, batch=64, threads=1
     )
     mindspore.set_context(mode=mindspore.PYNATIVE_MODE)
     net = network(recipe)
@@ -189,7 +189,8 @@ def test_whoever_stops_early_leaves_nothing_running(place: Place, tmp_path: Path
     recipe = recipe_with(input__image_size=160, network__stem_stride=2)
     engine = OpenvinoEngine(recipe, CLASSES, batch=2, threads=2)
     engine.load(write_weights(tmp_path / "w.ckpt", recipe))
-    stopped = engine.answers(place.splits["select"])
+    select = place.splits["select"]
+    stopped = engine.answers(select, select.positions)
     next(stopped)
     stopped.close()  # type: ignore[attr-defined]
     assert all(request.wait_for(0) for request in engine._requests)
@@ -278,8 +279,8 @@ def test_mindspore_evaluates_where_openvino_cannot_be_imported(tmp_path: Path) -
 def test_openvino_is_imported_without_the_package_that_reports_its_use(tmp_path: Path) -> None:
     python(
         "import sys\n"
-        "from mixnet_core.evaluate.openvino_engine import _openvino\n"
-        "assert _openvino().Core\n"
+        "from mixnet_core.evaluate.openvino_engine import import_openvino\n"
+        "assert import_openvino().Core\n"
         "assert not [name for name in sys.modules if name.startswith('openvino_telemetry.')]\n",
         tmp_path,
     )

@@ -20,8 +20,11 @@ from mixnet_core.data.index import read_index
 from mixnet_core.data.prepare import prepare_dataset
 from mixnet_core.errors import CheckpointMismatch, DatasetError, IntegrityError, StageFailed
 from mixnet_core.evaluate import mindspore_engine
-from mixnet_core.evaluate.scoring import evaluate, expect_each_once
+from mixnet_core.evaluate.answer_files import read_answers
+from mixnet_core.evaluate.counting import score
+from mixnet_core.evaluate.scoring import evaluate, share
 from mixnet_core.model.mixnet import build_model
+from mixnet_core.model.ranks import Ranks
 from mixnet_core.recipe import load_recipe, save_recipe
 from mixnet_core.values import EvaluateRequest, EvaluateResult, Score
 from tests.data.samples import SIDE, write_image_folder
@@ -31,6 +34,11 @@ CLASSES = [f"c{label}" for label in range(7)]
 # 13 in all: with batches of 4 the last holds a single image.
 VAL = dict(zip(CLASSES, (2, 2, 2, 1, 2, 2, 2), strict=True))
 BATCH, IMAGES = 4, 13
+
+
+def scores(request: EvaluateRequest) -> list[Score]:
+    """Of what `evaluate` left."""
+    return [score(read_answers(request, i, IMAGES)) for i in range(len(request.weights))]
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         classes=len(CLASSES),
         batch=BATCH,
         threads=1,
+        answers=str(root / "answers"),
         progress=str(root / "progress" / "rows.jsonl"),
     )
     yield Place(request, files)
@@ -158,11 +167,11 @@ def by_hand(place: Place, weights: str) -> Score:
 def test_scores_equal_a_count_by_hand_with_a_shorter_last_batch(
     place: Place, result: EvaluateResult
 ) -> None:
-    for score, name in zip(result.scores, "aba", strict=True):
+    for found, name in zip(scores(place.request), "aba", strict=True):
         expected = by_hand(place, place.files[name])
-        assert score.model_copy(update={"loss": 0.0}) == expected.model_copy(update={"loss": 0.0})
-        assert score.loss == pytest.approx(expected.loss, rel=1e-3)
-        assert score.count == IMAGES
+        assert found.model_copy(update={"loss": 0.0}) == expected.model_copy(update={"loss": 0.0})
+        assert found.loss == pytest.approx(expected.loss, rel=1e-3)
+        assert found.count == IMAGES
     assert result.images_per_second > 0
     mindspore = f"mindspore {metadata.version('mindspore')}, CPU, float32"
     assert result.engine == f"{mindspore}, native operators"
@@ -174,18 +183,24 @@ def test_openvino_counts_the_same(
     monkeypatch.setenv("MIXNET_CACHE", str(tmp_path / "cache"))
     recipe = load_recipe(place.request.recipe, {"devices.engine": "openvino"})
     save_recipe(recipe, tmp_path / "recipe.yaml")
-    changes = {"recipe": str(tmp_path / "recipe.yaml"), "progress": str(tmp_path / "rows.jsonl")}
-    other = evaluate(place.request.model_copy(update=changes))
+    changes = {
+        "recipe": str(tmp_path / "recipe.yaml"),
+        "answers": str(tmp_path / "answers"),
+        "progress": str(tmp_path / "rows.jsonl"),
+    }
+    request = place.request.model_copy(update=changes)
+    other = evaluate(request)
     assert other.engine == f"openvino {metadata.version('openvino')}, CPU, float32"
-    for ours, theirs in zip(other.scores, result.scores, strict=True):
+    for ours, theirs in zip(scores(request), scores(place.request), strict=True):
         assert ours.model_copy(update={"loss": 0.0}) == theirs.model_copy(update={"loss": 0.0})
         assert ours.loss == pytest.approx(theirs.loss, rel=1e-4)
     rows = (tmp_path / "rows.jsonl").read_text()
     assert rows == Path(place.request.progress).read_text()
 
 
-def test_each_checkpoint_is_scored_with_its_own_weights(result: EvaluateResult) -> None:
-    first, second, third = result.scores
+@pytest.mark.usefixtures("result")
+def test_each_checkpoint_is_scored_with_its_own_weights(place: Place) -> None:
+    first, second, third = scores(place.request)
     assert first == third
     assert first.loss != second.loss
 
@@ -215,7 +230,7 @@ def test_progress_tells_each_batch_and_nothing_of_earlier_attempts(
 
 @pytest.mark.usefixtures("compiled")
 def test_an_image_that_comes_twice_and_one_that_never_comes_void_the_score(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     real = mindspore_engine.evaluation_batches
 
@@ -224,15 +239,30 @@ def test_an_image_that_comes_twice_and_one_that_never_comes_void_the_score(
         yield from [batches[0], batches[0], *batches[2:]]
 
     monkeypatch.setattr(mindspore_engine, "evaluation_batches", twice_the_first)
+    request = place.request.model_copy(update={"answers": str(tmp_path)})
+    evaluate(request)
     with pytest.raises(IntegrityError, match="13 images were scored, 9 of them different"):
-        evaluate(place.request)
+        read_answers(request, 0, IMAGES)
 
 
-@pytest.mark.parametrize("seen", [[], [0, 1], [0, 1, 1], [0, 1, 2, 3], [1, 0, 2]])
-def test_positions_other_than_each_once_in_order_are_refused(seen: list[int]) -> None:
-    expect_each_once([0, 1, 2], 3)
-    with pytest.raises(IntegrityError, match="expected each of the split's 3 once"):
-        expect_each_once(seen, 3)
+def test_the_answers_of_a_worker_that_are_missing_or_damaged_are_named(
+    place: Place, result: EvaluateResult, tmp_path: Path
+) -> None:
+    two = place.request.model_copy(update={"workers": 2})
+    with pytest.raises(IntegrityError, match="answers of worker 1 are not at"):
+        read_answers(two, 0, IMAGES)
+    (tmp_path / "000-0.npy").write_bytes(b"not an array")
+    damaged = place.request.model_copy(update={"answers": str(tmp_path)})
+    with pytest.raises(IntegrityError, match="answers of worker 0 are not at"):
+        read_answers(damaged, 0, IMAGES)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 20])
+def test_the_workers_share_every_image_once(count: int) -> None:
+    shares = [share(IMAGES, Ranks(rank, count)) for rank in range(count)]
+    assert np.concatenate(shares).tolist() == list(range(IMAGES))
+    sizes = [len(positions) for positions in shares]
+    assert max(sizes) - min(sizes) <= 1
 
 
 @pytest.mark.usefixtures("compiled")

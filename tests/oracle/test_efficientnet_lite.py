@@ -93,7 +93,9 @@ def val(photographs: list[Path], tmp_path_factory: pytest.TempPathFactory) -> In
 def test_efficientnet_lite0_knows_real_photographs_read_by_evaluation(
     val: Index, tmp_path: Path
 ) -> None:
-    with closing(evaluation_batches(val, PUBLISHED, 3, batch=8, threads=2)) as batches:
+    with closing(
+        evaluation_batches(val, val.positions, PUBLISHED, 3, batch=8, threads=2)
+    ) as batches:
         images, labels = zip(*((batch.images, batch.labels) for batch in batches), strict=True)
     np.save(tmp_path / "images.npy", np.concatenate(images))
     answers = by_oracle(str(tmp_path / "images.npy"))

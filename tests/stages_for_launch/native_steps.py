@@ -16,10 +16,10 @@ from mixnet_core.child import main
 from mixnet_core.files import write_json
 from mixnet_core.model.mixnet import MixNet
 from mixnet_core.model.native_layers import NativeLayers
+from mixnet_core.model.ranks import average_gradients, join_ranks
 from mixnet_core.model.variants import FLAVOURS, VARIANTS, Variant
 from mixnet_core.recipe import load_recipe
 from mixnet_core.train.optimizer import build_optimizer
-from mixnet_core.train.ranks import join_ranks
 from mixnet_core.train.step import Part, TrainStep
 
 STEPS, BATCH, PIXELS, CLASSES = 5, 8, 16, 5
@@ -58,7 +58,8 @@ def steps(job: Job) -> Outcome:
         "devices.ranks": job.ranks,
     }
     recipe = load_recipe("digits", settings)
-    ranks = join_ranks(recipe)
+    ranks = join_ranks(recipe.devices.target, recipe.devices.ranks)
+    average_gradients(ranks)
     mindspore.set_seed(3)
     net = MixNet(_SMALL, NativeLayers(FLAVOURS["mindcv"]), CLASSES, 3, 1)
     net.set_train()

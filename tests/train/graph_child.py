@@ -12,9 +12,9 @@ from pathlib import Path
 import mindspore
 from mindspore import Tensor, nn
 
+from mixnet_core.model.ranks import Ranks
 from mixnet_core.run_dir import RunDir
 from mixnet_core.train.graph_cache import GraphCache
-from mixnet_core.train.ranks import Ranks
 from mixnet_core.values import PreparedDataset, TrainRequest
 
 

@@ -14,10 +14,10 @@ from pydantic import BaseModel
 from mixnet_core.child import main
 from mixnet_core.files import write_json
 from mixnet_core.launch import ATTEMPT_VARIABLE
+from mixnet_core.model.ranks import average_gradients, join_ranks
 from mixnet_core.recipe import load_recipe
 from mixnet_core.train import update
 from mixnet_core.train.optimizer import build_optimizer
-from mixnet_core.train.ranks import join_ranks
 from mixnet_core.train.step import Part, TrainStep
 
 STEPS, BATCH, PIXELS, CLASSES = 3, 8, 6, 5
@@ -68,7 +68,8 @@ def flat(parameters: dict[str, Parameter]) -> dict[str, list[float]]:
 def steps(job: Job) -> Outcome:
     update._SCALE_WINDOW = job.scale_window
     recipe = load_recipe("digits", {"training.global_batch": BATCH, **job.settings})
-    ranks = join_ranks(recipe)
+    ranks = join_ranks(recipe.devices.target, recipe.devices.ranks)
+    average_gradients(ranks)
     mindspore.set_seed(3)
     net = Net(job.norm).set_train()
     optimizer = build_optimizer(net, recipe, [RATE] * STEPS)

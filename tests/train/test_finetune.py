@@ -16,6 +16,7 @@ from PIL import Image
 
 from mixnet_core import stages
 from mixnet_core.checkpoints.bundle import WEIGHTS
+from mixnet_core.measuring import measure
 from mixnet_core.options import adjusted_recipe
 from mixnet_core.recipe import Recipe
 from mixnet_core.run_dir import Workspace
@@ -110,7 +111,7 @@ class Bench:
         start = stages.fetch(recipe, run, self.workspace, releases)
         trained = stages.train(recipe, run, dataset, start)
         files = [Path(checkpoint.path) / WEIGHTS for checkpoint in trained.checkpoints]
-        scored = stages.score_files(
+        scored = measure(
             run.recipe,
             recipe,
             dataset,

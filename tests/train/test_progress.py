@@ -20,11 +20,11 @@ from mixnet_core.checkpoints.bundle import (
     read_contents,
 )
 from mixnet_core.errors import StageFailed
+from mixnet_core.model.ranks import Ranks
 from mixnet_core.recipe import load_recipe
 from mixnet_core.run_dir import RunDir
 from mixnet_core.train.metrics import read_metrics
 from mixnet_core.train.progress import Progress
-from mixnet_core.train.ranks import Ranks
 
 CLASSES, STEPS = 10, 4
 CHANCE = math.log(CLASSES)

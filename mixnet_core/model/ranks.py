@@ -10,7 +10,6 @@ from mindspore import communication
 
 from mixnet_core.errors import MachineError
 from mixnet_core.model.device import use_device
-from mixnet_core.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -25,25 +24,32 @@ class Ranks:
         return self.rank == 0
 
 
-def join_ranks(recipe: Recipe) -> Ranks:
-    """Sets the device and joins the data-parallel group, blocking until every worker is there.
+def join_ranks(target: str, count: int) -> Ranks:
+    """Sets the device and joins the other workers, blocking until every one is there.
 
     Raises:
-        MachineError: the device is not there, or the number of workers is not the recipe's.
+        MachineError: the device is not there, or not `count` workers were started.
     """
-    if recipe.devices.target == "CPU":
-        _keep_to_own_cores(recipe.devices.ranks)
-    use_device(recipe.devices.target)
-    if recipe.devices.ranks == 1:
+    if target == "CPU":
+        _keep_to_own_cores(count)
+    use_device(target)
+    if count == 1:
         return Ranks(0, 1)
     communication.init()
-    count = int(communication.get_group_size())
-    if count != recipe.devices.ranks:
-        raise MachineError(f"{count} workers were started, the recipe says {recipe.devices.ranks}")
-    mindspore.set_auto_parallel_context(
-        parallel_mode=mindspore.ParallelMode.DATA_PARALLEL, gradients_mean=True, device_num=count
-    )
+    found = int(communication.get_group_size())
+    if found != count:
+        raise MachineError(f"{found} workers were started, the recipe says {count}")
     return Ranks(int(communication.get_rank()), count)
+
+
+def average_gradients(ranks: Ranks) -> None:
+    """Training of several ranks is data-parallel from here on."""
+    if ranks.count > 1:
+        mindspore.set_auto_parallel_context(
+            parallel_mode=mindspore.ParallelMode.DATA_PARALLEL,
+            gradients_mean=True,
+            device_num=ranks.count,
+        )
 
 
 def _keep_to_own_cores(ranks: int) -> None:

@@ -1,0 +1,45 @@
+"""What the workers of one scoring hand over: a file a checkpoint and worker.
+
+    answers/000-0.npy       rows of checkpoint 000 that worker 0 judged; see `counting.JUDGED`
+
+This module does not import MindSpore: whoever started the workers reads their files.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from mixnet_core.errors import IntegrityError
+from mixnet_core.evaluate.counting import Judged, merged
+from mixnet_core.files import file_aside
+from mixnet_core.values import EvaluateRequest
+
+
+def write_answers(request: EvaluateRequest, checkpoint: int, rank: int, rows: Judged) -> None:
+    """Raises MachineError as `file_aside` does."""
+    with file_aside(_file(request, checkpoint, rank)) as aside, aside.open("wb") as file:
+        np.save(file, rows, allow_pickle=False)
+
+
+def read_answers(request: EvaluateRequest, checkpoint: int, images: int) -> Judged:
+    """What all workers left of a checkpoint: (images,), by position.
+
+    Raises:
+        IntegrityError: a worker's file is missing or damaged, or not each image is there once.
+    """
+    parts = []
+    for rank in range(request.workers):
+        path = _file(request, checkpoint, rank)
+        try:
+            parts.append(np.load(path, allow_pickle=False))
+        except (OSError, ValueError) as error:
+            raise IntegrityError(
+                f"the answers of worker {rank} are not at {path} ({error}): measure again"
+            ) from error
+    return merged(parts, images)
+
+
+def _file(request: EvaluateRequest, checkpoint: int, rank: int) -> Path:
+    return Path(request.answers) / f"{checkpoint:03d}-{rank}.npy"

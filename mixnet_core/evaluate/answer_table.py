@@ -1,0 +1,73 @@
+"""The answers to a split as a CSV file: evidence that people can read and a later test can pair.
+
+    image,label,answer,place,confidence,loss
+    val/cat/0007.jpg,cat,dog,1,0.412731,1.203311
+
+A row an image, in the split's order. place: how many classes came before the label's, 0 where the
+answer is right. confidence: softmax probability of the answer. loss: cross-entropy in nats.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from mixnet_core.errors import IntegrityError
+from mixnet_core.evaluate.counting import JUDGED, Judged
+from mixnet_core.files import write_text
+
+_HEADER = ["image", "label", "answer", "place", "confidence", "loss"]
+
+
+class AnswerTable(NamedTuple):
+    """images: their paths; rows: see `counting.JUDGED`, positions 0, 1, ..."""
+
+    images: tuple[str, ...]
+    rows: Judged
+
+
+def write_table(path: Path, table: AnswerTable, classes: Sequence[str]) -> None:
+    """Raises MachineError as `files.file_aside`."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_HEADER)
+    for image, row in zip(table.images, table.rows, strict=True):
+        label, answer = classes[row["label"]], classes[row["answer"]]
+        # Python's shortest decimals that read back as the same doubles.
+        figures = float(row["confidence"]), float(row["loss"])
+        writer.writerow([image, label, answer, int(row["place"]), *map(repr, figures)])
+    write_text(path, text.getvalue())
+
+
+def read_table(path: Path, classes: Sequence[str]) -> AnswerTable:
+    """What `write_table` wrote, to the last bit.
+
+    Raises:
+        IntegrityError: it is no such table, or of other classes.
+    """
+    labels = {name: label for label, name in enumerate(classes)}
+    try:
+        lines = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"))))
+        if not lines or lines[0] != _HEADER:
+            raise ValueError("another header")
+        rows = np.empty(len(lines) - 1, JUDGED)
+        for position, (_, label, answer, place, confidence, loss) in enumerate(lines[1:]):
+            rows[position] = (
+                position,
+                labels[label],
+                labels[answer],
+                int(place),
+                float(confidence),
+                float(loss),
+            )
+    except (OSError, ValueError, KeyError) as error:
+        raise IntegrityError(
+            f"{path} is no table of answers ({type(error).__name__}: {error}): expected the "
+            f"columns {', '.join(_HEADER)} and the {len(classes)} classes' names"
+        ) from error
+    return AnswerTable(tuple(line[0] for line in lines[1:]), rows)
