@@ -104,7 +104,7 @@ def check_disk(recipe: Recipe, workspace: Workspace) -> CheckResult:
     each = _BYTES_PER_PARAMETER[recipe.optimizer.name] + (4 if recipe.training.ema_decay else 0)
     checkpoint = _PARAMETERS[recipe.network.variant] * each
     # One more than is kept: the oldest goes only when the newest is complete.
-    checkpoints = (recipe.training.keep_checkpoints + 1) * checkpoint
+    checkpoints = recipe.most_checkpoints * checkpoint
     place = _existing(workspace.root)
     dataset = dataset_room(recipe.data, place)
     needed = checkpoints + dataset.bytes + _RUN_BYTES

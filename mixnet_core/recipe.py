@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError, model_validator
 
 from mixnet_core.errors import InputError, RecipeError
 from mixnet_core.files import fingerprint, os_errors_explained, write_text
+from mixnet_core.recipe_choices import SCORED_POLICIES, Acceptance, Selection
 from mixnet_core.recipe_mindcv import from_mindcv, is_mindcv
 from mixnet_core.recipe_sections import (
     Augment,
@@ -32,6 +33,8 @@ from mixnet_core.recipe_sections import (
 )
 
 RECIPES = Path(__file__).parent / "recipes"
+# Of a recipe: what changes nothing of what training computes.
+NOT_COMPUTED = {"name", "description", "devices", "selection", "acceptance"}
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +57,8 @@ class Recipe(Section):
     schedule: Schedule
     precision: Precision
     devices: Devices
+    selection: Selection = Selection()
+    acceptance: Acceptance = Acceptance()
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
@@ -86,20 +91,49 @@ class Recipe(Section):
                 f"devices.engine openvino evaluates on a CPU, devices.target is "
                 f"{self.devices.target}: use auto or mindspore"
             )
+        if self.selection.policy == "ema" and self.training.ema_decay is None:
+            raise ValueError(
+                "selection.policy ema takes moving averages, of which training.ema_decay null "
+                "keeps none: set it, as to 0.9999, or choose another policy"
+            )
         return self
 
     @property
     def fingerprint(self) -> str:
-        """Hex sha256 of what is computed: every value except name, description and devices.
+        """Hex sha256 of what training computes.
 
         Devices are left out so that a run can be continued on another number of ranks; its global
-        batch stays the same. So are keys with a default that have it: a later version that adds one
-        still knows the runs that were begun without.
+        batch stays the same. So are what decides about its checkpoints afterwards, and keys with a
+        default that have it: a later version that adds one still knows the runs begun without.
         """
-        computed = self.model_dump(
-            mode="json", exclude={"name", "description", "devices"}, exclude_defaults=True
-        )
+        computed = self.model_dump(mode="json", exclude=NOT_COMPUTED, exclude_defaults=True)
         return fingerprint(computed)
+
+    @property
+    def scores_in_training(self) -> bool:
+        """Whether checkpoints are scored when they are saved (`Selection.score_in_training`)."""
+        training, selection = self.training, self.selection
+        saved = -(-training.epochs // training.checkpoint_every_epochs)
+        needed = selection.policy in SCORED_POLICIES and saved > training.keep_checkpoints
+        return selection.score_in_training == "always" or (
+            selection.score_in_training == "auto" and needed
+        )
+
+    @property
+    def most_checkpoints(self) -> int:
+        """Bundles that are on the disk at once, at most, while a next one is written."""
+        training, selection = self.training, self.selection
+        saved = -(-training.epochs // training.checkpoint_every_epochs)
+        kept = training.keep_checkpoints
+        if selection.policy in SCORED_POLICIES and not self.scores_in_training:
+            kept = saved
+        elif selection.policy == "best":
+            kept += 1
+        elif selection.policy == "mean_best":
+            kept += selection.mean_of
+        elif selection.policy == "mean_last":
+            kept = max(kept, selection.mean_of)
+        return min(kept, saved) + 1
 
     @property
     def rank_batch(self) -> int:
@@ -229,6 +263,9 @@ def _find(name_or_path: str) -> Path:
 def _override(data: dict[str, Any], key: str, value: Any) -> None:
     *sections, last = key.split(".")
     section: Any = data
+    if sections and (field := Recipe.model_fields.get(sections[0])) and not field.is_required():
+        # A section that came later, which the file need not have.
+        data.setdefault(sections[0], {})
     for name in sections:
         section = section.get(name) if isinstance(section, dict) else None
     model = _model(sections)

@@ -83,6 +83,11 @@ class RunDir:
         return self.root / "checkpoints"
 
     @property
+    def means(self) -> Path:
+        """A folder for each mean of checkpoints that selection made; see `selecting`."""
+        return self.root / "means"
+
+    @property
     def graphs(self) -> Path:
         """What MindSpore compiled, for the run's next start; see `train.graph_cache`."""
         return self.root / "graphs"
@@ -90,6 +95,16 @@ class RunDir:
     @property
     def report_json(self) -> Path:
         return self.root / "report.json"
+
+    @property
+    def report_page(self) -> Path:
+        """HTML that needs no other file."""
+        return self.root / "report.html"
+
+    @property
+    def answers(self) -> Path:
+        """CSV, a row an image of the val split; see `evaluate.answer_table`."""
+        return self.root / "answers.csv"
 
     @property
     def report_markdown(self) -> Path:

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ValidationError
 
 from mixnet_core.errors import InputError, IntegrityError, TransientError
 from mixnet_core.files import fingerprint, os_errors_explained, read_json, write_json
-from mixnet_core.recipe import Recipe, load_recipe, save_recipe
+from mixnet_core.recipe import NOT_COMPUTED, Recipe, load_recipe, save_recipe
 from mixnet_core.run_dir import RunDir, Workspace
 
 # Changes when a stage's result changes for equal inputs.
@@ -171,8 +171,8 @@ def _json(data: object) -> str:
 
 def _differences(left: Recipe, right: Recipe) -> list[str]:
     """Dotted keys of what is computed in which two recipes differ."""
-    ours = left.model_dump(exclude={"name", "description", "devices"})
-    theirs = right.model_dump(exclude={"name", "description", "devices"})
+    ours = left.model_dump(exclude=NOT_COMPUTED)
+    theirs = right.model_dump(exclude=NOT_COMPUTED)
     return [
         f"{section}.{key}"
         for section in ours

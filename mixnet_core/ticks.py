@@ -79,6 +79,13 @@ class TrainingTicks:
                 text += f", {row['unreadable']} unreadable images so far"
             self._tick(row, text, milestone=True)
 
+        elif event == "score":
+            top1 = f"select top-1 {100 * row['correct1'] / row['count']:.2f} %"
+            averages = " of the moving averages" if row["file"] != "weights.ckpt" else ""
+            self._tick(
+                row, f"epoch {row['epoch']}/{self._epochs}, {top1}{averages}", milestone=True
+            )
+
     def say(self, detail: str) -> None:
         """A milestone that no row tells, as what happens between two attempts."""
         total = self._total or None

@@ -118,7 +118,7 @@ def test_a_workspace_that_cannot_be_made_is_a_machine_error(tmp_path: Path) -> N
 
 
 def test_too_small_a_disk_is_told_with_both_sizes(tmp_path: Path) -> None:
-    recipe = load_recipe("digits", {"training.keep_checkpoints": 10**9})
+    recipe = load_recipe("digits", {"training.keep_checkpoints": 10**9, "training.epochs": 10**9})
     error = failure(check_disk(recipe, Workspace(tmp_path / "not" / "there")))
     # A billion checkpoints of 4.2 million parameters with AdamW's two moments.
     assert "GB free at" in str(error)
@@ -127,7 +127,11 @@ def test_too_small_a_disk_is_told_with_both_sizes(tmp_path: Path) -> None:
 
 
 def test_adamw_needs_half_as_much_again_for_a_checkpoint(tmp_path: Path) -> None:
-    changes = {"training.keep_checkpoints": 10**9, "optimizer.name": "adamw"}
+    changes = {
+        "training.keep_checkpoints": 10**9,
+        "training.epochs": 10**9,
+        "optimizer.name": "adamw",
+    }
     error = failure(check_disk(load_recipe("digits", changes), Workspace(tmp_path)))
     assert "about 50400000." in str(error)
 

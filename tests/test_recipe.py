@@ -346,6 +346,9 @@ def of_the_first_release() -> dict[str, Any]:
     for key in LATER:
         section, name = key.split(".")
         del data[section][name]
+    for section in ("selection", "acceptance"):
+        del data[section]
+    data["training"]["keep_checkpoints"] = 8
     return data
 
 
@@ -359,6 +362,8 @@ def test_a_file_from_before_the_later_keys_means_what_it_meant() -> None:
     assert (training.ema_decay, training.chance_epochs) == (None, None)
     assert (training.batch_statistics, training.checkpoint_every_steps) == ("local", None)
     assert (recipe.lr_factor, recipe.accumulation) == (1.0, 1)
+    assert recipe.selection.policy == "best"
+    assert recipe.acceptance.min_top1 is None
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in RECIPES.glob("*.yaml")))

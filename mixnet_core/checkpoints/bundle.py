@@ -24,7 +24,6 @@ from pydantic import ValidationError
 
 from mixnet_core.errors import InputError, IntegrityError
 from mixnet_core.files import (
-    ASIDE_PREFIX,
     folder_aside,
     os_errors_explained,
     read_json,
@@ -117,6 +116,11 @@ class Contents(Value):
         return self.division.changes(now) if self.division else ["begun by an earlier version"]
 
 
+def bundle_folder(folder: Path, step: int) -> Path:
+    """Where the bundle of a step is, among a run's checkpoints."""
+    return folder / f"step-{step:08d}"
+
+
 def write_bundle(
     folder: Path, *, position: Position, division: Division, save: Callable[[Path], None]
 ) -> Checkpoint:
@@ -125,7 +129,7 @@ def write_bundle(
     Raises:
         MachineError: the disk is full or not writable; earlier bundles are untouched.
     """
-    target = folder / f"step-{position.step:08d}"
+    target = bundle_folder(folder, position.step)
     with folder_aside(target) as aside:
         save(aside)
         digests = {path.name: sha256_of(path) for path in sorted(aside.iterdir())}
@@ -163,7 +167,7 @@ def newest_bundle(folder: Path) -> Path | None:
     Call it from the one process that writes here, before the ranks start: all of them must resume
     from the same one.
     """
-    for bundle in sorted(folder.glob("step-*"), key=_step_of, reverse=True):
+    for bundle in sorted(folder.glob("step-*"), key=step_of, reverse=True):
         try:
             read_contents(bundle)
         except IntegrityError as error:
@@ -180,7 +184,7 @@ def complete_bundles(folder: Path) -> list[Checkpoint]:
     A damaged one is left out, with a warning.
     """
     found = []
-    for bundle in sorted(folder.glob("step-*"), key=_step_of):
+    for bundle in sorted(folder.glob("step-*"), key=step_of):
         try:
             contents = read_contents(bundle)
         except IntegrityError as error:
@@ -196,20 +200,19 @@ def complete_bundles(folder: Path) -> list[Checkpoint]:
     return found
 
 
-def prune(folder: Path, keep: int) -> None:
-    """Deletes all but the newest `keep` bundles of whole epochs and the newest of all.
+def step_of(bundle: Path) -> int:
+    """By the folder's name; -1 where that says none."""
+    digits = bundle.name.removeprefix("step-")
+    return int(digits) if digits.isdigit() else -1
 
-    What crashes left aside goes too. Call it after the newest is complete, from the one process
-    that writes here. Bundles are not read again: only whether they say to be complete.
-    """
-    steps = sorted(folder.glob("step-*"), key=_step_of)
-    whole = [bundle for bundle in steps if _is_of_whole_epoch(bundle)]
-    kept = {*whole[-keep:], *steps[-1:]}
-    for bundle in steps:
-        if bundle not in kept:
-            shutil.rmtree(bundle)
-    for leftover in folder.glob(f"{ASIDE_PREFIX}*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+
+def is_of_whole_epoch(bundle: Path) -> bool:
+    """By what it says; its files are not read."""
+    try:
+        contents = _parsed(read_json(bundle / CONTENTS))
+    except (InputError, IntegrityError, ValidationError):
+        return False
+    return contents.position.epoch_step == 0
 
 
 def _checkpoint(bundle: Path, contents: Contents, name: str) -> Checkpoint:
@@ -220,19 +223,6 @@ def _checkpoint(bundle: Path, contents: Contents, name: str) -> Checkpoint:
         epoch=contents.position.epoch,
         weights_sha256=contents.files[name],
     )
-
-
-def _step_of(bundle: Path) -> int:
-    digits = bundle.name.removeprefix("step-")
-    return int(digits) if digits.isdigit() else -1
-
-
-def _is_of_whole_epoch(bundle: Path) -> bool:
-    try:
-        contents = _parsed(read_json(bundle / CONTENTS))
-    except (InputError, IntegrityError, ValidationError):
-        return False
-    return contents.position.epoch_step == 0
 
 
 def _parsed(data: Any) -> Contents:

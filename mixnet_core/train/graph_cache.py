@@ -30,8 +30,8 @@ from mixnet_core.files import (
     sha256_of,
     write_json,
 )
+from mixnet_core.model.ranks import Ranks
 from mixnet_core.run_dir import RunDir
-from mixnet_core.train.ranks import Ranks
 from mixnet_core.values import TrainRequest
 
 _FILES = "files.json"
@@ -81,7 +81,12 @@ class GraphCache:
             shutil.rmtree(self._aside, ignore_errors=True)
 
     def keep(self) -> None:
-        """Called after a step: from now on the graph is there for the next start."""
+        """Called after a step: from now on the graph is there for the next start.
+
+        What is compiled later, as for scoring, does not go into it: it would look damaged.
+        """
+        if self._enabled:
+            os.environ[_SWITCH] = "0"
         if self._aside is None:
             return
         aside, self._aside = self._aside, None

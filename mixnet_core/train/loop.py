@@ -16,13 +16,14 @@ from mixnet_core.child import beat
 from mixnet_core.data.batches import steps_per_epoch, training_batches
 from mixnet_core.data.index import read_index
 from mixnet_core.data.unreadable import UnreadableImages
+from mixnet_core.model.ranks import Ranks, average_gradients, join_ranks
 from mixnet_core.recipe import Recipe, load_recipe
 from mixnet_core.run_dir import RunDir
 from mixnet_core.train.graph_cache import GraphCache
 from mixnet_core.train.learner import Learner
 from mixnet_core.train.progress import Progress
-from mixnet_core.train.ranks import Ranks, join_ranks
 from mixnet_core.train.schedule import learning_rates
+from mixnet_core.train.scorer import Scorer
 from mixnet_core.values import TrainedRun, TrainRequest
 
 T = TypeVar("T")
@@ -38,7 +39,8 @@ def train(request: TrainRequest) -> TrainedRun:
     """
     began = time.monotonic()
     recipe, run = load_recipe(request.recipe), RunDir(Path(request.run_dir))
-    ranks = join_ranks(recipe)
+    ranks = join_ranks(recipe.devices.target, recipe.devices.ranks)
+    average_gradients(ranks)
     index = read_index(Path(request.dataset.root), "train")
     unreadable = UnreadableImages(run.unreadable, recipe.data.max_unreadable, ranks.rank)
     classes = len(request.dataset.classes)
@@ -49,6 +51,7 @@ def train(request: TrainRequest) -> TrainedRun:
         factor=recipe.lr_factor,
     )
     learner = Learner(recipe, request, ranks, rates)
+    score = Scorer(recipe, request, ranks) if recipe.scores_in_training else None
     bundle = Path(request.resume_from) if request.resume_from else None
     start = read_contents(bundle) if bundle else None
     if bundle:
@@ -87,7 +90,7 @@ def train(request: TrainRequest) -> TrainedRun:
                         progress.save(learner.save)
             progress.finished()
             if progress.save_due():
-                progress.save(learner.save)
+                progress.save(learner.save, score)
     return progress.result(began)
 
 

@@ -6,13 +6,15 @@
     {"event": "step",       "step", "epoch", "loss", "lr", "images_per_second"}
     {"event": "epoch",      "step", "epoch", "loss", "seconds", "unreadable"}
     {"event": "checkpoint", "step", "epoch", "path"}
+    {"event": "score",      "step", "epoch", "file", "count", "correct1", "correct5", "loss"}
 
 Every row also has "time", in seconds since 1970: no two rows of two attempts are equal.
 step counts finished optimizer steps and epoch finished ones, except in "step" rows, where epoch is
 the running one from 1. loss is rank 0's mean since the last such row, without dropped steps, and
 null if there were only those; lr is the rate of the last step. compiled says whether an earlier
 start's graph is used, changes how this attempt computes otherwise than the one before, unreadable
-how many images of any rank could not be read so far.
+how many images of any rank could not be read so far. A score is that of the checkpoint's file on
+the select split.
 """
 
 from __future__ import annotations

@@ -15,18 +15,21 @@ from mixnet_core.checkpoints.bundle import (
     Division,
     Mean,
     Position,
+    bundle_folder,
     complete_bundles,
-    prune,
     write_bundle,
 )
+from mixnet_core.checkpoints.retention import prune, write_scores
 from mixnet_core.child import beat
 from mixnet_core.data.unreadable import count_unreadable
 from mixnet_core.errors import MachineError, StageFailed
+from mixnet_core.model.ranks import Ranks
 from mixnet_core.recipe import Recipe
 from mixnet_core.run_dir import RunDir
 from mixnet_core.train.metrics import MetricsLog
-from mixnet_core.train.ranks import Ranks
-from mixnet_core.values import TrainedRun
+from mixnet_core.values import Score, TrainedRun
+
+ScoreBundle = Callable[[Path], dict[str, Score]]
 
 # A dynamic scale of 2^24 has found its size long before.
 _MOST_DROPPED_IN_A_ROW = 50
@@ -163,29 +166,38 @@ class Progress:
             return every is not None and at.epoch_step % every == 0 and not last
         return at.epoch == training.epochs or at.epoch % training.checkpoint_every_epochs == 0
 
-    def save(self, save: Callable[[Path], None]) -> None:
-        """Writes a checkpoint, then drops the oldest.
+    def save(self, save: Callable[[Path], None], score: ScoreBundle | None = None) -> None:
+        """Writes a checkpoint, scores it if it is of a whole epoch, then drops what nobody wants.
 
         Args:
             save: puts the learner's files into a folder.
+            score: called on every rank with the bundle's folder.
 
         Raises:
             StageFailed: the loss is not finite.
             MachineError: the disk is full or not writable.
         """
         self._fetch()
+        bundle = bundle_folder(self._run.checkpoints, self._at.step)
         if self._ranks.writes:
             try:
-                saved = write_bundle(
+                write_bundle(
                     self._run.checkpoints, position=self._at, division=self._division, save=save
                 )
             except MachineError as error:
                 raise MachineError(
                     f"{error}; checkpoints before step {self._at.step} are as they were"
                 ) from error
-            prune(self._run.checkpoints, self._recipe.training.keep_checkpoints)
-            self._row("checkpoint", epoch=self._at.epoch, path=saved.path)
+            self._row("checkpoint", epoch=self._at.epoch, path=str(bundle))
         beat()
+        scores = score(bundle) if score and not self._at.epoch_step else {}
+        if self._ranks.writes:
+            if scores:
+                write_scores(bundle, scores)
+            for name, found in scores.items():
+                self._row("score", epoch=self._at.epoch, file=name, **found.model_dump())
+            keep = self._recipe.training.keep_checkpoints
+            prune(self._run.checkpoints, keep, self._recipe.selection)
 
     def result(self, began: float) -> TrainedRun:
         """What training left. `began`: `time.monotonic()` when this attempt started."""

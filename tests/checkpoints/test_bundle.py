@@ -20,12 +20,13 @@ from mixnet_core.checkpoints.bundle import (
     Position,
     complete_bundles,
     newest_bundle,
-    prune,
     read_contents,
     write_bundle,
 )
+from mixnet_core.checkpoints.retention import prune
 from mixnet_core.errors import IntegrityError
 from mixnet_core.files import sha256_of
+from mixnet_core.recipe_choices import Selection
 from mixnet_core.values import Checkpoint
 
 
@@ -146,7 +147,7 @@ write_bundle(Path({str(tmp_path)!r}), position=Position(step=20), division=divis
     assert ended.returncode == -9
     assert complete_bundles(tmp_path) == [earlier]
     assert len(list(tmp_path.iterdir())) == 2
-    prune(tmp_path, keep=1)
+    prune(tmp_path, 1, Selection(policy="last"))
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000010"]
 
 
@@ -212,27 +213,6 @@ def test_saving_a_step_again_replaces_it(tmp_path: Path) -> None:
     second = write_bundle(tmp_path, position=position, division=DIVISION, save=fill("again"))
     assert second.weights_sha256 != first.weights_sha256
     assert complete_bundles(tmp_path) == [second]
-
-
-def test_pruning_keeps_the_newest(tmp_path: Path) -> None:
-    written = [bundle(tmp_path, step) for step in (10, 20, 30, 40)]
-    prune(tmp_path, keep=2)
-    assert complete_bundles(tmp_path) == written[2:]
-    assert len(list(tmp_path.iterdir())) == 2
-
-
-def test_pruning_keeps_whole_epochs_and_of_those_within_one_only_the_newest(tmp_path: Path) -> None:
-    for step in (10, 13, 20, 23, 26):
-        bundle(tmp_path, step)
-    prune(tmp_path, keep=2)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "step-00000010",
-        "step-00000020",
-        "step-00000026",
-    ]
-    bundle(tmp_path, 30)
-    prune(tmp_path, keep=2)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000020", "step-00000030"]
 
 
 def test_a_damaged_newest_bundle_is_set_aside_and_the_one_before_is_resumed_from(

@@ -58,6 +58,8 @@ EVERYTHING: dict[str, Any] = SETTINGS | {
     "precision.loss_scale": 1024.0,
     "precision.drop_overflow_update": True,
     "optimizer.clip_norm": 1.0,
+    # Scoring between the epochs must leave no trace in what is trained.
+    "selection.score_in_training": "always",
 }
 STEPS = 12
 FILES = (WEIGHTS, AVERAGES, OPTIMIZER)

@@ -1,0 +1,86 @@
+"""Which checkpoints a run keeps: the newest, and whatever its selection may still want.
+
+A bundle is deleted only once another one that takes its place was read back from the disk.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from mixnet_core.checkpoints.bundle import (
+    AVERAGES,
+    WEIGHTS,
+    is_of_whole_epoch,
+    read_contents,
+    step_of,
+)
+from mixnet_core.errors import InputError, IntegrityError
+from mixnet_core.files import ASIDE_PREFIX, read_json, write_json
+from mixnet_core.recipe_choices import SCORED_POLICIES, Selection
+from mixnet_core.values import Score
+
+# In a bundle's folder, beside what its `bundle.json` lists: file name -> its score.
+SCORES = "scores.json"
+
+
+def write_scores(bundle: Path, scores: dict[str, Score]) -> None:
+    """Notes how a complete bundle's files did on the select split.
+
+    Raises:
+        MachineError: the disk is full or not writable.
+    """
+    write_json(bundle / SCORES, {name: score.model_dump() for name, score in scores.items()})
+
+
+def read_scores(bundle: Path) -> dict[str, Score]:
+    """Empty where they were not written, or cannot be read: then it must be scored again."""
+    try:
+        return {name: Score.model_validate(s) for name, s in read_json(bundle / SCORES).items()}
+    except (InputError, IntegrityError, ValidationError, AttributeError):
+        return {}
+
+
+def better(score: Score, step: int) -> tuple[int, float, int]:
+    """What candidates are ordered by: most correct, of equals the lower loss, then the later."""
+    return (score.correct1, -score.loss, step)
+
+
+def prune(folder: Path, newest: int, selection: Selection) -> None:
+    """Deletes bundles that neither resuming nor the selection can want any more.
+
+    Kept are the newest `newest` of whole epochs, the newest of all, and what `selection` may take:
+    the last so many, the best so many, and every one that has no score yet where scores decide.
+    What crashes left aside goes too. Call it from the one process that writes here.
+
+    Raises:
+        IntegrityError: the newest bundle, for which others would go, is damaged.
+    """
+    steps = sorted(folder.glob("step-*"), key=step_of)
+    whole = [bundle for bundle in steps if is_of_whole_epoch(bundle)]
+    last = max(newest, selection.mean_of if selection.policy == "mean_last" else 1)
+    kept = {*whole[-last:], *steps[-1:], *_wanted_for_scores(whole, selection)}
+    dropped = [bundle for bundle in steps if bundle not in kept]
+    if dropped:
+        read_contents(steps[-1])
+    for bundle in dropped:
+        shutil.rmtree(bundle)
+    for leftover in folder.glob(f"{ASIDE_PREFIX}*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _wanted_for_scores(whole: list[Path], selection: Selection) -> set[Path]:
+    if selection.policy not in SCORED_POLICIES:
+        return set()
+    names = (WEIGHTS, AVERAGES) if selection.policy == "best" else (WEIGHTS,)
+    most = 1 if selection.policy == "best" else selection.mean_of
+    wanted, scored = set(), []
+    for bundle in whole:
+        scores = [score for name, score in read_scores(bundle).items() if name in names]
+        if scores:
+            scored.append((max(better(score, step_of(bundle)) for score in scores), bundle))
+        else:
+            wanted.add(bundle)
+    return wanted | {bundle for _, bundle in sorted(scored)[-most:]}

@@ -1,0 +1,87 @@
+"""Scoring a saved checkpoint while training goes on: every rank its share of the select split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from mindspore import Tensor, nn, ops
+
+from mixnet_core.checkpoints.bundle import AVERAGES, WEIGHTS
+from mixnet_core.child import beat
+from mixnet_core.data.index import read_index
+from mixnet_core.evaluate.counting import judge
+from mixnet_core.evaluate.mindspore_engine import MindsporeEngine
+from mixnet_core.evaluate.scoring import share
+from mixnet_core.model.ranks import Ranks
+from mixnet_core.recipe import Recipe
+from mixnet_core.values import Score, TrainRequest
+
+# Images of a forward pass; its activations come on top of what training holds.
+_BATCH = 64
+
+
+class Scorer:
+    """Its network is another one than the one that learns, so nothing of that is disturbed.
+
+    Compiled at the first score, after the graph that trains.
+    """
+
+    def __init__(self, recipe: Recipe, request: TrainRequest, ranks: Ranks) -> None:
+        self._recipe, self._ranks = recipe, ranks
+        self._classes, self._threads = len(request.dataset.classes), request.threads
+        self._index = read_index(Path(request.dataset.root), "select")
+        self._positions = share(len(self._index.paths), ranks)
+        self._engine: MindsporeEngine | None = None
+        self._sum = _Sum() if ranks.count > 1 else None
+
+    def __call__(self, bundle: Path) -> dict[str, Score]:
+        """Of each of the bundle's weights files; on every rank the same.
+
+        Called by all ranks; it waits until rank 0 has the bundle complete. The counts are exact,
+        the loss is to float32.
+
+        Raises:
+            MixnetError: as `Engine.load` and `Engine.answers`.
+            StageFailed: logits are not finite.
+        """
+        self._totals(np.zeros(4, np.float32))
+        if self._engine is None:
+            self._engine = MindsporeEngine(
+                self._recipe, self._classes, batch=_BATCH, threads=self._threads
+            )
+        files = [bundle / name for name in (WEIGHTS, AVERAGES) if (bundle / name).is_file()]
+        return {file.name: self._score(self._engine, file) for file in files}
+
+    def _score(self, engine: MindsporeEngine, file: Path) -> Score:
+        engine.load(file)
+        sums = np.zeros(4, np.float64)
+        for answers in engine.answers(self._index, self._positions):
+            rows = judge(answers, str(file))
+            right, among = rows["place"] < 1, rows["place"] < 5
+            sums += [len(rows), right.sum(), among.sum(), rows["loss"].sum()]
+            beat()
+        # Counts of fewer than 2^24 images are exact in float32.
+        count, correct1, correct5, loss = self._totals(sums.astype(np.float32))
+        return Score(
+            count=round(count),
+            correct1=round(correct1),
+            correct5=round(correct5),
+            loss=loss / count,
+        )
+
+    def _totals(self, values: np.ndarray[tuple[int], np.dtype[np.float32]]) -> list[float]:
+        if self._sum is None:
+            return [float(value) for value in values]
+        return [float(value) for value in self._sum(Tensor(values)).asnumpy()]
+
+
+class _Sum(nn.Cell):
+    """Over ranks: (K,) float32 -> the same."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.all_reduce = ops.AllReduce()
+
+    def construct(self, values: Tensor) -> Tensor:
+        return self.all_reduce(values)

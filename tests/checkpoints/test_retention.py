@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mixnet_core.checkpoints.bundle import (
+    AVERAGES,
+    OPTIMIZER,
+    WEIGHTS,
+    Division,
+    Position,
+    complete_bundles,
+    write_bundle,
+)
+from mixnet_core.checkpoints.retention import SCORES, prune, read_scores, write_scores
+from mixnet_core.errors import IntegrityError
+from mixnet_core.recipe_choices import Selection
+from mixnet_core.values import Score
+
+DIVISION = Division(
+    ranks=1, accumulation=1, threads=1, operators="plain", target="CPU", mindspore="2.10.0"
+)
+
+
+def bundle(
+    folder: Path,
+    step: int,
+    right: int | None = None,
+    *,
+    averages: int | None = None,
+    loss: float = 1,
+) -> Path:
+    """Ten steps are an epoch; right: images of a hundred."""
+
+    def save(aside: Path) -> None:
+        for name in (WEIGHTS, OPTIMIZER, AVERAGES):
+            (aside / name).write_text(f"{name} of {step}")
+
+    position = Position(step=step, epoch=step // 10, epoch_step=step % 10)
+    path = Path(write_bundle(folder, position=position, division=DIVISION, save=save).path)
+    found = {WEIGHTS: right, AVERAGES: averages}
+    scores = {
+        name: Score(count=100, correct1=correct, correct5=100, loss=loss)
+        for name, correct in found.items()
+        if correct is not None
+    }
+    if scores:
+        write_scores(path, scores)
+    return path
+
+
+def steps(folder: Path) -> list[int]:
+    return sorted(int(path.name.removeprefix("step-")) for path in folder.iterdir())
+
+
+def test_the_newest_are_kept_where_no_scores_decide(tmp_path: Path) -> None:
+    for step in (10, 20, 30, 40):
+        bundle(tmp_path, step, 90 if step == 10 else 50)
+    prune(tmp_path, 2, Selection(policy="last"))
+    assert steps(tmp_path) == [30, 40]
+    assert len(complete_bundles(tmp_path)) == 4
+
+
+def test_of_those_within_an_epoch_only_the_newest_of_all_is_kept(tmp_path: Path) -> None:
+    for step in (10, 13, 20, 23, 26):
+        bundle(tmp_path, step)
+    prune(tmp_path, 2, Selection(policy="last"))
+    assert steps(tmp_path) == [10, 20, 26]
+    bundle(tmp_path, 30)
+    prune(tmp_path, 2, Selection(policy="last"))
+    assert steps(tmp_path) == [20, 30]
+
+
+def test_the_best_so_far_outlives_the_newest(tmp_path: Path) -> None:
+    for step, right in ((10, 50), (20, 90), (30, 60), (40, 70), (50, 80)):
+        bundle(tmp_path, step, right)
+        prune(tmp_path, 1, Selection(policy="best"))
+    assert steps(tmp_path) == [20, 50]
+    bundle(tmp_path, 60, 95)
+    prune(tmp_path, 1, Selection(policy="best"))
+    assert steps(tmp_path) == [60]
+
+
+def test_of_equals_the_lower_loss_is_the_better_then_the_later(tmp_path: Path) -> None:
+    for step, loss in ((10, 0.5), (20, 0.4), (30, 0.4), (40, 0.6)):
+        bundle(tmp_path, step, 90, loss=loss)
+    prune(tmp_path, 1, Selection(policy="best"))
+    assert steps(tmp_path) == [30, 40]
+
+
+def test_good_moving_averages_keep_their_bundle_where_they_can_be_selected(tmp_path: Path) -> None:
+    for step, averages in ((10, 99), (20, 50), (30, 50), (40, 50)):
+        bundle(tmp_path, step, 60 + step // 10, averages=averages)
+    mean = tmp_path / "mean"
+    for step, averages in ((10, 99), (20, 50), (30, 50), (40, 50)):
+        bundle(mean, step, 60 + step // 10, averages=averages)
+    prune(mean, 1, Selection(policy="mean_best", mean_of=2))
+    assert steps(mean) == [30, 40]
+    (tmp_path / "mean").rename(tmp_path.parent / "elsewhere")
+    prune(tmp_path, 1, Selection(policy="best"))
+    assert steps(tmp_path) == [10, 40]
+
+
+def test_a_mean_of_the_last_keeps_as_many_as_it_takes(tmp_path: Path) -> None:
+    for step in (10, 20, 30, 40, 50):
+        bundle(tmp_path, step)
+    prune(tmp_path, 1, Selection(policy="mean_last", mean_of=3))
+    assert steps(tmp_path) == [30, 40, 50]
+
+
+def test_what_was_never_scored_may_be_the_best_and_stays(tmp_path: Path) -> None:
+    bundle(tmp_path, 10)
+    for step in (20, 30, 40):
+        bundle(tmp_path, step, step)
+    (bundle(tmp_path, 15, 1) / SCORES).unlink()
+    (bundle(tmp_path, 50, 99) / SCORES).write_text("{")
+    bundle(tmp_path, 60, 3)
+    prune(tmp_path, 1, Selection(policy="best"))
+    assert steps(tmp_path) == [10, 40, 50, 60]
+
+
+def test_nothing_is_deleted_for_a_newest_bundle_that_is_damaged(tmp_path: Path) -> None:
+    for step in (10, 20, 30):
+        bundle(tmp_path, step)
+    (tmp_path / "step-00000030" / WEIGHTS).write_text("otherwise")
+    with pytest.raises(IntegrityError, match="is damaged"):
+        prune(tmp_path, 1, Selection(policy="last"))
+    assert steps(tmp_path) == [10, 20, 30]
+
+
+def test_scores_read_back(tmp_path: Path) -> None:
+    path = bundle(tmp_path, 10, 7, averages=8, loss=0.1)
+    found = read_scores(path)
+    assert {name: score.correct1 for name, score in found.items()} == {WEIGHTS: 7, AVERAGES: 8}
+    assert found[WEIGHTS].loss == 0.1
