@@ -3,14 +3,16 @@
     MixnetError
     ├── InputError            2  the caller's mistake: an option, a name, a path
     │   ├── RecipeError          a recipe's key or value
-    │   └── DatasetError         a dataset that is missing, empty or not what the recipe expects
+    │   ├── DatasetError         a dataset that is missing, empty or not what the recipe expects
+    │   └── ReleaseMissing       a release, or a file of it, that is not there any more
     ├── MachineError          3  this machine lacks something: permission, disk, device, package
     ├── IntegrityError        4  bytes are not what they should be
     │   ├── DigestMismatch       sha256 differs from the published one
     │   └── CheckpointMismatch   parameter names or shapes differ from the network's
     ├── ReleaseConflict       5  another release already has this name
     ├── StageFailed           6  a child process failed; its `retryable` says whether again helps
-    └── TransientError        7  the network or a service failed; again helps
+    ├── TransientError        7  the network or a service failed; again helps
+    └── NotAccepted           8  measured, and not good enough to be published
 
 Messages are one line: what was got, what was expected, what to do.
 """
@@ -39,6 +41,10 @@ class RecipeError(InputError):
 
 
 class DatasetError(InputError):
+    pass
+
+
+class ReleaseMissing(InputError):
     pass
 
 
@@ -78,3 +84,7 @@ class StageFailed(MixnetError):
 class TransientError(MixnetError):
     retryable = True
     exit_code = 7
+
+
+class NotAccepted(MixnetError):
+    exit_code = 8

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import singledispatch
 
 from mixnet_core.values import (
+    Decision,
     FetchedWeights,
     PreparedDataset,
     Release,
@@ -55,16 +56,26 @@ def _(value: TrainedRun) -> str:
 @summary.register
 def _(value: Selection) -> str:
     chosen = next(c for c in value.candidates if c.checkpoint == value.chosen)
-    averaged = ", moving averages" if value.chosen.averaged else ""
+    kind = "" if value.chosen.kind == "as trained" else f", {value.chosen.kind}"
     return (
-        f"epoch {value.chosen.epoch}{averaged}, best of {len(value.candidates)} checkpoints, "
-        f"select split: {figures(chosen.score)}{_skipped(value.reused)}"
+        f"epoch {value.chosen.epoch}{kind}, {value.policy.replace('_', ' of the ')} of "
+        f"{len(value.candidates)} checkpoints, select split: {figures(chosen.score)}"
+        f"{_skipped(value.reused)}"
     )
 
 
 @summary.register
 def _(value: Validation) -> str:
     return f"val split: {figures(value.score)}{_skipped(value.reused)}"
+
+
+@summary.register
+def _(value: Decision) -> str:
+    lines = [check.line for check in value.checks] or ["nothing was demanded"]
+    if value.override is not None:
+        lines.append(f"published anyway: {value.override}")
+    verdict = "accepted" if value.accepted else "not accepted"
+    return f"{verdict}: {'; '.join(lines)}{_skipped(value.reused)}"
 
 
 @summary.register

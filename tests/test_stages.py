@@ -6,6 +6,7 @@ import json
 import shutil
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,15 +14,15 @@ from mixnet_core import stages
 from mixnet_core.checkpoints.bundle import WEIGHTS, complete_bundles
 from mixnet_core.data.index import read_index
 from mixnet_core.data.unreadable import count_unreadable
-from mixnet_core.errors import InputError, TransientError
-from mixnet_core.files import read_json, sha256_of, write_json
+from mixnet_core.errors import InputError, NotAccepted, TransientError
+from mixnet_core.files import sha256_of
 from mixnet_core.recipe import load_recipe, save_recipe
 from mixnet_core.release.publish import read_release
 from mixnet_core.run_dir import RunDir, Workspace
 from mixnet_core.runs import exclusive, open_run, recorded
 from mixnet_core.ticks import Tick
 from mixnet_core.train.metrics import read_metrics
-from mixnet_core.values import PreparedDataset, Selection, TrainedRun
+from mixnet_core.values import Decision, PreparedDataset, Selection, TrainedRun, Validation
 from tests.tiny import FinishedJob
 
 
@@ -67,24 +68,6 @@ def test_the_published_weights_are_the_selected_checkpoint_with_its_figures(
     engine = f"openvino {metadata.version('openvino')}, CPU, float32"
     assert results["validate"]["engine"] == release.facts["engine"] == engine
     assert report["environment"]["engine"] == engine
-
-
-def test_a_validation_recorded_before_there_were_engines_is_still_finished(
-    copied_run: RunDir,
-) -> None:
-    recipe = load_recipe(str(copied_run.recipe))
-    record = read_json(copied_run.record("validate"))
-    del record["result"]["engine"]
-    write_json(copied_run.record("validate"), record)
-    done = stages.validate(
-        recipe,
-        copied_run,
-        recorded(copied_run, "prepare", PreparedDataset),
-        recorded(copied_run, "train", TrainedRun),
-        recorded(copied_run, "select", Selection),
-    )
-    assert done.reused
-    assert done.engine == "mindspore"
 
 
 def test_a_finished_training_whose_checkpoint_is_damaged_trains_on(copied_run: RunDir) -> None:
@@ -216,3 +199,88 @@ def test_published_files_are_what_the_run_left(finished_job: FinishedJob) -> Non
     run = RunDir(finished_job.run_dir)
     assert release.files["recipe"].sha256 == sha256_of(run.recipe)
     assert release.files["report_markdown"].sha256 == sha256_of(run.report_markdown)
+
+
+def accepted(
+    run: RunDir, finished_job: FinishedJob, changes: dict[str, Any], anyway: str | None = None
+) -> Decision:
+    """`stages.accept` on a finished run's copy with another recipe."""
+    workspace = Workspace(finished_job.folder / "workspace")
+    return stages.accept(
+        load_recipe(str(run.recipe), changes),
+        run,
+        recorded(run, "prepare", PreparedDataset),
+        recorded(run, "validate", Validation).model_copy(
+            update={"answers": str(run.answers), "report_json": str(run.report_json)}
+        ),
+        workspace=workspace,
+        releases=str(workspace.releases),
+        anyway=anyway,
+    )
+
+
+def test_what_falls_short_is_not_published_and_the_report_says_why(
+    finished_job: FinishedJob, copied_run: RunDir
+) -> None:
+    wanted = {"acceptance.min_top1": 1.0}
+    with pytest.raises(NotAccepted, match=r"is below the demanded 100\.00 %"):
+        accepted(copied_run, finished_job, wanted)
+    decision = recorded(copied_run, "accept", Decision)
+    assert not decision.accepted
+    assert "- ✗ top-1" in copied_run.report_markdown.read_text()
+    assert "✗ not accepted" in copied_run.report_page.read_text()
+    with pytest.raises(NotAccepted):
+        stages.publish(
+            load_recipe(str(copied_run.recipe), wanted),
+            copied_run,
+            recorded(copied_run, "prepare", PreparedDataset),
+            recorded(copied_run, "validate", Validation),
+            decision,
+            to=str(copied_run.root / "releases"),
+        )
+    assert not (copied_run.root / "releases").exists()
+
+
+def test_an_override_is_on_record_and_on_the_page(
+    finished_job: FinishedJob, copied_run: RunDir
+) -> None:
+    wanted = {"acceptance.min_top1": 1.0}
+    decision = accepted(copied_run, finished_job, wanted, anyway="a <demonstration>")
+    assert decision.accepted
+    assert decision.override == "a <demonstration>"
+    assert "Published anyway: a &lt;demonstration&gt;" in copied_run.report_page.read_text()
+    assert accepted(copied_run, finished_job, wanted, anyway="a <demonstration>").reused
+
+
+@pytest.mark.slow
+def test_a_release_is_replaced_by_one_that_answers_the_same_images_no_worse(
+    finished_job: FinishedJob, copied_run: RunDir
+) -> None:
+    decision = accepted(copied_run, finished_job, {"acceptance.replaces": "tiny"})
+    (check,) = decision.checks
+    assert check.ok
+    assert check.line == (
+        "top-1 +0.00 points against tiny on the same 90 images (0 gained, 0 lost, McNemar's exact "
+        "p = 1): not worse"
+    )
+
+
+@pytest.mark.slow
+def test_a_mean_of_checkpoints_is_made_scored_and_chosen(copied_run: RunDir) -> None:
+    recipe = load_recipe(
+        str(copied_run.recipe), {"selection.policy": "mean_last", "selection.mean_of": 2}
+    )
+    dataset = recorded(copied_run, "prepare", PreparedDataset)
+    trained = recorded(copied_run, "train", TrainedRun)
+    seen: list[Tick] = []
+    selection = stages.select(recipe, copied_run, dataset, trained, seen.append)
+    *scored, mean = selection.candidates
+    assert [c.checkpoint for c in scored] == list(trained.checkpoints)
+    assert selection.chosen == mean.checkpoint
+    assert selection.chosen.mean_of == (12, 24)
+    assert selection.chosen.weights.parent.parent == copied_run.means
+    assert sha256_of(selection.chosen.weights) == selection.chosen.weights_sha256
+    assert mean.score.count == dataset.counts["select"]
+    assert "the mean of the last 2 checkpoints" in selection.rule
+    assert [tick for tick in seen if tick.detail == "statistics of the mean of 2"]
+    assert stages.select(recipe, copied_run, dataset, trained).reused

@@ -60,7 +60,7 @@ class FinishedJob:
 
 @pytest.fixture(scope="session")
 def finished_job(tmp_path_factory: pytest.TempPathFactory) -> FinishedJob:
-    """All six stages on one rank; tests must not change it."""
+    """All stages on one rank; tests must not change it."""
     folder = tmp_path_factory.mktemp("finished-job")
     arguments = ("digits", "--run=tiny", "--epochs=2", "--ranks=1", *options())
     done = mixnet("run", *arguments, "--json", cwd=folder)

@@ -35,6 +35,8 @@ class CatalogEntry(BaseModel):
         sha256: hex: the full digest, or its first 8 digits.
         flavour: whose conventions the weights follow.
         in_channels, stem_stride: as in a recipe's network.
+        recipe: a bundled recipe's name or a YAML file's path: how images are read for it, and
+            which; None: `mixnet_<variant>`.
         claimed_top1, claimed_top5: percent, as the source says: not measured here.
         source: who trained them, on what.
     """
@@ -49,6 +51,7 @@ class CatalogEntry(BaseModel):
     num_classes: Annotated[int, Field(ge=1)]
     in_channels: InChannels = 3
     stem_stride: StemStride = 2
+    recipe: str | None = None
     claimed_top1: Percent | None = None
     claimed_top5: Percent | None = None
     source: str

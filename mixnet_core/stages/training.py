@@ -1,0 +1,107 @@
+"""The stage `train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mixnet_core.checkpoints.bundle import (
+    DAMAGED_PREFIX,
+    complete_bundles,
+    newest_bundle,
+    read_contents,
+)
+from mixnet_core.data.unreadable import count_unreadable
+from mixnet_core.errors import MixnetError
+from mixnet_core.launch import run_stage
+from mixnet_core.measuring import patience_of, threads_of
+from mixnet_core.native.choice import choose_operators
+from mixnet_core.recipe import Recipe
+from mixnet_core.run_dir import RunDir
+from mixnet_core.runs import begin, exclusive, finished, key_of, write_record
+from mixnet_core.ticks import TrainingTicks, Watch, unwatched
+from mixnet_core.values import (
+    FetchedWeights,
+    Operators,
+    PreparedDataset,
+    TrainedRun,
+    TrainRequest,
+)
+
+
+def train(
+    recipe: Recipe,
+    run: RunDir,
+    dataset: PreparedDataset,
+    weights: FetchedWeights | None,
+    watch: Watch = unwatched,
+) -> TrainedRun:
+    """Trains to the recipe's last epoch, resuming from the newest complete checkpoint.
+
+    A failure that may pass is tried again at once, for as long as every attempt leaves a newer
+    checkpoint than the one before. Else it is raised, and the caller may wait and then call again.
+
+    Raises:
+        InputError: the run was begun with another dataset or other weights.
+        TransientError: another process trains this run.
+        StageFailed: the child process failed; its `retryable` says whether again helps.
+        MixnetError: as `train.loop.train` raises it.
+    """
+    key = key_of(
+        recipe=recipe.fingerprint,
+        dataset=dataset.fingerprint,
+        weights=weights.sha256 if weights else None,
+    )
+    ticks = TrainingTicks(watch)
+    with exclusive(run) as lock:
+        done = finished(run, "train", key, TrainedRun)
+        if done and set(done.checkpoints) <= set(complete_bundles(run.checkpoints)):
+            return done
+        begin(run, "train", key, "another dataset or other weights")
+        newest, step = _newest(run, ticks)
+        while True:
+            request = TrainRequest(
+                recipe=str(run.recipe),
+                run_dir=str(run.root),
+                dataset=dataset,
+                weights=weights,
+                threads=threads_of(recipe, recipe.devices.ranks),
+                operators=_training_operators(recipe),
+                resume_from=str(newest) if newest else None,
+            )
+            try:
+                result = run_stage(
+                    "mixnet_core.train",
+                    request,
+                    attempts=run.attempts("train"),
+                    ranks=recipe.devices.ranks,
+                    threads=request.threads,
+                    progress=run.metrics,
+                    on_progress=ticks,
+                    keep_open=(lock,),
+                    patience=patience_of(recipe),
+                )
+                break
+            except MixnetError as error:
+                before = step
+                newest, step = _newest(run, ticks)
+                if not error.retryable or step <= before:
+                    raise
+                ticks.say(f"stopped: {error}; going on from step {step}")
+        unreadable = count_unreadable(run.unreadable)
+        trained = TrainedRun.model_validate(result).model_copy(update={"unreadable": unreadable})
+        write_record(run, "train", key, trained)
+    return trained
+
+
+def _newest(run: RunDir, ticks: TrainingTicks) -> tuple[Path | None, int]:
+    """The bundle to go on from and its step; says which ones were damaged."""
+    before = {bundle.name for bundle in run.checkpoints.glob("step-*")}
+    newest = newest_bundle(run.checkpoints)
+    for name in sorted(before - {bundle.name for bundle in run.checkpoints.glob("step-*")}):
+        ticks.say(f"checkpoint {name} is damaged: kept as {DAMAGED_PREFIX}{name}, not used")
+    return newest, read_contents(newest).position.step if newest else 0
+
+
+def _training_operators(recipe: Recipe) -> Operators:
+    # The native ones compute in float32 only.
+    return "plain" if recipe.precision.amp_level != "O0" else choose_operators(recipe.devices)

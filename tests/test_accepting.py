@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mixnet_core.accepting import decide, paired, require_accepted
+from mixnet_core.errors import NotAccepted
+from mixnet_core.evaluate.counting import JUDGED, Judged
+from mixnet_core.evaluate.statistics import Pairing
+from mixnet_core.recipe_choices import Acceptance
+from mixnet_core.values import Decision, Score
+
+
+def scored(correct1: int, count: int = 1000, correct5: int | None = None) -> Score:
+    among = count if correct5 is None else correct5
+    return Score(count=count, correct1=correct1, correct5=among, loss=1.0)
+
+
+def against(pair: Pairing, **wanted: float) -> Decision:
+    return decide(Acceptance(replaces="old", **wanted), scored(900), replaced="old", pair=pair)
+
+
+def test_where_nothing_is_demanded_everything_is_accepted() -> None:
+    decision = decide(Acceptance(), scored(0))
+    assert decision.accepted
+    assert decision.checks == ()
+
+
+@pytest.mark.parametrize(
+    ("correct", "accepted", "words"),
+    [
+        # The interval of 874 of 1,000 ends at 0.8931, that of 882 at 0.9005.
+        (920, True, "reaches the demanded 90.00 %"),
+        (900, True, "reaches the demanded 90.00 %"),
+        (882, True, "is not significantly below the demanded 90.00 %"),
+        (874, False, "is below the demanded 90.00 %"),
+    ],
+)
+def test_a_threshold_is_missed_only_beyond_what_chance_explains(
+    correct: int, accepted: bool, words: str
+) -> None:
+    decision = decide(Acceptance(min_top1=0.9), scored(correct))
+    assert decision.accepted is accepted
+    assert words in decision.checks[0].line
+    assert "95 % interval" in decision.checks[0].line
+
+
+def test_top5_has_a_threshold_of_its_own() -> None:
+    wanted = Acceptance(min_top1=0.5, min_top5=0.99)
+    decision = decide(wanted, scored(900, correct5=950))
+    assert [check.ok for check in decision.checks] == [True, False]
+
+
+def test_few_images_that_changed_prove_nothing_and_many_do() -> None:
+    # One-sided: 5 lost and none gained happens by chance in 1 of 32; 4 in 1 of 16.
+    assert against(Pairing(1000, 4, 0)).accepted
+    refused = against(Pairing(1000, 5, 0))
+    assert not refused.accepted
+    assert "-0.50 points against old on the same 1,000 images (0 gained, 5 lost" in (
+        refused.checks[0].line
+    )
+    # The same difference between networks that disagree on many images.
+    assert against(Pairing(1000, 55, 50)).accepted
+    assert against(Pairing(1000, 0, 50)).accepted
+
+
+def test_a_drop_within_the_allowed_one_is_accepted_however_certain() -> None:
+    pair = Pairing(50_000, 400, 200)
+    assert against(pair, max_drop=0.005).accepted
+    assert not against(pair, max_drop=0.003).accepted
+    assert not against(pair).accepted
+
+
+def test_the_significance_is_the_recipes() -> None:
+    assert against(Pairing(1000, 5, 0), significance=0.01).accepted
+    assert not against(Pairing(1000, 4, 0), significance=0.1).accepted
+
+
+def test_a_refusal_names_every_reason_in_one_line_and_the_way_out() -> None:
+    decision = decide(Acceptance(min_top1=0.9, min_top5=0.99), scored(500, correct5=600))
+    with pytest.raises(NotAccepted) as raised:
+        require_accepted(decision)
+    text = str(raised.value)
+    assert "top-1 50.00 %" in text
+    assert "top-5 60.00 %" in text
+    assert "--accept-anyway" in text
+    assert "\n" not in text
+    assert raised.value.exit_code == 8
+    assert not raised.value.retryable
+
+
+def test_an_override_accepts_and_leaves_the_reasons_on_record() -> None:
+    decision = decide(Acceptance(min_top1=0.9), scored(500), override="for a demonstration")
+    require_accepted(decision)
+    assert decision.override == "for a demonstration"
+    assert [check.ok for check in decision.checks] == [False]
+
+
+def test_images_are_paired_one_by_one() -> None:
+    def rows(*places: int) -> Judged:
+        made = np.zeros(len(places), JUDGED)
+        made["place"] = places
+        return made
+
+    assert paired(rows(0, 0, 1, 2), rows(0, 3, 0, 1)) == Pairing(4, 1, 1)
