@@ -49,7 +49,7 @@ def demo(workspace: Workspace) -> str:
     validation = recorded(workspace.run(RUN), "validate", Validation)
     return (
         f"val top-1 {100 * validation.score.top1:.2f} %; release {release.uri}; "
-        f"report {validation.report_markdown}"
+        f"report {validation.report_page}"
     )
 
 

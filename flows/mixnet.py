@@ -31,9 +31,10 @@ def mixnet(
     lr: Positive | None = None,
     ranks: Count | None = None,
     scale_lr: bool = False,
+    accept_anyway: Text | None = None,
     settings: dict[str, Any] | None = None,
 ) -> Release:
-    """Train, select, validate and publish one MixNet. Started again, it skips what is done.
+    """Train, select, validate, accept and publish one MixNet. Started again, it skips what is done.
 
     Prefect takes the form's texts from here; a description in an annotation would be dropped.
 
@@ -55,6 +56,7 @@ def mixnet(
         ranks: Worker processes, one a device; 1 runs without msrun. The global batch stays.
         scale_lr: With `ranks`, keep the images a rank instead: the global batch follows. The
             learning rates are scaled with the global batch.
+        accept_anyway: A reason to publish whatever acceptance.* demands; it is recorded.
         settings: Any other key of the recipe, dotted, as in {"training.seed": 7}.
     """
     place = open_workspace(workspace)
@@ -78,4 +80,9 @@ def mixnet(
     trained = tasks.train(effective, begun, dataset, start)
     selection = tasks.select(effective, begun, dataset, trained)
     validation = tasks.validate(effective, begun, dataset, trained, selection)
-    return tasks.publish(effective, begun, dataset, validation, start, to=releases, name=release)
+    decision = tasks.accept(
+        effective, begun, place, dataset, validation, releases=releases, anyway=accept_anyway
+    )
+    return tasks.publish(
+        effective, begun, dataset, validation, decision, start, to=releases, name=release
+    )

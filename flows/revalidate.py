@@ -1,49 +1,60 @@
-"""The flow `mixnet-revalidate`: every published release measured again."""
+"""The flow `mixnet-revalidate`: every release measured again."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
+from prefect.events import emit_event
 from prefect.tasks import exponential_backoff
 
+from flows.accelerators import accelerators_held
 from flows.mixnet import Text
-from flows.showing import show_table, shown
+from flows.showing import artifact_key, show_image, show_table, shown
 from flows.tasks import worth_a_retry
 from mixnet_core.errors import MixnetError
+from mixnet_core.evaluate.figures import trend_png
 from mixnet_core.options import open_workspace, releases_uri
 from mixnet_core.recipe_sections import Share
-from mixnet_core.release.publish import release_names
-from mixnet_core.revalidation import (
-    STAGE,
+from mixnet_core.revalidation.all_releases import Item, fetch_item, items
+from mixnet_core.revalidation.history import add_to_history, of_release, read_history, trend
+from mixnet_core.revalidation.release import STAGE, Fetched, measure_again, now
+from mixnet_core.revalidation.states import (
     Revalidation,
-    not_measured,
-    require_all_hold,
-    revalidate_release,
+    require_all_confirmed,
     table,
+    unmeasured,
 )
 from mixnet_core.run_dir import Workspace
+from mixnet_core.ticks import Watch
+
+# What an event is named after it; `triggers` in prefect.yaml waits for all but "confirmed".
+EVENT = "mixnet.release"
 
 
 # 30 and 60 s, spread: the storage service; nobody waits for the result.
 @task(
     name="revalidate",
-    task_run_name="revalidate {uri}",
+    task_run_name="revalidate {item.name}",
     retries=2,
     retry_delay_seconds=exponential_backoff(30),
     retry_jitter_factor=0.5,
     retry_condition_fn=worth_a_retry,
     cache_policy=NO_CACHE,
 )
-def measure_again(
-    uri: str, workspace: Workspace, data: str | None, tolerance: float
+def revalidate_one(
+    item: Item, workspace: Workspace, history: Sequence[Revalidation], tolerance: float
 ) -> Revalidation:
-    name = uri.rpartition("/")[2]
+    def measure(fetched: Fetched, watch: Watch) -> Revalidation:
+        with accelerators_held(fetched.ready.recipe.devices):
+            return measure_again(
+                fetched, workspace, history=history, tolerance=tolerance, watch=watch
+            )
+
     return shown(
-        STAGE,
-        name,
-        lambda watch: revalidate_release(
-            uri, workspace=workspace, data=data, tolerance=tolerance, watch=watch
-        ),
+        STAGE, item.name, lambda watch: measure(fetch_item(item, workspace, watch=watch), watch)
     )
 
 
@@ -51,28 +62,61 @@ def measure_again(
 def revalidate(
     releases: Text | None = None,
     data: Text | None = None,
+    imagenet: Text | None = None,
+    retired: list[Text] | None = None,
     workspace: Text | None = None,
     tolerance: Share = 0.001,
 ) -> list[Revalidation]:
-    """Measure every published release again; fail naming those that are worse than published.
+    """Measure every release again; fail naming those that are not what they claim to be.
 
     Args:
         releases: Where the releases are: a folder, file:///PATH or s3://BUCKET/PREFIX. Default:
             releases/ in the workspace.
-        data: Folder of images to measure on, instead of each recipe's own.
+        data: Folder of images to measure published releases on, instead of each recipe's own.
+        imagenet: Folder of ImageNet on the worker's machine. With it the catalog's releases are
+            measured too.
+        retired: Names of releases that were deleted on purpose.
         workspace: Folder on the worker's machine for what is fetched and prepared. Default:
             $MIXNET_HOME there, else ./workspace.
-        tolerance: Share of the images by which top-1 may be below the published one.
+        tolerance: Share of the images by which top-1 may differ from what was counted on them.
     """
     place = open_workspace(workspace)
     where = releases_uri(place, releases)
+    history = read_history(where)
     results = []
-    for name in release_names(where):
-        uri = f"{where}/{name}"
+    for item in items(where, history, data=data, imagenet=imagenet, retired=retired or ()):
         try:
-            results.append(measure_again(uri, place, data, tolerance))
+            result = revalidate_one(item, place, history, tolerance)
         except MixnetError as error:
-            results.append(not_measured(uri, error))
-    show_table("revalidation", table(results), f"Releases at {where}")
-    require_all_hold(results)
+            result = unmeasured(item.name, item.uri, now(), error)
+        tell(result)
+        results.append(result)
+    add_to_history(where, results)
+    show(where, results, [*history, *results])
+    require_all_confirmed(results)
     return results
+
+
+def tell(result: Revalidation) -> None:
+    """An event of the release's state, which automations may wait for."""
+    emit_event(
+        event=f"{EVENT}.{result.state.replace(' ', '-')}",
+        resource={
+            "prefect.resource.id": f"{EVENT}.{result.release}",
+            "prefect.resource.name": result.release,
+        },
+        payload={"state": result.state, "uri": result.uri, "line": result.line},
+    )
+
+
+def show(where: str, results: Sequence[Revalidation], every: Sequence[Revalidation]) -> None:
+    """The states as a table, each release's figures over time as an image."""
+    show_table("revalidation", table(results), f"Releases at {where}")
+    for result in results:
+        points = trend(of_release(every, result.release))
+        if any(point["top1"] is not None for point in points):
+            show_image(
+                artifact_key(result.release, "trend"),
+                partial(trend_png, points),
+                f"Top-1 of {result.release} over time",
+            )

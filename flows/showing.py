@@ -5,6 +5,7 @@ None of it can fail a stage: a dashboard that is down for a minute must not cost
 
 from __future__ import annotations
 
+import base64
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from prefect.artifacts import (
+    create_image_artifact,
     create_markdown_artifact,
     create_progress_artifact,
     create_table_artifact,
@@ -23,6 +25,8 @@ from prefect.artifacts import (
 from prefect.logging import get_run_logger
 
 from mixnet_core.errors import MixnetError
+from mixnet_core.evaluate.figures import curves_png
+from mixnet_core.files import read_json
 from mixnet_core.summaries import summary
 from mixnet_core.terminal import TerminalWatch
 from mixnet_core.ticks import Tick
@@ -128,6 +132,25 @@ def show_report(run: str, report: Path) -> None:
 def show_markdown(key: str, file: Path, description: str) -> None:
     """A file's text as a markdown artifact."""
     _show(lambda: create_markdown_artifact(file.read_text(encoding="utf-8"), key, description))
+
+
+def show_curves(run: str, report: Path) -> None:
+    """The report's training curves as an image artifact."""
+    show_image(
+        artifact_key(run, "curves"),
+        lambda: curves_png(read_json(report)["curves"]),
+        f"How {run} trained",
+    )
+
+
+def show_image(key: str, png: Callable[[], bytes], description: str) -> None:
+    """A PNG as an image artifact that needs no other server."""
+
+    def create() -> None:
+        uri = f"data:image/png;base64,{base64.b64encode(png()).decode()}"
+        create_image_artifact(uri, key, description)
+
+    _show(create)
 
 
 def show_release(run: str, release: Release) -> None:

@@ -16,11 +16,12 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task, exponential_backoff
 
 from flows.accelerators import accelerators_held
-from flows.showing import show_release, show_report, shown
+from flows.showing import show_curves, show_release, show_report, shown
 from mixnet_core import preflight, stages
 from mixnet_core.recipe import Recipe
 from mixnet_core.run_dir import RunDir, Workspace
 from mixnet_core.values import (
+    Decision,
     FetchedWeights,
     PreparedDataset,
     Release,
@@ -131,8 +132,47 @@ def validate(
         run.name,
         lambda watch: stages.validate(recipe, run, dataset, trained, selection, watch),
     )
-    show_report(run.name, Path(validation.report_markdown))
+    show_curves(run.name, Path(validation.report_json))
     return validation
+
+
+# As fetch, for the release that it is measured against.
+@task(
+    name="accept",
+    retries=2,
+    retry_delay_seconds=exponential_backoff(30),
+    retry_jitter_factor=0.5,
+    retry_condition_fn=worth_a_retry,
+    cache_policy=NO_CACHE,
+)
+def accept(
+    recipe: Recipe,
+    run: RunDir,
+    workspace: Workspace,
+    dataset: PreparedDataset,
+    validation: Validation,
+    *,
+    releases: str,
+    anyway: str | None,
+) -> Decision:
+    try:
+        return shown(
+            "accept",
+            run.name,
+            lambda watch: stages.accept(
+                recipe,
+                run,
+                dataset,
+                validation,
+                workspace=workspace,
+                releases=releases,
+                anyway=anyway,
+                watch=watch,
+            ),
+        )
+    finally:
+        # What fell short is in it too.
+        show_report(run.name, Path(validation.report_markdown))
 
 
 # 10 to 160 s, spread: after hours of training it is worth outlasting a storage service's restart;
@@ -150,6 +190,7 @@ def publish(
     run: RunDir,
     dataset: PreparedDataset,
     validation: Validation,
+    decision: Decision,
     weights: FetchedWeights | None,
     *,
     to: str,
@@ -159,7 +200,7 @@ def publish(
         "publish",
         run.name,
         lambda watch: stages.publish(
-            recipe, run, dataset, validation, to=to, weights=weights, name=name
+            recipe, run, dataset, validation, decision, to=to, weights=weights, name=name
         ),
     )
     show_release(run.name, release)

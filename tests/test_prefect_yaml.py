@@ -47,7 +47,10 @@ def deployment_faults(deployment: dict[str, Any]) -> list[str]:
     if not importable(deployment["entrypoint"]):
         return [*found, f"{where}: no flow at {deployment['entrypoint']}"]
     flow = flow_of(deployment)
-    given = deployment["parameters"]
+    given = dict(deployment["parameters"])
+    for trigger in deployment.get("triggers", []):
+        # What the automation fills in when something happens.
+        given |= trigger["parameters"]
     found += unknown(given, {*flow.parameters.properties}, f"{where}.parameters")
     try:
         flow.validate_parameters(
@@ -92,6 +95,7 @@ def test_the_deployments_have_the_names_that_people_are_told(document: dict[str,
         "mixnet/finetune",
         "mixnet-imagenet/unpack",
         "mixnet-revalidate/releases",
+        "mixnet-alarm/alarm",
     ]
 
 

@@ -26,7 +26,8 @@ from mixnet_core.data.shards import SHARD_BYTES
 from mixnet_core.data.sources import open_source
 from mixnet_core.data.sources.download import Fetch, download
 from mixnet_core.data.sources.source import Source
-from mixnet_core.data.splits import Part, cut
+from mixnet_core.data.sources.validation import open_validation
+from mixnet_core.data.splits import Part, cut, whole_val
 from mixnet_core.errors import DatasetError, IntegrityError
 from mixnet_core.files import fingerprint, folder_aside, write_json
 from mixnet_core.recipe_sections import Data
@@ -54,6 +55,8 @@ def prepare_dataset(
     on_image: OnImage | None = None,
     fetch: Fetch = download,
     pack: Pack | None = None,
+    *,
+    val_only: bool = False,
 ) -> PreparedDataset:
     """Checks, splits and indexes the recipe's images in `<datasets>/<source>-<key>/`.
 
@@ -67,6 +70,8 @@ def prepare_dataset(
         on_image: called with (done, total) in this thread after every image.
         fetch: brings a file of a source that has to be downloaded.
         pack: writes the shards of layout mindrecord, which needs it.
+        val_only: leave the training images alone, in place, where the source has a val split of its
+            own: the dataset then has that one only.
 
     Raises:
         DatasetError: the source is missing or malformed, an image does not decode, a class has
@@ -76,8 +81,11 @@ def prepare_dataset(
     """
     if data.layout == "mindrecord" and pack is None:
         raise DatasetError("data.layout mindrecord is for `mixnet prepare` and flows: use those")
-    source = open_source(data, datasets, fetch)
-    settings = _settings(data, source)
+    alone = open_validation(data) if val_only else None
+    if alone is not None:
+        data = data.model_copy(update={"layout": "in_place"})
+    source = alone or open_source(data, datasets, fetch)
+    settings = {"splits": ["val"]} if alone else _settings(data, source)
     key = fingerprint(
         {
             "format": FORMAT,
@@ -91,7 +99,7 @@ def prepare_dataset(
     ready = _ready(root, key)
     if ready:
         return ready
-    parts = cut(source, data)
+    parts = [whole_val(source)] if alone else cut(source, data)
     images = _images_folder(source, data.layout)
     try:
         with folder_aside(root) as aside:
@@ -107,6 +115,7 @@ def prepare_dataset(
                 "source": data.source,
                 "settings": settings,
                 "classes": source.classes,
+                "splits": [part.split for part in parts],
                 "counts": counts_by_class(source.classes, rows),
                 "ignored_files": source.ignored_files,
                 "fingerprint": dataset_fingerprint(source.classes, rows),

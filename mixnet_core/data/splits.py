@@ -60,10 +60,14 @@ def cut(source: Source, data: Data) -> tuple[Part, Part, Part]:
     return (
         _part("train", source.train, [i for tail in _tails(classes, counts) for i in tail]),
         _part("select", source.train, _heads(classes, counts)),
-        _part("val", source.train, val)
-        if source.val is None
-        else _part("val", source.val, list(range(len(source.val.names)))),
+        _part("val", source.train, val) if source.val is None else whole_val(source),
     )
+
+
+def whole_val(source: Source) -> Part:
+    """Of a source that has a val split of its own."""
+    assert source.val is not None
+    return _part("val", source.val, list(range(len(source.val.names))))
 
 
 def _shuffled_classes(source: Source, seed: int) -> list[list[int]]:

@@ -22,9 +22,11 @@ import pytest
 
 from mixnet_core.launch import ATTEMPT_VARIABLE
 from mixnet_core.run_dir import RunDir, Workspace
+from tests.data.samples import write_image_folder
 
 PROJECT = Path(__file__).parents[2]
 PREFECT = [sys.executable, "-m", "prefect"]
+RUN = "tiny"
 FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 T = TypeVar("T")
@@ -188,3 +190,57 @@ def answers(api: str) -> bool:
         return httpx.get(f"{api}/health").is_success
     except httpx.TransportError:
         return False
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("images")
+    return write_image_folder(
+        folder, {"ant": 16, "bee": 16, "cat": 16}, {"ant": 4, "bee": 4, "cat": 4}
+    )
+
+
+def tiny(images: Path, run: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "data": str(images),
+        "run": run,
+        "epochs": 4,
+        "global_batch": 4,
+        "ranks": 2,
+        "settings": {"input.image_size": 8, "training.log_every_steps": 1},
+        **changes,
+    }
+
+
+@pytest.fixture(scope="session")
+def published(deployed: Deployed, images: Path) -> str:
+    """`prefect deployment run --watch`, with a worker of msrun killed on the way; the run's id."""
+    run = deployed.workspace.run(RUN)
+    command = [
+        *PREFECT, "deployment", "run", "mixnet/train", "--watch", *as_options(tiny(images, RUN))
+    ]  # fmt: skip
+    watching = subprocess.Popen(
+        command,
+        cwd=PROJECT,
+        env=deployed.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    eventually(lambda: rows(run, "epoch"), 240)
+    # The whole bundle is there only after the row.
+    eventually(lambda: list(run.checkpoints.glob("[!.]*")), 20)
+    worker_of(deployed, "1").send_signal(signal.SIGKILL)
+    output, _ = watching.communicate(timeout=400)
+    assert watching.returncode == 0, output
+    found = [word for word in output.replace("/", " ").split() if word.count("-") == 4]
+    return found[0]
+
+
+def worker_of(deployed: Deployed, rank: str) -> psutil.Process:
+    return next(
+        process
+        for process in stage_processes(deployed.workspace)
+        if process.environ().get("RANK_ID") == rank
+        and process.environ().get("MS_ROLE") == "MS_WORKER"
+    )

@@ -88,34 +88,48 @@ def expect_all_classes(
         )
 
 
+def listed_val(root: Path, *, subset: bool) -> Source | None:
+    """A listing's val images, as both of its splits; None where it has none.
+
+    Raises:
+        DatasetError: a class is missing.
+        IntegrityError: the listing is damaged.
+    """
+    val = _listed(root, "val", subset)
+    return None if val is None else _of_listing(root, val, val, subset)
+
+
 def _from_listing(root: Path, subset: bool) -> Source:
-    facts = read_facts(root)
-    images: dict[Split, Images | None] = {}
-    splits: tuple[Split, ...] = ("train", "val")
-    for split in splits:
-        listed = read_listing(root, split) if facts["counts"].get(split) else []
-        if listed:
-            expect_all_classes(f"{root / split}", {row.wnid for row in listed}, subset=subset)
-        images[split] = (
-            files_as_images(
-                root,
-                [row.path for row in listed],
-                tuple(row.path.rpartition("/")[2] for row in listed),
-                np.array([label_of()[row.wnid] for row in listed], np.int32),
-                known=[ImageFile(row.sha256, row.bytes) for row in listed],
-            )
-            if listed
-            else None
-        )
-    if images["train"] is None:
+    train, val = _listed(root, "train", subset), _listed(root, "val", subset)
+    if train is None:
         raise DatasetError(f"{root} has no training images: unpack the archive of train too")
-    place = str(root.resolve())
+    return _of_listing(root, train, val, subset)
+
+
+def _of_listing(root: Path, train: Images, val: Images | None, subset: bool) -> Source:
     return Source(
-        identity={"fingerprint": facts["fingerprint"], "place": place},
+        identity={
+            "fingerprint": read_facts(root)["fingerprint"],
+            "place": str(root.resolve()),
+        },
         classes=wnids(),
-        train=images["train"],
-        val=images["val"],
+        train=train,
+        val=val,
         sparse=subset,
+    )
+
+
+def _listed(root: Path, split: Split, subset: bool) -> Images | None:
+    listed = read_listing(root, split) if read_facts(root)["counts"].get(split) else []
+    if not listed:
+        return None
+    expect_all_classes(f"{root / split}", {row.wnid for row in listed}, subset=subset)
+    return files_as_images(
+        root,
+        [row.path for row in listed],
+        tuple(row.path.rpartition("/")[2] for row in listed),
+        np.array([label_of()[row.wnid] for row in listed], np.int32),
+        known=[ImageFile(row.sha256, row.bytes) for row in listed],
     )
 
 

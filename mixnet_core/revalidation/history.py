@@ -1,0 +1,98 @@
+"""What was measured of the releases before, kept beside them as JSON lines.
+
+    releases/revalidations/20261126T030000Z-3f2a91c4.jsonl   a file a revalidation, a line a release
+
+A file is written once and never changed: no two writers meet, and S3 needs no append.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from mixnet_core.errors import IntegrityError
+from mixnet_core.evaluate.statistics import wilson_interval
+from mixnet_core.revalidation.states import Revalidation
+from mixnet_core.storage import open_storage
+from mixnet_core.values import Score
+
+FOLDER = "revalidations"
+
+log = logging.getLogger(__name__)
+
+
+def add_to_history(releases: str, results: Sequence[Revalidation]) -> str | None:
+    """Keeps a revalidation's results; the URI of the new file, None if there are none.
+
+    Raises:
+        IntegrityError: another file has its name, which holds its time and its digest.
+        MixnetError: as `storage.Storage.create`.
+    """
+    if not results:
+        return None
+    content = "".join(result.model_dump_json() + "\n" for result in results).encode()
+    stamp = max(result.time for result in results).replace("-", "").replace(":", "")
+    key = f"{FOLDER}/{stamp}-{hashlib.sha256(content).hexdigest()[:8]}.jsonl"
+    storage = open_storage(releases)
+    # A repeated request may find what an unanswered first one made.
+    if not storage.create(key, content) and storage.read(key) != content:
+        raise IntegrityError(f"{storage.uri}/{key} is there with other content: look what wrote it")
+    return f"{storage.uri}/{key}"
+
+
+def read_history(releases: str) -> list[Revalidation]:
+    """All results so far, the oldest first; a line that is none is left out, with a warning.
+
+    Raises:
+        MixnetError: as `storage.Storage`.
+    """
+    storage = open_storage(releases)
+    found = []
+    for name in storage.names(FOLDER):
+        if not name.endswith(".jsonl"):
+            continue
+        for line in storage.read(f"{FOLDER}/{name}").splitlines():
+            try:
+                found.append(Revalidation.model_validate_json(line))
+            except ValidationError:
+                log.warning("%s/%s/%s has a line that is no result", storage.uri, FOLDER, name)
+    return sorted(found, key=lambda result: result.time)
+
+
+def of_release(history: Sequence[Revalidation], name: str) -> list[Revalidation]:
+    return [result for result in history if result.release == name]
+
+
+def last_measured(history: Sequence[Revalidation], sha256: str, dataset: str) -> Score | None:
+    """What a file reached the last time on these images, whatever came of it."""
+    scores = [
+        result.measured
+        for result in history
+        if result.measured and (result.sha256, result.dataset) == (sha256, dataset)
+    ]
+    return scores[-1] if scores else None
+
+
+def vanished(
+    history: Sequence[Revalidation], present: Sequence[str], place: str
+) -> list[Revalidation]:
+    """The last results of releases below `place` that are not there any more."""
+    last = {result.release: result for result in history if result.uri.startswith(f"{place}/")}
+    return [result for name, result in sorted(last.items()) if name not in present]
+
+
+def trend(results: Sequence[Revalidation]) -> list[dict[str, Any]]:
+    """Of one release: time, top-1 with its 95 % interval (None where not measured), and state."""
+    points = []
+    for result in results:
+        point: dict[str, Any] = {"time": result.time, "state": result.state}
+        point |= {"top1": None, "low": None, "high": None}
+        if result.measured:
+            low, high = wilson_interval(result.measured.correct1, result.measured.count)
+            point |= {"top1": result.measured.top1, "low": low, "high": high}
+        points.append(point)
+    return points

@@ -1,0 +1,222 @@
+"""Measuring one release again: its files fetched afresh, verified, loaded strictly, evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from mixnet_core.data.index import read_index
+from mixnet_core.data.prepare import expect_classes, prepare_dataset
+from mixnet_core.errors import DatasetError, InputError, IntegrityError, ReleaseMissing
+from mixnet_core.evaluate.answer_table import AnswerTable, read_table
+from mixnet_core.evaluate.counting import Judged
+from mixnet_core.evaluate.report_view import measured_view
+from mixnet_core.files import os_errors_explained
+from mixnet_core.measuring import measure
+from mixnet_core.release.catalog import CatalogEntry
+from mixnet_core.release.manifest import PublishedRelease
+from mixnet_core.released import AnyRelease, Released, expect_classes_of, fetch_file, fetch_release
+from mixnet_core.reporting import write_page
+from mixnet_core.revalidation.history import last_measured, of_release, trend
+from mixnet_core.revalidation.states import Revalidation, judged_claims, judged_state
+from mixnet_core.run_dir import Workspace
+from mixnet_core.ticks import Tick, Watch, unwatched
+from mixnet_core.values import PreparedDataset
+
+STAGE = "revalidate"
+# In a release's folder of the workspace: its newest figures, and how they went over time.
+PAGE = "report.html"
+
+
+@dataclass(frozen=True, eq=False)
+class Fetched:
+    """A release with its files on this machine, just transferred and verified.
+
+    Attributes:
+        folder: what belongs to measuring it.
+        answers: the published table of answers; None where the release has none.
+    """
+
+    release: AnyRelease
+    ready: Released
+    folder: Path
+    answers: Path | None
+
+
+def now() -> str:
+    """UTC, ISO 8601 to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def fetch_again(
+    release: AnyRelease, workspace: Workspace, *, data: str | None = None, watch: Watch = unwatched
+) -> Fetched:
+    """Fetches a release's files, whatever of them is on this machine already.
+
+    Args:
+        data: folder of images instead of the recipe's, for a machine that has them elsewhere.
+
+    Raises:
+        ReleaseMissing: a file of it is gone.
+        IntegrityError: what is stored is not what was published.
+        MixnetError: as `released.fetch_release`.
+    """
+    folder = workspace.root / "revalidations" / release.name
+    cache = folder / "weights"
+    # A pin of a digest stays; a copy from the last time would hide what happened to the original.
+    with os_errors_explained(cache, "delete"):
+        for left in cache.glob("*.ckpt"):
+            left.unlink()
+    try:
+        ready = fetch_release(
+            release,
+            folder,
+            cache=cache,
+            data=data,
+            on_bytes=lambda done, total: watch(Tick(STAGE, done, total, "B", detail="weights")),
+        )
+        answers = None
+        if isinstance(release, PublishedRelease) and "answers" in release.files:
+            answers = fetch_file(release, "answers", folder / "published-answers.csv")
+    except InputError as error:
+        if isinstance(error, DatasetError | ReleaseMissing) or type(error) is not InputError:
+            raise
+        raise ReleaseMissing(str(error)) from error
+    return Fetched(release, ready, folder, answers)
+
+
+def measure_again(
+    fetched: Fetched,
+    workspace: Workspace,
+    *,
+    history: Sequence[Revalidation] = (),
+    tolerance: float = 0.001,
+    watch: Watch = unwatched,
+) -> Revalidation:
+    """Evaluates it on its recipe's val split, and compares.
+
+    Args:
+        history: earlier results.
+        tolerance: share of the images by which top-1 may differ from what was counted on the same
+            ones: another device or version rounds a few images otherwise.
+
+    Raises:
+        DatasetError: the images are not there, or are of other classes than the release's.
+        MixnetError: as `measuring.measure`.
+    """
+    ready, release = fetched.ready, fetched.release
+    dataset = _dataset(ready, workspace, watch)
+    measured = measure(
+        ready.recipe_file,
+        ready.recipe,
+        dataset,
+        [ready.weights],
+        split="val",
+        stage=STAGE,
+        attempts=fetched.folder / "attempts",
+        watch=watch,
+    )
+    (answers,), (found,) = measured.answers, measured.scores
+    facts = {} if isinstance(release, CatalogEntry) else release.facts
+    same_images = entry(facts, "dataset", "val_fingerprint") == dataset.val_fingerprint
+    claims = judged_claims(claimed_by(release), found, same_images=same_images, tolerance=tolerance)
+    published = _published_answers(fetched, dataset) if same_images else None
+    mine = of_release(history, release.name)
+    state, note = judged_state(
+        claims,
+        answers,
+        published=published,
+        earlier=last_measured(mine, ready.sha256, dataset.val_fingerprint),
+        tolerance=tolerance,
+    )
+    other = "" if same_images or not claims else "on other images than the claim's, or unknown ones"
+    result = Revalidation(
+        release=release.name,
+        uri=uri_of(release),
+        state=state,
+        time=now(),
+        sha256=ready.sha256,
+        dataset=dataset.val_fingerprint,
+        measured=found,
+        claims=claims,
+        engine=measured.engine,
+        note="; ".join(text for text in (note, other) if text),
+    )
+    images = read_index(Path(dataset.root), "val").paths
+    view = measured_view(
+        release.name,
+        ready.recipe,
+        AnswerTable(images, answers),
+        dataset.classes,
+        sentence=f"Measured again: {state}{': ' if note else ''}{note}.",
+        facts=[
+            ("release", uri_of(release)),
+            ("weights", f"sha256 `{ready.sha256}`"),
+            ("images", f"val split, fingerprint `{dataset.val_fingerprint[:12]}`"),
+            ("engine", measured.engine),
+        ],
+        claims=[claim.model_dump() for claim in claims],
+        images_per_second=measured.images_per_second,
+        trend=trend([*mine, result]),
+    )
+    write_page(fetched.folder / PAGE, dataset, view)
+    return result
+
+
+def uri_of(release: AnyRelease) -> str:
+    return release.url if isinstance(release, CatalogEntry) else release.uri
+
+
+def claimed_by(release: AnyRelease) -> dict[str, float]:
+    """Figure -> share in 0..1, of what the release states."""
+    if isinstance(release, CatalogEntry):
+        percents = {"top-1": release.claimed_top1, "top-5": release.claimed_top5}
+        return {figure: value / 100 for figure, value in percents.items() if value is not None}
+    found = {
+        figure: entry(release.facts, "val", key)
+        for figure, key in (("top-1", "top1"), ("top-5", "top5"))
+    }
+    return {
+        figure: float(value)
+        for figure, value in found.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+
+
+def entry(facts: Mapping[str, Any], section: str, key: str) -> Any:
+    """Facts are whatever the publisher chose."""
+    inner = facts.get(section)
+    return inner.get(key) if isinstance(inner, dict) else None
+
+
+def _dataset(ready: Released, workspace: Workspace, watch: Watch) -> PreparedDataset:
+    data = ready.recipe.data
+    if data.layout == "mindrecord":
+        # Shards are for training on a network disk; the same images are measured without them.
+        data = data.model_copy(update={"layout": "links"})
+    dataset = prepare_dataset(
+        data,
+        workspace.datasets,
+        lambda done, total: watch(Tick(STAGE, done, total, "img", detail="dataset")),
+        val_only=True,
+    )
+    expect_classes(dataset, ready.recipe.network.num_classes)
+    expect_classes_of(ready, dataset)
+    return dataset
+
+
+def _published_answers(fetched: Fetched, dataset: PreparedDataset) -> Judged | None:
+    """Raises IntegrityError if the table is not of these images."""
+    if fetched.answers is None:
+        return None
+    table = read_table(fetched.answers, dataset.classes)
+    labels = read_index(Path(dataset.root), "val").labels
+    if table.rows["label"].tolist() != labels.tolist():
+        raise IntegrityError(
+            f"the published answers of {fetched.release.name} are to other images than those with "
+            "the same fingerprint here: publish the release again"
+        )
+    return table.rows

@@ -1,0 +1,152 @@
+"""What can be told without measuring; that is in tests/flows/test_revalidation.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mixnet_core.errors import (
+    DatasetError,
+    DigestMismatch,
+    IntegrityError,
+    MixnetError,
+    ReleaseMissing,
+)
+from mixnet_core.options import adjusted_recipe
+from mixnet_core.recipe import save_recipe
+from mixnet_core.release.manifest import PublishedRelease
+from mixnet_core.release.publish import publish_release, read_release
+from mixnet_core.revalidation.all_releases import Item, fetch_item, items
+from mixnet_core.revalidation.release import claimed_by, fetch_again, measure_again
+from mixnet_core.revalidation.states import Revalidation, unmeasured
+from mixnet_core.run_dir import Workspace
+from tests.data.samples import write_image_folder
+
+NOW = "2026-11-26T03:00:00Z"
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path / "workspace")
+
+
+def publish(workspace: Workspace, *, recipe: bool = True, **facts: Any) -> PublishedRelease:
+    """A release whose weights are no network's."""
+    root = workspace.root.parent
+    (root / "weights.ckpt").write_bytes(b"weights")
+    images = write_image_folder(root / "images", {"ant": 8, "bee": 8}, {"ant": 2, "bee": 2})
+    save_recipe(adjusted_recipe("digits", data=str(images), ranks=1), root / "recipe.yaml")
+    files = {"weights": root / "weights.ckpt"}
+    if recipe:
+        files["recipe"] = root / "recipe.yaml"
+    release = publish_release("r", to=str(workspace.releases), files=files, facts=facts)
+    return read_release(release.uri)
+
+
+def stored(workspace: Workspace, release: PublishedRelease, role: str) -> Path:
+    return workspace.releases / "r" / release.files[role].name
+
+
+def state_of(error: MixnetError) -> str:
+    return unmeasured("r", "u", NOW, error).state
+
+
+def test_what_a_release_claims_is_read_from_its_facts_whatever_they_hold(
+    workspace: Workspace,
+) -> None:
+    release = publish(workspace, val={"top1": 0.9, "top5": 1, "loss": 0.1})
+    assert claimed_by(release) == {"top-1": 0.9, "top-5": 1.0}
+    for facts in ({}, {"val": None}, {"val": {"top1": "high", "top5": True}}):
+        assert claimed_by(release.model_copy(update={"facts": facts})) == {}
+
+
+def test_a_release_without_its_recipe_is_refused(workspace: Workspace) -> None:
+    with pytest.raises(IntegrityError, match="holds no recipe"):
+        fetch_again(publish(workspace, recipe=False), workspace)
+
+
+@pytest.mark.parametrize("role", ["weights", "recipe"])
+def test_a_flipped_byte_is_found_though_a_good_copy_is_here(
+    workspace: Workspace, role: str
+) -> None:
+    release = publish(workspace)
+    fetch_again(release, workspace)
+    file = stored(workspace, release, role)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(DigestMismatch) as raised:
+        fetch_again(release, workspace)
+    assert state_of(raised.value) == "file changed"
+    assert not list(workspace.root.glob("revalidations/r/weights/*.ckpt")) or role == "recipe"
+
+
+@pytest.mark.parametrize("role", ["weights", "recipe"])
+def test_a_deleted_file_is_found_though_a_copy_is_here(workspace: Workspace, role: str) -> None:
+    release = publish(workspace)
+    fetch_again(release, workspace)
+    stored(workspace, release, role).unlink()
+    with pytest.raises(ReleaseMissing) as raised:
+        fetch_again(release, workspace)
+    assert state_of(raised.value) == "unreachable"
+
+
+def test_images_of_other_classes_than_the_releases_are_refused(workspace: Workspace) -> None:
+    fetched = fetch_again(publish(workspace, classes=["bee", "ant"]), workspace)
+    with pytest.raises(DatasetError, match=r"classes ant, bee, release r was made for bee, ant"):
+        measure_again(fetched, workspace)
+
+
+def known(name: str, workspace: Workspace) -> Revalidation:
+    uri = f"file://{workspace.releases}/{name}"
+    return Revalidation(release=name, uri=uri, state="confirmed", time=NOW)
+
+
+def test_every_published_release_is_measured_and_one_that_vanished_is_missed(
+    workspace: Workspace,
+) -> None:
+    publish(workspace)
+    where = f"file://{workspace.releases}"
+    history = [known("r", workspace), known("old", workspace)]
+    found = items(where, history, data="/images")
+    assert [(item.name, item.gone, item.data) for item in found] == [
+        ("r", False, "/images"),
+        ("old", True, None),
+    ]
+    with pytest.raises(ReleaseMissing, match="--retired old"):
+        fetch_item(found[1], workspace)
+    assert [item.name for item in items(where, history, retired=["old"])] == ["r"]
+
+
+def test_the_catalogs_releases_are_measured_where_their_images_are(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    where = f"file://{workspace.releases}"
+    assert items(where, []) == []
+    bundled = items(where, [], data="/flowers", imagenet="/imagenet")
+    assert [item.name for item in bundled] == [
+        "mixnet_s-910v2",
+        "mixnet_s",
+        "mixnet_m",
+        "mixnet_l",
+    ]
+    assert {item.data for item in bundled} == {"/imagenet"}
+    (tmp_path / "catalog.yaml").write_text(
+        "releases:\n"
+        "  - {name: mine, url: 'https://example.org/mine.ckpt', sha256: '0a1b2c3d', variant: s,\n"
+        "     flavour: mindcv, num_classes: 10, recipe: digits, source: me}\n"
+    )
+    monkeypatch.setenv("MIXNET_CATALOG", str(tmp_path / "catalog.yaml"))
+    (mine,) = items(where, [])
+    assert (mine.name, mine.uri, mine.data) == ("mine", "https://example.org/mine.ckpt", None)
+    assert claimed_by(mine.entry or publish(workspace)) == {}
+
+
+def test_a_published_release_that_is_gone_before_it_is_fetched_is_unreachable(
+    workspace: Workspace,
+) -> None:
+    with pytest.raises(MixnetError) as raised:
+        fetch_item(Item("r", f"file://{workspace.releases}/r"), workspace)
+    assert state_of(raised.value) == "unreachable"
