@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated
 
 import typer
 
+from mixnet_core.errors import InputError
 from mixnet_core.options import DEFAULT_RECIPE
 
 EPILOG = (
     "Exit codes: 0 done; 2 a mistake in what was asked; 3 this machine lacks something; 4 bytes "
     "are not what they should be; 5 another release has the name; 6 a stage failed; 7 the network "
-    "or a service failed, try again; 130 interrupted."
+    "or a service failed, try again; 8 not accepted; 130 interrupted."
 )
 
 RecipeArgument = Annotated[
@@ -105,7 +107,34 @@ SetOption = Annotated[
         help="Any key of the recipe, as in training.seed=7. Repeatable.",
     ),
 ]
+AnywayOption = Annotated[
+    str | None,
+    typer.Option(
+        "--accept-anyway",
+        metavar="REASON",
+        help="Publish whatever acceptance.* demands; the reason goes into report and release.",
+    ),
+]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Results as one JSON object on standard output.")
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+
+
+def one_recipe(argument: str | None, option: str | None) -> str | None:
+    """RECIPE or --recipe. Raises InputError if both are there."""
+    if argument is not None and option is not None:
+        raise InputError(f"two recipes, {argument} and --recipe {option}: name one")
+    return argument if option is None else option
+
+
+def named_recipe(argument: str | None, option: str | None) -> str:
+    """As `one_recipe`; InputError also if there is none."""
+    recipe = one_recipe(argument, option)
+    if recipe is None:
+        raise InputError("no recipe: name a bundled one (`mixnet recipe list`) or a YAML file")
+    return recipe
+
+
+def print_json(data: object) -> None:
+    typer.echo(json.dumps(data, indent=2, ensure_ascii=False))

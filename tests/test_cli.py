@@ -24,7 +24,7 @@ def test_the_same_command_again_skips_every_finished_stage_and_says_so(
     again = mixnet("run", *finished_job.arguments, "--json", cwd=finished_job.folder)
     assert again.returncode == 0, again.stderr
     results = json.loads(again.stdout)
-    for stage in ("prepare", "train", "select", "validate", "publish"):
+    for stage in ("prepare", "train", "select", "validate", "accept", "publish"):
         assert results[stage] == finished_job.results[stage] | {"reused": True}
         assert any(
             line.startswith(stage) and "already done, skipped" in line
@@ -33,7 +33,7 @@ def test_the_same_command_again_skips_every_finished_stage_and_says_so(
 
 
 def test_stages_one_by_one_share_the_run(finished_job: FinishedJob) -> None:
-    for stage in ("prepare", "fetch", "train", "select", "validate", "publish"):
+    for stage in ("prepare", "fetch", "train", "select", "validate", "accept", "publish"):
         done = mixnet(stage, "--run=tiny", "--json", cwd=finished_job.folder)
         assert done.returncode == 0, done.stderr
         value = json.loads(done.stdout)[stage]
@@ -255,7 +255,8 @@ def test_killed_or_interrupted_two_rank_training_leaves_nothing_and_goes_on(
     interrupted = _start(tmp_path, *arguments)
     assert _wait_for(lambda: saved(2), 240)
     interrupted.send_signal(signal.SIGINT)
-    _, text = interrupted.communicate(timeout=20)
+    # Seconds where nothing else runs.
+    _, text = interrupted.communicate(timeout=60)
     assert interrupted.returncode == 130
     assert "interrupted" in text.splitlines()[-1]
     assert "Traceback" not in text

@@ -1,0 +1,163 @@
+"""Any checkpoint on any images: what `mixnet evaluate` does, without a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mixnet_core.data.index import read_index
+from mixnet_core.data.prepare import prepare_dataset
+from mixnet_core.errors import DatasetError
+from mixnet_core.evaluate.answer_table import AnswerTable, write_table
+from mixnet_core.evaluate.findings import calibration, score_data
+from mixnet_core.evaluate.report import versions
+from mixnet_core.evaluate.report_view import measured_view
+from mixnet_core.files import fingerprint, sha256_of
+from mixnet_core.launch import run_stage
+from mixnet_core.measuring import BATCH, measure
+from mixnet_core.options import adjusted_recipe
+from mixnet_core.recipe import Recipe, save_recipe
+from mixnet_core.release.catalog import load_catalog
+from mixnet_core.reporting import write_page
+from mixnet_core.revalidation.release import claimed_by
+from mixnet_core.revalidation.states import judged_claims
+from mixnet_core.run_dir import Workspace
+from mixnet_core.ticks import Tick, Watch, unwatched
+from mixnet_core.values import Evaluation, LookRequest, LookResult
+
+STAGE = "evaluate"
+_IMAGENET_CLASSES = 1000
+
+
+def evaluate_file(
+    file: Path,
+    *,
+    workspace: Workspace,
+    data: str,
+    recipe: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    workers: int | None = None,
+    batch: int = BATCH,
+    answers: Path | None = None,
+    page: Path | None = None,
+    watch: Watch = unwatched,
+) -> Evaluation:
+    """Measures a file of weights on a folder's val split; no training image is read.
+
+    Args:
+        file: `.ckpt` or `.safetensors` under MindCV's names, or `.onnx`.
+        data: folder with val/, or with what val/ would hold.
+        recipe: how images are read, and whose conventions the weights follow. None: `mixnet_s`, _m,
+            _l or _xl as the file's shapes say, on a CPU.
+        settings: dotted key -> value over that.
+        workers, batch: as `measuring.measure`.
+        answers: file to write every image's answer to, page: the report to.
+
+    Raises:
+        InputError: there is no such file, or it is of no known kind.
+        CheckpointMismatch: it is no MixNet's, or of other classes than the images.
+        MixnetError: as `prepare_dataset` and `measuring.measure`.
+    """
+    sha256 = sha256_of(file) if file.is_file() else ""
+    folder = workspace.root / "evaluations" / fingerprint([str(file.absolute()), sha256])[:12]
+    request = LookRequest(file=str(file.absolute()))
+    seen = LookResult.model_validate(
+        run_stage("mixnet_core.evaluate.look", request, attempts=folder / "look")
+    )
+    chosen = _recipe(recipe, seen, data, settings)
+    save_recipe(chosen, folder / "recipe.yaml")
+    dataset = prepare_dataset(
+        chosen.data,
+        workspace.datasets,
+        lambda done, total: watch(Tick(STAGE, done, total, "img", detail="dataset")),
+        val_only=True,
+    )
+    if len(dataset.classes) != seen.num_classes:
+        raise DatasetError(
+            f"{file} is for {seen.num_classes} classes, {data} has images of "
+            f"{len(dataset.classes)}: give the folder of its images"
+        )
+    measured = measure(
+        folder / "recipe.yaml",
+        chosen,
+        dataset,
+        [file.absolute()],
+        split="val",
+        stage=STAGE,
+        attempts=folder / "attempts",
+        workers=workers,
+        batch=batch,
+        watch=watch,
+    )
+    index = read_index(Path(dataset.root), "val")
+    table = AnswerTable(index.paths, measured.answers[0])
+    claims = _claims(sha256)
+    if answers is not None:
+        write_table(answers, table, dataset.classes)
+    totals = score_data(table.rows)
+    score = measured.scores[0]
+    judged = judged_claims(claims, score, same_images=False, tolerance=0.0)
+    if page is not None:
+        environment = versions() | {"engine": measured.engine}
+        view = measured_view(
+            file.name,
+            chosen,
+            table,
+            dataset.classes,
+            sentence="Measured on the val split.",
+            facts=[
+                ("file", f"{file.name}, sha256 `{sha256}`"),
+                (
+                    "images",
+                    f"{score.count:,} of {len(dataset.classes):,} classes, fingerprint "
+                    f"`{dataset.val_fingerprint[:12]}`",
+                ),
+                ("environment", ", ".join(f"{name} {text}" for name, text in environment.items())),
+            ],
+            claims=[claim.model_dump() for claim in judged],
+            images_per_second=measured.images_per_second,
+        )
+        write_page(page, dataset, view)
+    return Evaluation(
+        file=str(file),
+        sha256=sha256,
+        score=score,
+        top1_interval=(totals["top1_low"], totals["top1_high"]),
+        top5_interval=(totals["top5_low"], totals["top5_high"]),
+        calibration_error=calibration(table.rows)["error"],
+        val_fingerprint=dataset.val_fingerprint,
+        engine=measured.engine,
+        images_per_second=round(measured.images_per_second, 1),
+        claims=claims,
+    )
+
+
+def _recipe(
+    name: str | None, seen: LookResult, data: str, settings: Mapping[str, Any] | None
+) -> Recipe:
+    changes: dict[str, Any] = {
+        "network.num_classes": None,
+        "network.in_channels": seen.in_channels,
+    }
+    if seen.variant is not None:
+        changes["network.variant"] = seen.variant
+    if name is None:
+        changes |= {"devices.target": "CPU", "devices.ranks": 1, "precision.amp_level": "O0"}
+        # Its source decides what kind of folder `data` is taken for.
+        name = f"mixnet_{seen.variant or 's'}"
+        name = name if name != "mixnet_xl" else "mixnet_l"
+        if seen.num_classes != _IMAGENET_CLASSES:
+            name = "finetune"
+            changes |= {"weights.name": None, "weights.reset_classifier": False}
+    if seen.image_size is not None:
+        changes["input.image_size"] = seen.image_size
+    return adjusted_recipe(name, data=data, settings=changes | dict(settings or {}))
+
+
+def _claims(sha256: str) -> dict[str, float]:
+    """What the catalog says of the file, by its digest: figure -> share."""
+    for entry in load_catalog().values():
+        if sha256.startswith(entry.sha256):
+            return claimed_by(entry)
+    return {}
