@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Tests at a time: half of them wait, but many compute on two cores.
+JOBS ?= 2
 ORACLE := .venv-oracle
 ORACLE_READY := $(ORACLE)/.ready
 
@@ -20,7 +22,7 @@ demo: $(READY) ## the whole flow on scanned digits: train, select, validate, pub
 	@$(BIN)/python -m flows.demo $(DEMO)
 
 test: $(READY) ## every test but `make faults` and `make oracle`, on real parts; TEST="tests/data -k png" for some
-	@$(BIN)/python -m pytest $(TEST)
+	@$(BIN)/python -m pytest $(if $(TEST),$(TEST),-n $(JOBS))
 
 faults: $(READY) ## hangs, a full disk, 30 SIGKILLs while it trains; FAULTS="--kills 5" for less
 	@$(BIN)/python -m pytest -m faults

@@ -2,13 +2,33 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from mixnet_core.user_cache import VARIABLE
 from tests.object_store import object_store, s3_environment  # noqa: F401
 from tests.tiny import finished_job  # noqa: F401
 from tests.web_server import plain_network, server  # noqa: F401
+
+# Files whose tests share something that takes long to make: one worker has all of them.
+TOGETHER = {
+    "flows": ("tests/flows/",),
+    "job": ("tests/test_stages.py", "tests/test_cli.py", "tests/test_evaluating.py"),
+}
+
+
+class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
+    """Of pytest-xdist: the tests of a file stay together, for their shared fixtures."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return next((name for name, some in TOGETHER.items() if file.startswith(some)), file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    return Scheduling(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)
