@@ -13,7 +13,7 @@ ORACLE_READY := $(ORACLE)/.ready
 export DO_NOT_TRACK = 1
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 
-.PHONY: help venv demo test faults oracle sanitize check format bench serve lock clean
+.PHONY: help venv demo test long faults oracle sanitize check format bench serve lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,8 +21,11 @@ help: ## this list
 demo: $(READY) ## the whole flow on scanned digits: train, select, validate, publish
 	@$(BIN)/python -m flows.demo $(DEMO)
 
-test: $(READY) ## every test but `make faults` and `make oracle`, on real parts; TEST="tests/data -k png" for some
+test: $(READY) ## every test but those of the next three, on real parts; TEST="tests/data -k png" for some
 	@$(BIN)/python -m pytest $(if $(TEST),$(TEST),-n $(JOBS))
+
+long: $(READY) ## whole trainings side by side: fine-tuning, resuming bit for bit, a kill on two ranks
+	@$(BIN)/python -m pytest -m long
 
 faults: $(READY) ## hangs, a full disk, 30 SIGKILLs while it trains; FAULTS="--kills 5" for less
 	@$(BIN)/python -m pytest -m faults

@@ -201,6 +201,7 @@ def _start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_without_a_compiler_or_openvino_everything_works_and_one_warning_says_that_it_is_slow(
     tmp_path: Path,
 ) -> None:
@@ -237,6 +238,7 @@ def _wait_for(condition, seconds: float) -> bool:  # type: ignore[no-untyped-def
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_killed_or_interrupted_two_rank_training_leaves_nothing_and_goes_on(
     tmp_path: Path,
 ) -> None:

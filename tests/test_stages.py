@@ -23,7 +23,7 @@ from mixnet_core.runs import exclusive, open_run, recorded
 from mixnet_core.ticks import Tick
 from mixnet_core.train.metrics import read_metrics
 from mixnet_core.values import Decision, PreparedDataset, Selection, TrainedRun, Validation
-from tests.tiny import FinishedJob
+from tests.tiny import SETTINGS, FinishedJob
 
 
 @pytest.fixture
@@ -284,3 +284,34 @@ def test_a_mean_of_checkpoints_is_made_scored_and_chosen(copied_run: RunDir) -> 
     assert "the mean of the last 2 checkpoints" in selection.rule
     assert [tick for tick in seen if tick.detail == "statistics of the mean of 2"]
     assert stages.select(recipe, copied_run, dataset, trained).reused
+
+
+@pytest.mark.slow
+def test_a_checkpoint_that_is_scored_in_training_reaches_the_same_when_it_is_selected(
+    tmp_path: Path,
+) -> None:
+    changes = {
+        "training.epochs": 2,
+        "schedule.warmup_epochs": 0.2,
+        "schedule.decay_epochs": 1.8,
+        "training.keep_checkpoints": 1,
+        "devices.ranks": 1,
+        "devices.engine": "mindspore",
+    }
+    recipe = load_recipe("digits", SETTINGS | changes)
+    assert recipe.scores_in_training
+    run = open_run(recipe, Workspace(tmp_path))
+    dataset = stages.prepare(recipe, run, Workspace(tmp_path))
+    trained = stages.train(recipe, run, dataset, None)
+    rows = [row for row in read_metrics(run.metrics) if row["event"] == "score"]
+    assert [row["epoch"] for row in rows] == [1, 2]
+    scored = {row["step"]: (row["count"], row["correct1"], row["correct5"]) for row in rows}
+    # Both stay if the first is the better one, else the second alone.
+    best = max(rows, key=lambda row: (row["correct1"], -row["loss"], row["step"]))["step"]
+    assert [c.step for c in trained.checkpoints] == sorted({best, 24})
+    selection = stages.select(recipe, run, dataset, trained)
+    assert selection.chosen.step == best
+    for candidate in selection.candidates:
+        found = candidate.score
+        expected = scored[candidate.checkpoint.step]
+        assert (found.count, found.correct1, found.correct5) == expected

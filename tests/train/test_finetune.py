@@ -25,6 +25,8 @@ from mixnet_core.train.metrics import read_metrics
 from mixnet_core.values import Score
 from tests.tiny import mixnet
 
+pytestmark = pytest.mark.long
+
 Arrays = dict[str, NDArray[Any]]
 
 # The release's network is not the recipe's: digits has three channels and MindCV's flavour.

@@ -17,11 +17,14 @@ from mixnet_core.launch import run_stage
 from mixnet_core.recipe import Recipe, load_recipe
 from mixnet_core.run_dir import RunDir, Workspace
 from mixnet_core.runs import open_run
+from mixnet_core.stages import training
 from mixnet_core.ticks import Tick, unwatched
 from mixnet_core.train.metrics import read_metrics
 from mixnet_core.values import PreparedDataset, TrainedRun
 from tests.tiny import SETTINGS
 from tests.train.killed import MARK_VARIABLE, STEP_VARIABLE
+
+pytestmark = pytest.mark.long
 
 # Everything that keeps something from one step to the next, or draws something.
 EVERYTHING: dict[str, Any] = SETTINGS | {
@@ -87,7 +90,7 @@ class Job:
             return run_stage("tests.train.killed", *rest, **options, env=environment)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(stages, "run_stage", killed_stage)
+            patch.setattr(training, "run_stage", killed_stage)
             return stages.train(self.recipe, self.run, self.dataset, None, watch)
 
 
