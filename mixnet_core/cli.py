@@ -154,10 +154,18 @@ def main() -> None:
             print_json({"error": fields})
         typer.echo(f"mixnet: {error}", err=True)
         raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        # Before typer has begun to look out for it.
+        _say_interrupted()
+        raise SystemExit(_INTERRUPTED) from None
     except SystemExit as done:
         if done.code == _INTERRUPTED:
-            typer.echo("mixnet: interrupted; the same command goes on where it stopped", err=True)
+            _say_interrupted()
         raise
+
+
+def _say_interrupted() -> None:
+    typer.echo("mixnet: interrupted; the same command goes on where it stopped", err=True)
 
 
 if __name__ == "__main__":

@@ -6,12 +6,14 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
 from mixnet_core.evaluate.figures import curves_svg, reliability_svg, trend_svg
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 # The rest is folded away.
 _OPEN_CLASSES = 20
@@ -52,6 +54,9 @@ _NOTHING: dict[str, Any] = {
 
 @cache
 def _template() -> Template:
+    # Takes a tenth of a second to import, which every command would pay.
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         # Names of classes and files are whatever somebody chose.
