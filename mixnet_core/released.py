@@ -8,12 +8,21 @@ from typing import Any
 
 from mixnet_core.errors import DatasetError, DigestMismatch, IntegrityError
 from mixnet_core.options import adjusted_recipe
+from mixnet_core.preflight import check_device
 from mixnet_core.recipe import Recipe, save_recipe
 from mixnet_core.release.catalog import CatalogEntry
 from mixnet_core.release.manifest import PublishedRelease, ReleasedFile
 from mixnet_core.release.weights import fetch_weights
 from mixnet_core.storage import OnBytes, open_storage
 from mixnet_core.values import PreparedDataset
+
+# What evaluates anywhere; figures are float32's on every device.
+_PLAIN_CPU: dict[str, Any] = {
+    "devices.target": "CPU",
+    "devices.ranks": 1,
+    "devices.engine": "auto",
+    "precision.amp_level": "O0",
+}
 
 AnyRelease = CatalogEntry | PublishedRelease
 
@@ -109,17 +118,19 @@ def expect_classes_of(released: Released, dataset: PreparedDataset) -> None:
 
 def _recipe(release: AnyRelease, folder: Path, data: str | None) -> Recipe:
     if isinstance(release, PublishedRelease):
-        published = fetch_file(release, "recipe", folder / "published-recipe.yaml")
-        return adjusted_recipe(str(published), data=data)
+        published = str(fetch_file(release, "recipe", folder / "published-recipe.yaml"))
+        recipe = adjusted_recipe(published, data=data)
+        if check_device(recipe.devices).ok:
+            return recipe
+        # Trained on cards, measured on a plain machine.
+        return adjusted_recipe(published, data=data, settings=_PLAIN_CPU)
     settings: dict[str, Any] = {
         "network.variant": release.variant,
         "network.flavour": release.flavour,
         "network.num_classes": release.num_classes,
         "network.in_channels": release.in_channels,
         "network.stem_stride": release.stem_stride,
-        "devices.target": "CPU",
-        "devices.ranks": 1,
-        "precision.amp_level": "O0",
+        **({} if release.recipe else _PLAIN_CPU),
     }
     name = release.recipe or f"mixnet_{release.variant}"
     return adjusted_recipe(name, data=data, settings=settings)

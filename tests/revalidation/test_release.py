@@ -99,6 +99,30 @@ def test_images_of_other_classes_than_the_releases_are_refused(workspace: Worksp
         measure_again(fetched, workspace)
 
 
+def test_a_release_of_cards_is_measured_on_a_machine_without_them(workspace: Workspace) -> None:
+    root = workspace.root.parent
+    images = write_image_folder(root / "cards", {"ant": 8, "bee": 8}, {"ant": 2, "bee": 2})
+    recipe = adjusted_recipe(
+        "digits",
+        data=str(images),
+        ranks=8,
+        settings={
+            "devices.target": "Ascend",
+            "precision.amp_level": "O3",
+            "precision.loss_scale_type": "dynamic",
+            "precision.drop_overflow_update": True,
+        },
+    )
+    save_recipe(recipe, root / "cards.yaml")
+    (root / "weights.ckpt").write_bytes(b"weights")
+    files = {"weights": root / "weights.ckpt", "recipe": root / "cards.yaml"}
+    release = publish_release("cards", to=str(workspace.releases), files=files, facts={})
+    fetched = fetch_again(read_release(release.uri), workspace)
+    devices = fetched.ready.recipe.devices
+    assert (devices.target, devices.ranks) == ("CPU", 1)
+    assert fetched.ready.recipe.input == recipe.input
+
+
 def known(name: str, workspace: Workspace) -> Revalidation:
     uri = f"file://{workspace.releases}/{name}"
     return Revalidation(release=name, uri=uri, state="confirmed", time=NOW)
