@@ -74,8 +74,9 @@ def runs_of(deployed: Deployed, deployment: str) -> list[dict[str, Any]]:
 def finished(deployed: Deployed, published: str) -> dict[str, Any]:
     """The scheduled run, over."""
     spoil(deployed.workspace.releases)
-    deployment = scheduled_in(deployed, "mixnet-revalidate/releases", 5)
-    run = eventually(lambda: next(iter(runs_of(deployed, deployment)), None), 120)
+    # The server's scheduler looks every five seconds, and plans nothing that has passed by then.
+    deployment = scheduled_in(deployed, "mixnet-revalidate/releases", 30)
+    run = eventually(lambda: next(iter(runs_of(deployed, deployment)), None), 180)
     deployed.final_state(run["id"], 180)
     found: dict[str, Any] = deployed._get(f"flow_runs/{run['id']}")
     return found
