@@ -22,7 +22,7 @@ from mixnet_core.data.prepare import prepare_dataset
 from mixnet_core.errors import MachineError
 from mixnet_core.measuring import BATCH
 from mixnet_core.recipe import Recipe, save_recipe
-from mixnet_core.values import EvaluateRequest
+from mixnet_core.requests import EvaluateRequest
 
 STOCK = "evaluate stage on stock MindSpore operators"
 # Two batches: half a minute.

@@ -14,7 +14,7 @@ from mixnet_core.data.batches import evaluation_pixels
 from mixnet_core.data.index import read_index
 from mixnet_core.evaluate.scoring import evaluate
 from mixnet_core.recipe import load_recipe
-from mixnet_core.values import EvaluateRequest
+from mixnet_core.requests import EvaluateRequest
 
 # 77 MB of 224 px images: more than any cache holds.
 BATCHES = 8

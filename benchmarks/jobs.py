@@ -7,7 +7,8 @@ from typing import Literal
 from pydantic import BaseModel
 
 from mixnet_core.model.variants import VariantName
-from mixnet_core.values import EvaluateRequest, Operators
+from mixnet_core.requests import EvaluateRequest
+from mixnet_core.values import Operators
 
 Averaging = Literal["joined", "one a tensor"]
 InputCase = Literal[

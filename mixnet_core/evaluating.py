@@ -20,11 +20,12 @@ from mixnet_core.options import adjusted_recipe
 from mixnet_core.recipe import Recipe, save_recipe
 from mixnet_core.release.catalog import load_catalog
 from mixnet_core.reporting import write_page
+from mixnet_core.requests import LookRequest, LookResult
 from mixnet_core.revalidation.release import claimed_by
 from mixnet_core.revalidation.states import judged_claims
 from mixnet_core.run_dir import Workspace
 from mixnet_core.ticks import Tick, Watch, unwatched
-from mixnet_core.values import Evaluation, LookRequest, LookResult
+from mixnet_core.values import Evaluation
 
 STAGE = "evaluate"
 _IMAGENET_CLASSES = 1000

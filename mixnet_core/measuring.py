@@ -13,8 +13,9 @@ from mixnet_core.evaluate.counting import Judged, score
 from mixnet_core.files import os_errors_explained
 from mixnet_core.launch import Patience, run_stage
 from mixnet_core.recipe import Recipe
+from mixnet_core.requests import EvaluateRequest, EvaluateResult
 from mixnet_core.ticks import EvaluationTicks, Watch, unwatched
-from mixnet_core.values import EvaluateRequest, EvaluateResult, PreparedDataset, Score
+from mixnet_core.values import PreparedDataset, Score
 
 # Images between two rows of progress; any other number gives the same counts.
 BATCH = 64

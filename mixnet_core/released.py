@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mixnet_core.errors import DatasetError, DigestMismatch, IntegrityError
+from mixnet_core.measuring import Measured, measure
 from mixnet_core.options import adjusted_recipe
 from mixnet_core.preflight import check_device
 from mixnet_core.recipe import Recipe, save_recipe
@@ -14,6 +15,7 @@ from mixnet_core.release.catalog import CatalogEntry
 from mixnet_core.release.manifest import PublishedRelease, ReleasedFile
 from mixnet_core.release.weights import fetch_weights
 from mixnet_core.storage import OnBytes, open_storage
+from mixnet_core.ticks import Watch
 from mixnet_core.values import PreparedDataset
 
 # What evaluates anywhere; figures are float32's on every device.
@@ -103,12 +105,30 @@ def fetch_file(release: PublishedRelease, role: str, target: Path) -> Path:
     return target
 
 
-def expect_classes_of(released: Released, dataset: PreparedDataset) -> None:
-    """Other names in the same number would give every image the wrong label, without an error.
+def measure_release(
+    released: Released, dataset: PreparedDataset, *, stage: str, attempts: Path, watch: Watch
+) -> Measured:
+    """What it answers to a dataset's val split, whose images are read as its own recipe says.
 
     Raises:
         DatasetError: the dataset's classes are not the release's, in its order.
+        MixnetError: as `measuring.measure`.
     """
+    _expect_classes(released, dataset)
+    return measure(
+        released.recipe_file,
+        released.recipe,
+        dataset,
+        [released.weights],
+        split="val",
+        stage=stage,
+        attempts=attempts,
+        watch=watch,
+    )
+
+
+def _expect_classes(released: Released, dataset: PreparedDataset) -> None:
+    """Other names in the same number would give every image the wrong label, without an error."""
     if released.classes is not None and released.classes != dataset.classes:
         raise DatasetError(
             f"{dataset.root} has the classes {_few(dataset.classes)}, release {released.name} was "

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from mixnet_core.data.prepare import prepare_dataset
 from mixnet_core.measuring import measure
-from mixnet_core.recipe import Recipe, load_recipe, save_recipe
+from mixnet_core.recipe import Recipe, save_recipe
 from mixnet_core.values import PreparedDataset, Score
-from tests.data.samples import SIDE, write_image_folder
+from tests.data.samples import small_recipe, write_image_folder
 
 IMAGES = 1003
 CLASSES = 7
@@ -60,16 +60,7 @@ def make_case(folder: Path) -> Case:
     names = [f"c{label}" for label in range(CLASSES)]
     val = {name: IMAGES // CLASSES + (i < IMAGES % CLASSES) for i, name in enumerate(names)}
     source = write_image_folder(folder / "images", dict.fromkeys(names, 2), val)
-    recipe = load_recipe(
-        "digits",
-        {
-            "data.source": "image_folder",
-            "data.path": str(source),
-            "input.image_size": SIDE,
-            "network.num_classes": CLASSES,
-            "network.stem_stride": 1,
-        },
-    )
+    recipe = small_recipe(source, CLASSES)
     return Case(
         folder=folder,
         dataset=prepare_dataset(recipe.data, folder / "datasets"),

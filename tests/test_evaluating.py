@@ -18,7 +18,7 @@ from mixnet_core.errors import CheckpointMismatch, InputError, IntegrityError
 from mixnet_core.evaluate.look import look
 from mixnet_core.model.mixnet import build_model
 from mixnet_core.release.publish import read_release
-from mixnet_core.values import LookRequest, LookResult
+from mixnet_core.requests import LookRequest, LookResult
 from tests.tiny import FinishedJob, mixnet
 
 pytestmark = pytest.mark.slow

@@ -28,7 +28,7 @@ LAYERS = (
     ("checkpoints", "data", "model"),
     ("native",),
     ("recipe", "run_dir", "transfer"),
-    ("child", "storage", "summaries", "user_cache"),
+    ("child", "requests", "storage", "summaries", "user_cache"),
     ("recipe_choices",),
     ("recipe_mindcv", "recipe_sections"),
     (

@@ -28,7 +28,7 @@ from mixnet_core.data.index import SPLITS, Index, Row, read_rows
 from mixnet_core.data.shards import shard_name, shard_ranges
 from mixnet_core.errors import IntegrityError, MachineError
 from mixnet_core.files import os_errors_explained, sha256_of, write_text
-from mixnet_core.values import PackedDataset, PackRequest, Shard
+from mixnet_core.requests import PackedDataset, PackRequest, Shard
 
 _SCHEMA = {
     "data": {"type": "bytes"},

@@ -31,7 +31,8 @@ from mixnet_core.data.splits import Part, cut, whole_val
 from mixnet_core.errors import DatasetError, IntegrityError
 from mixnet_core.files import fingerprint, folder_aside, write_json
 from mixnet_core.recipe_sections import Data
-from mixnet_core.values import PackedDataset, PackRequest, PreparedDataset
+from mixnet_core.requests import PackedDataset, PackRequest
+from mixnet_core.values import PreparedDataset
 
 OnImage = Callable[[int, int], None]
 Pack = Callable[[PackRequest], PackedDataset]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mixnet_core.child import main
 from mixnet_core.evaluate.scoring import evaluate
-from mixnet_core.values import EvaluateRequest
+from mixnet_core.requests import EvaluateRequest
 
 if __name__ == "__main__":
     raise SystemExit(main(evaluate, EvaluateRequest))

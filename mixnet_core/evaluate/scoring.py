@@ -24,7 +24,7 @@ from mixnet_core.evaluate.engines import Engine, open_engine
 from mixnet_core.files import os_errors_explained, write_text
 from mixnet_core.model.ranks import Ranks, join_ranks
 from mixnet_core.recipe import load_recipe
-from mixnet_core.values import EvaluateRequest, EvaluateResult
+from mixnet_core.requests import EvaluateRequest, EvaluateResult
 
 
 def evaluate(request: EvaluateRequest) -> EvaluateResult:

@@ -10,15 +10,20 @@ from typing import Any
 
 from mixnet_core.data.index import read_index
 from mixnet_core.data.prepare import expect_classes, prepare_dataset
-from mixnet_core.errors import DatasetError, InputError, IntegrityError, ReleaseMissing
+from mixnet_core.errors import DatasetError, InputError, ReleaseMissing
 from mixnet_core.evaluate.answer_table import AnswerTable, read_table
 from mixnet_core.evaluate.counting import Judged
 from mixnet_core.evaluate.report_view import measured_view
 from mixnet_core.files import os_errors_explained
-from mixnet_core.measuring import measure
 from mixnet_core.release.catalog import CatalogEntry
 from mixnet_core.release.manifest import PublishedRelease
-from mixnet_core.released import AnyRelease, Released, expect_classes_of, fetch_file, fetch_release
+from mixnet_core.released import (
+    AnyRelease,
+    Released,
+    fetch_file,
+    fetch_release,
+    measure_release,
+)
 from mixnet_core.reporting import write_page
 from mixnet_core.revalidation.history import last_measured, of_release, trend
 from mixnet_core.revalidation.states import Revalidation, judged_claims, judged_state
@@ -109,15 +114,8 @@ def measure_again(
     """
     ready, release = fetched.ready, fetched.release
     dataset = _dataset(ready, workspace, watch)
-    measured = measure(
-        ready.recipe_file,
-        ready.recipe,
-        dataset,
-        [ready.weights],
-        split="val",
-        stage=STAGE,
-        attempts=fetched.folder / "attempts",
-        watch=watch,
+    measured = measure_release(
+        ready, dataset, stage=STAGE, attempts=fetched.folder / "attempts", watch=watch
     )
     (answers,), (found,) = measured.answers, measured.scores
     facts = {} if isinstance(release, CatalogEntry) else release.facts
@@ -204,19 +202,19 @@ def _dataset(ready: Released, workspace: Workspace, watch: Watch) -> PreparedDat
         val_only=True,
     )
     expect_classes(dataset, ready.recipe.network.num_classes)
-    expect_classes_of(ready, dataset)
     return dataset
 
 
 def _published_answers(fetched: Fetched, dataset: PreparedDataset) -> Judged | None:
-    """Raises IntegrityError if the table is not of these images."""
+    """In the order of these images; None where they cannot be paired.
+
+    The fingerprint holds no names: files that were renamed since stand in another order.
+    """
     if fetched.answers is None:
         return None
     table = read_table(fetched.answers, dataset.classes)
-    labels = read_index(Path(dataset.root), "val").labels
-    if table.rows["label"].tolist() != labels.tolist():
-        raise IntegrityError(
-            f"the published answers of {fetched.release.name} are to other images than those with "
-            "the same fingerprint here: publish the release again"
-        )
-    return table.rows
+    index = read_index(Path(dataset.root), "val")
+    theirs = [path.rpartition("/")[2] for path in table.images]
+    ours = [path.rpartition("/")[2] for path in index.paths]
+    same = theirs == ours and table.rows["label"].tolist() == index.labels.tolist()
+    return table.rows if same else None

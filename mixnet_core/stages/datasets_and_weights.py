@@ -11,15 +11,11 @@ from mixnet_core.launch import run_stage
 from mixnet_core.measuring import patience_of
 from mixnet_core.recipe import Recipe
 from mixnet_core.release.weights import fetch_weights
+from mixnet_core.requests import PackedDataset, PackRequest
 from mixnet_core.run_dir import RunDir, Workspace
 from mixnet_core.runs import finished, key_of, write_record
 from mixnet_core.ticks import Tick, Watch, unwatched
-from mixnet_core.values import (
-    FetchedWeights,
-    PackedDataset,
-    PackRequest,
-    PreparedDataset,
-)
+from mixnet_core.values import FetchedWeights, PreparedDataset
 
 
 def prepare(

@@ -13,7 +13,7 @@ from mixnet_core.files import read_json
 from mixnet_core.measuring import measure
 from mixnet_core.recipe import Recipe
 from mixnet_core.release.catalog import find_release
-from mixnet_core.released import expect_classes_of, fetch_release
+from mixnet_core.released import fetch_release, measure_release
 from mixnet_core.reporting import report_is_there, write_report
 from mixnet_core.run_dir import RunDir, Workspace
 from mixnet_core.runs import finished, key_of, write_record
@@ -149,15 +149,5 @@ def _released_answers(
         cache=workspace.weights,
         on_bytes=lambda done, total: watch(Tick("accept", done, total, "B", detail="weights")),
     )
-    expect_classes_of(there, dataset)
-    measured = measure(
-        there.recipe_file,
-        there.recipe,
-        dataset,
-        [there.weights],
-        split="val",
-        stage="accept",
-        attempts=attempts,
-        watch=watch,
-    )
+    measured = measure_release(there, dataset, stage="accept", attempts=attempts, watch=watch)
     return measured.answers[0]

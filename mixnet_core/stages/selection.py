@@ -10,19 +10,12 @@ from mixnet_core.launch import run_stage
 from mixnet_core.measuring import measure, patience_of, threads_of
 from mixnet_core.native.choice import choose_operators
 from mixnet_core.recipe import Recipe
+from mixnet_core.requests import AverageRequest, AverageResult
 from mixnet_core.run_dir import RunDir
 from mixnet_core.runs import finished, key_of, write_record
 from mixnet_core.selecting import choose, members, rule
 from mixnet_core.ticks import Tick, Watch, unwatched
-from mixnet_core.values import (
-    AverageRequest,
-    AverageResult,
-    Candidate,
-    Checkpoint,
-    PreparedDataset,
-    Selection,
-    TrainedRun,
-)
+from mixnet_core.values import Candidate, Checkpoint, PreparedDataset, Selection, TrainedRun
 
 
 def select(

@@ -16,16 +16,11 @@ from mixnet_core.launch import run_stage
 from mixnet_core.measuring import patience_of, threads_of
 from mixnet_core.native.choice import choose_operators
 from mixnet_core.recipe import Recipe
+from mixnet_core.requests import TrainRequest
 from mixnet_core.run_dir import RunDir
 from mixnet_core.runs import begin, exclusive, finished, key_of, write_record
 from mixnet_core.ticks import TrainingTicks, Watch, unwatched
-from mixnet_core.values import (
-    FetchedWeights,
-    Operators,
-    PreparedDataset,
-    TrainedRun,
-    TrainRequest,
-)
+from mixnet_core.values import FetchedWeights, Operators, PreparedDataset, TrainedRun
 
 
 def train(

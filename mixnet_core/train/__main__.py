@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from mixnet_core.child import main
+from mixnet_core.requests import TrainRequest
 from mixnet_core.train.loop import train
-from mixnet_core.values import TrainRequest
 
 if __name__ == "__main__":
     raise SystemExit(main(train, TrainRequest))

@@ -28,7 +28,7 @@ from mixnet_core.model.device import use_device
 from mixnet_core.model.mixnet import MixNet, build_model
 from mixnet_core.model.variants import FLAVOURS
 from mixnet_core.recipe import Recipe, load_recipe
-from mixnet_core.values import AverageRequest, AverageResult
+from mixnet_core.requests import AverageRequest, AverageResult
 
 _MEAN, _VARIANCE = "moving_mean", "moving_variance"
 

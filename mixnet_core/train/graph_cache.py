@@ -31,8 +31,8 @@ from mixnet_core.files import (
     write_json,
 )
 from mixnet_core.model.ranks import Ranks
+from mixnet_core.requests import TrainRequest
 from mixnet_core.run_dir import RunDir
-from mixnet_core.values import TrainRequest
 
 _FILES = "files.json"
 # How MindSpore is told; it reads them when a graph is compiled.

@@ -14,10 +14,10 @@ from mixnet_core.data.batches import TrainingBatch
 from mixnet_core.model.mixnet import MixNet, build_model
 from mixnet_core.model.ranks import Ranks
 from mixnet_core.recipe import Recipe
+from mixnet_core.requests import TrainRequest
 from mixnet_core.train.dropout import Dropout
 from mixnet_core.train.optimizer import build_optimizer
 from mixnet_core.train.step import Part, TrainStep
-from mixnet_core.values import TrainRequest
 
 
 class Learner:

@@ -18,13 +18,14 @@ from mixnet_core.data.index import read_index
 from mixnet_core.data.unreadable import UnreadableImages
 from mixnet_core.model.ranks import Ranks, average_gradients, join_ranks
 from mixnet_core.recipe import Recipe, load_recipe
+from mixnet_core.requests import TrainRequest
 from mixnet_core.run_dir import RunDir
 from mixnet_core.train.graph_cache import GraphCache
 from mixnet_core.train.learner import Learner
 from mixnet_core.train.progress import Progress
 from mixnet_core.train.schedule import learning_rates
 from mixnet_core.train.scorer import Scorer
-from mixnet_core.values import TrainedRun, TrainRequest
+from mixnet_core.values import TrainedRun
 
 T = TypeVar("T")
 

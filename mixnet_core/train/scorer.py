@@ -15,7 +15,8 @@ from mixnet_core.evaluate.mindspore_engine import MindsporeEngine
 from mixnet_core.evaluate.scoring import share
 from mixnet_core.model.ranks import Ranks
 from mixnet_core.recipe import Recipe
-from mixnet_core.values import Score, TrainRequest
+from mixnet_core.requests import TrainRequest
+from mixnet_core.values import Score
 
 # Images of a forward pass; its activations come on top of what training holds.
 _BATCH = 64

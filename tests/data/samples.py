@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mixnet_core.data.index import SPLITS, read_index
+from mixnet_core.recipe import Recipe, load_recipe
 from mixnet_core.recipe_sections import Data
 from mixnet_core.values import PreparedDataset
 
@@ -29,6 +30,19 @@ def data(source: str, path: Path | None = None, **changes: Any) -> Data:
         "split_seed": 0,
     }
     return Data.model_validate(settings | changes)
+
+
+def small_recipe(source: Path, classes: int, **changes: Any) -> Recipe:
+    """digits, on a folder of `write_image_folder` at the images' own size."""
+    settings = {
+        "data.source": "image_folder",
+        "data.path": str(source),
+        "input.image_size": SIDE,
+        "network.num_classes": classes,
+        "network.stem_stride": 1,
+    }
+    more = {key.replace("__", "."): value for key, value in changes.items()}
+    return load_recipe("digits", settings | more)
 
 
 def idx_bytes(array: NDArray[np.uint8]) -> bytes:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from mixnet_core.data.index import read_index
+from mixnet_core.data.prepare import prepare_dataset
 from mixnet_core.errors import (
     DatasetError,
     DigestMismatch,
@@ -14,12 +18,19 @@ from mixnet_core.errors import (
     MixnetError,
     ReleaseMissing,
 )
+from mixnet_core.evaluate.answer_table import AnswerTable, write_table
+from mixnet_core.evaluate.counting import JUDGED
 from mixnet_core.options import adjusted_recipe
 from mixnet_core.recipe import save_recipe
 from mixnet_core.release.manifest import PublishedRelease
 from mixnet_core.release.publish import publish_release, read_release
 from mixnet_core.revalidation.all_releases import Item, fetch_item, items
-from mixnet_core.revalidation.release import claimed_by, fetch_again, measure_again
+from mixnet_core.revalidation.release import (
+    _published_answers,
+    claimed_by,
+    fetch_again,
+    measure_again,
+)
 from mixnet_core.revalidation.states import Revalidation, unmeasured
 from mixnet_core.run_dir import Workspace
 from tests.data.samples import write_image_folder
@@ -91,6 +102,26 @@ def test_a_deleted_file_is_found_though_a_copy_is_here(workspace: Workspace, rol
     with pytest.raises(ReleaseMissing) as raised:
         fetch_again(release, workspace)
     assert state_of(raised.value) == "unreachable"
+
+
+def test_published_answers_are_paired_with_the_images_that_have_their_names(
+    workspace: Workspace,
+) -> None:
+    fetched = fetch_again(publish(workspace), workspace)
+    dataset = prepare_dataset(fetched.ready.recipe.data, workspace.datasets, val_only=True)
+    paths = read_index(Path(dataset.root), "val").paths
+    rows = np.zeros(len(paths), JUDGED)
+    rows["position"] = np.arange(len(paths))
+    rows["label"] = rows["answer"] = read_index(Path(dataset.root), "val").labels
+    answers = workspace.root / "answers.csv"
+    told = replace(fetched, answers=answers)
+    write_table(answers, AnswerTable(paths, rows), dataset.classes)
+    found = _published_answers(told, dataset)
+    assert found is not None
+    np.testing.assert_array_equal(found, rows)
+    # Two of one class, renamed so that the other one comes first now.
+    write_table(answers, AnswerTable((paths[1], paths[0], *paths[2:]), rows), dataset.classes)
+    assert _published_answers(told, dataset) is None
 
 
 def test_images_of_other_classes_than_the_releases_are_refused(workspace: Workspace) -> None:

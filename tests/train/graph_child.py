@@ -13,9 +13,10 @@ import mindspore
 from mindspore import Tensor, nn
 
 from mixnet_core.model.ranks import Ranks
+from mixnet_core.requests import TrainRequest
 from mixnet_core.run_dir import RunDir
 from mixnet_core.train.graph_cache import GraphCache
-from mixnet_core.values import PreparedDataset, TrainRequest
+from mixnet_core.values import PreparedDataset
 
 
 class Step(nn.Cell):

@@ -19,10 +19,10 @@ from mixnet_core.data.prepare import prepare_dataset
 from mixnet_core.errors import CheckpointMismatch
 from mixnet_core.files import sha256_of
 from mixnet_core.model.mixnet import build_model
-from mixnet_core.recipe import Recipe, load_recipe, save_recipe
+from mixnet_core.recipe import Recipe, save_recipe
+from mixnet_core.requests import AverageRequest
 from mixnet_core.train.average import average, mean_of
-from mixnet_core.values import AverageRequest
-from tests.data.samples import SIDE, write_image_folder
+from tests.data.samples import small_recipe, write_image_folder
 from tests.evaluate.test_scoring import write_weights
 
 CLASSES = 7
@@ -47,19 +47,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     root = tmp_path_factory.mktemp("average")
     names = [f"c{label}" for label in range(CLASSES)]
     source = write_image_folder(root / "images", dict.fromkeys(names, 6), dict.fromkeys(names, 1))
-    recipe = load_recipe(
-        "digits",
-        {
-            "data.source": "image_folder",
-            "data.path": str(source),
-            "input.image_size": SIDE,
-            "network.num_classes": CLASSES,
-            "network.stem_stride": 1,
-            "training.global_batch": 2 * BATCH,
-            "devices.ranks": 2,
-            "augment.hflip": 0.5,
-        },
-    )
+    changes = {"training__global_batch": 2 * BATCH, "devices__ranks": 2, "augment__hflip": 0.5}
+    recipe = small_recipe(source, CLASSES, **changes)
     save_recipe(recipe, root / "recipe.yaml")
     dataset = prepare_dataset(recipe.data, root / "datasets")
     request = AverageRequest(
