@@ -15,7 +15,7 @@ from flows.mixnet import Text
 from flows.showing import artifact_key, show_image, show_table, shown
 from flows.tasks import worth_a_retry
 from mixnet_core.errors import MixnetError
-from mixnet_core.evaluate.figures import trend_png
+from mixnet_core.evaluate.plots import trend_png
 from mixnet_core.options import open_workspace, releases_uri
 from mixnet_core.recipe_sections import Share
 from mixnet_core.revalidation.all_releases import Item, fetch_item, items

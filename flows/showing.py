@@ -25,7 +25,7 @@ from prefect.artifacts import (
 from prefect.logging import get_run_logger
 
 from mixnet_core.errors import MixnetError
-from mixnet_core.evaluate.figures import curves_png
+from mixnet_core.evaluate.plots import curves_png
 from mixnet_core.files import read_json
 from mixnet_core.summaries import summary
 from mixnet_core.terminal import TerminalWatch

@@ -248,7 +248,7 @@ def test_an_override_is_on_record_and_on_the_page(
     decision = accepted(copied_run, finished_job, wanted, anyway="a <demonstration>")
     assert decision.accepted
     assert decision.override == "a <demonstration>"
-    assert "Published anyway: a &lt;demonstration&gt;" in copied_run.report_page.read_text()
+    assert "Published anyway:</span> a &lt;demonstration&gt;" in copied_run.report_page.read_text()
     assert accepted(copied_run, finished_job, wanted, anyway="a <demonstration>").reused
 
 

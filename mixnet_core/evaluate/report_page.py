@@ -1,60 +1,87 @@
-"""A report as one page of HTML that needs no other file, no script and no network."""
+"""The report of a run as one HTML page: no other file, no script, nothing from any other host."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
-from mixnet_core.evaluate.figures import curves_svg, reliability_svg, trend_svg
+from mixnet_core.evaluate.plots import reliability_plot, training_curves, trend_plot, utc
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
-# The rest is folded away.
+# The others are folded away.
 _OPEN_CLASSES = 20
+_MAY_BE_MISSING = (
+    "acceptance",
+    "batch_sentence",
+    "calibration",
+    "candidates",
+    "claims",
+    "classes",
+    "confusions",
+    "curves",
+    "images",
+    "release",
+    "throughput",
+    "trend",
+)
 
 
-def report_page(view: Mapping[str, Any], thumbnails: Mapping[str, str]) -> str:
-    """The page of a `report_view`; equal arguments give equal bytes.
+def report_page(data: Mapping[str, Any], thumbnails: Mapping[str, str]) -> str:
+    """The page's HTML; equal arguments give equal text.
 
     Args:
-        thumbnails: an image's path -> a `data:` URI; those that are missing are left out.
+        data: title, subtitle, val (count, correct1, correct5, loss in nats, and shares in 0..1),
+            split, sentence, facts; and what `_MAY_BE_MISSING` names, which is left out of the page
+            where it is missing, None or empty. Text may hold `code` in backticks.
+        thumbnails: an image's name in `data` -> a `data:` URI of its picture; may be missing.
+
+    Raises:
+        ValueError: a thumbnail is no `data:` URI, or a time of the trend is not ISO 8601.
+        jinja2.UndefinedError: a value that must be there is not.
     """
-    curves, trend = view.get("curves"), view.get("trend")
+    for image, uri in thumbnails.items():
+        if not uri.startswith("data:"):
+            raise ValueError(
+                f"the thumbnail of {image} is {uri[:40]!r}, expected a data: URI: a report must "
+                "not depend on other files"
+            )
+    given = {key: value for key, value in data.items() if value is not None}
+    view = {**dict.fromkeys(_MAY_BE_MISSING), **given}
+    bins = [row for row in (view["calibration"] or {}).get("bins") or () if row["count"]]
+    curves = {key: rows for key, rows in (view["curves"] or {}).items() if rows}
+    view |= {
+        "bins": bins,
+        "calibration": view["calibration"] if bins else None,
+        "candidates": view["candidates"] if (view["candidates"] or {}).get("rows") else None,
+        "curves": {"epochs": (), "scores": (), **curves} if curves else None,
+        "images": view["images"] or {},
+        "throughput": view["throughput"] or {},
+    }
     plots = {
-        "reliability": reliability_svg(view["calibration"]["bins"]),
-        "curves": curves_svg(curves) if curves and curves["steps"] else "",
-        "trend": trend_svg(trend) if trend else "",
+        "calibration": reliability_plot(bins) if bins else "",
+        "curves": training_curves(curves) if curves else "",
+        "trend": trend_plot(view["trend"]) if view["trend"] else "",
     }
     return _template().render(
-        view={**_NOTHING, **view},
-        plots={name: Markup(svg) for name, svg in plots.items()},
-        thumbnails=thumbnails,
-        open_classes=_OPEN_CLASSES,
+        view
+        | {
+            "plots": {name: Markup(svg) for name, svg in plots.items()},
+            "thumbnails": thumbnails,
+            "open_classes": _OPEN_CLASSES,
+        }
     )
-
-
-# Of what a view need not have.
-_NOTHING: dict[str, Any] = {
-    "acceptance": None,
-    "batch_sentence": "",
-    "candidates": None,
-    "claims": [],
-    "confusions": [],
-    "images": {},
-    "release": None,
-    "throughput": {},
-}
 
 
 @cache
 def _template() -> Template:
-    # Takes a tenth of a second to import, which every command would pay.
+    # Most commands write no page and need not wait for it.
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -65,13 +92,18 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["percent"] = lambda share: f"{100 * share:.2f} %"
-    environment.filters["loss"] = lambda value: f"{value:.4f}"
-    environment.filters["count"] = lambda value: f"{value:,}"
-    environment.filters["code"] = _code
+    filters: dict[str, Callable[[Any], str]] = {
+        "percent": lambda share: f"{100 * share:.2f} %",
+        "loss": lambda loss: f"{loss:.4f}",
+        "whole": lambda count: f"{count:,}",
+        "speed": lambda speed: f"{speed:,.1f}",
+        "utc": lambda time: f"{utc(time):%Y-%m-%d %H:%M} UTC",
+        "text": _text,
+    }
+    environment.filters.update(filters)
     return environment.get_template("report_page.html")
 
 
-def _code(text: str) -> Markup:
+def _text(text: str) -> Markup:
     """`backticks` become code."""
-    return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(text))))
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
