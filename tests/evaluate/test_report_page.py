@@ -114,7 +114,7 @@ def test_it_says_first_whether_it_is_accepted(
     data["acceptance"] |= {"accepted": accepted, "override": override}
     text = text_of(report_page(data, {}))
     assert text.startswith(state)
-    assert ("Override: a <demonstration>" in text) is (override is not None)
+    assert ("Published anyway: a <demonstration>" in text) is (override is not None)
 
 
 def test_the_20_worst_classes_are_in_the_open_and_all_are_folded_away(page: str) -> None:
