@@ -67,8 +67,9 @@ def evaluate(
 ) -> None:
     """Measure any checkpoint on a folder of images; no recipe and no run is needed.
 
-    The variant shows in the file. MindCV's conventions are assumed: timm's and the original's
-    weights take `--set network.flavour=timm` or `tf`.
+    In the folder of a release or of a run their recipe says how images are read. Else the variant
+    shows in the file and MindCV's conventions are assumed: timm's and the original's weights take
+    `--set network.flavour=timm` or `tf`.
     """
     place = open_workspace(workspace)
     with TerminalWatch(quiet=quiet) as watch:
@@ -157,5 +158,5 @@ def _table(found: Evaluation) -> Table:
     table.add_row("calibration error", percent(found.calibration_error))
     table.add_row("images", f"{score.count:,}")
     table.add_row("img/s", f"{found.images_per_second:.0f}")
-    table.caption = found.engine
+    table.caption = f"{found.read_as}\n{found.engine}"
     return table

@@ -17,6 +17,7 @@ from mixnet_core.files import fingerprint, sha256_of
 from mixnet_core.launch import run_stage
 from mixnet_core.measuring import BATCH, measure
 from mixnet_core.options import adjusted_recipe
+from mixnet_core.origin import Origin, origin_of
 from mixnet_core.recipe import Recipe, save_recipe
 from mixnet_core.release.catalog import load_catalog
 from mixnet_core.reporting import write_page
@@ -49,14 +50,16 @@ def evaluate_file(
     Args:
         file: `.ckpt` or `.safetensors` under MindCV's names, or `.onnx`.
         data: folder with val/, or with what val/ would hold.
-        recipe: how images are read, and whose conventions the weights follow. None: `mixnet_s`, _m,
-            _l or _xl as the file's shapes say, on a CPU.
+        recipe: how images are read, and whose conventions the weights follow. None: that of the
+            release or run that the file lies in (`origin`), else `mixnet_s`, _m, _l or _xl as the
+            file's shapes say; on a CPU.
         settings: dotted key -> value over that.
         workers, batch: as `measuring.measure`.
         answers: file to write every image's answer to, page: the report to.
 
     Raises:
         InputError: there is no such file, or it is of no known kind.
+        IntegrityError: it lies in a release that states another digest.
         CheckpointMismatch: it is no MixNet's, or of other classes than the images.
         MixnetError: as `prepare_dataset` and `measuring.measure`.
     """
@@ -66,7 +69,8 @@ def evaluate_file(
     seen = LookResult.model_validate(
         run_stage("mixnet_core.evaluate.look", request, attempts=folder / "look")
     )
-    chosen = _recipe(recipe, seen, data, settings)
+    origin = origin_of(file, sha256)
+    chosen = _recipe(recipe, origin, seen, data, settings)
     save_recipe(chosen, folder / "recipe.yaml")
     dataset = prepare_dataset(
         chosen.data,
@@ -93,7 +97,7 @@ def evaluate_file(
     )
     index = read_index(Path(dataset.root), "val")
     table = AnswerTable(index.paths, measured.answers[0])
-    claims = _claims(sha256)
+    claims = _claims(sha256, origin)
     if answers is not None:
         write_table(answers, table, dataset.classes)
     totals = score_data(table.rows)
@@ -109,6 +113,7 @@ def evaluate_file(
             sentence="Measured on the val split.",
             facts=[
                 ("file", f"{file.name}, sha256 `{sha256}`"),
+                ("read as", _read_as(chosen, None if recipe else origin)),
                 (
                     "images",
                     f"{score.count:,} of {len(dataset.classes):,} classes, fingerprint "
@@ -129,13 +134,18 @@ def evaluate_file(
         calibration_error=calibration(table.rows)["error"],
         val_fingerprint=dataset.val_fingerprint,
         engine=measured.engine,
+        read_as=_read_as(chosen, None if recipe else origin),
         images_per_second=round(measured.images_per_second, 1),
         claims=claims,
     )
 
 
 def _recipe(
-    name: str | None, seen: LookResult, data: str, settings: Mapping[str, Any] | None
+    name: str | None,
+    origin: Origin | None,
+    seen: LookResult,
+    data: str,
+    settings: Mapping[str, Any] | None,
 ) -> Recipe:
     changes: dict[str, Any] = {
         "network.num_classes": None,
@@ -145,10 +155,13 @@ def _recipe(
         changes["network.variant"] = seen.variant
     if name is None:
         changes |= {"devices.target": "CPU", "devices.ranks": 1, "precision.amp_level": "O0"}
-        # Its source decides what kind of folder `data` is taken for.
-        name = f"mixnet_{seen.variant or 's'}"
-        name = name if name != "mixnet_xl" else "mixnet_l"
-        if seen.num_classes != _IMAGENET_CLASSES:
+        if origin is not None:
+            name = str(origin.recipe)
+        elif seen.num_classes == _IMAGENET_CLASSES:
+            # Its source decides what kind of folder `data` is taken for.
+            name = f"mixnet_{seen.variant or 's'}"
+            name = name if name != "mixnet_xl" else "mixnet_l"
+        else:
             name = "finetune"
             changes |= {"weights.name": None, "weights.reset_classifier": False}
     if seen.image_size is not None:
@@ -156,8 +169,19 @@ def _recipe(
     return adjusted_recipe(name, data=data, settings=changes | dict(settings or {}))
 
 
-def _claims(sha256: str) -> dict[str, float]:
-    """What the catalog says of the file, by its digest: figure -> share."""
+def _read_as(recipe: Recipe, origin: Origin | None) -> str:
+    given = recipe.input
+    said = f"{recipe.name}, of {origin.name}" if origin else recipe.name
+    return (
+        f"MixNet-{recipe.network.variant.upper()}, {recipe.network.flavour} flavour, "
+        f"{given.image_size} px, {given.interpolation}, crop {given.crop_pct:g} (recipe {said})"
+    )
+
+
+def _claims(sha256: str, origin: Origin | None) -> dict[str, float]:
+    """What its release says of the file, or the catalog, by its digest: figure -> share."""
+    if origin is not None and origin.release is not None:
+        return claimed_by(origin.release)
     for entry in load_catalog().values():
         if sha256.startswith(entry.sha256):
             return claimed_by(entry)

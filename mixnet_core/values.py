@@ -232,7 +232,8 @@ class Evaluation(Value):
         top1_interval, top5_interval: 95 %.
         calibration_error: expected calibration error, over 15 bins.
         val_fingerprint: of the images, as `PreparedDataset`.
-        claims: what the catalog says of a file with this digest: "top-1" or "top-5" -> share.
+        read_as: network and transform of the images, and which recipe says so.
+        claims: what its release or the catalog says of it: "top-1" or "top-5" -> share.
     """
 
     file: str
@@ -243,5 +244,6 @@ class Evaluation(Value):
     calibration_error: float
     val_fingerprint: str
     engine: str
+    read_as: str
     images_per_second: float
     claims: dict[str, float] = {}

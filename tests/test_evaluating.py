@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,9 @@ from mindspore import Tensor
 from mixnet_core.checkpoints.store import load_weights, read_parameters
 from mixnet_core.errors import CheckpointMismatch, InputError, IntegrityError
 from mixnet_core.evaluate.look import look
+from mixnet_core.files import sha256_of
 from mixnet_core.model.mixnet import build_model
+from mixnet_core.origin import Origin, origin_of
 from mixnet_core.release.publish import read_release
 from mixnet_core.requests import LookRequest, LookResult
 from tests.tiny import FinishedJob, mixnet
@@ -89,6 +92,43 @@ def test_a_released_file_reaches_what_its_manifest_says(place: Place) -> None:
     lines = (place.folder / "answers.csv").read_text().splitlines()[1:]
     assert len(lines) == place.val["count"]
     assert sum(line.split(",")[3] == "0" for line in lines) == place.val["correct1"]
+
+
+def test_a_file_in_a_release_is_read_by_its_recipe_and_held_to_its_claims(place: Place) -> None:
+    done = mixnet(
+        "evaluate", str(place.files["ckpt"]), f"--data={place.images}", "--json", cwd=place.folder
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["evaluation"]
+    assert found["score"]["loss"] == pytest.approx(place.val["loss"], rel=1e-5)
+    assert found["score"]["correct1"] == place.val["correct1"]
+    assert found["claims"] == {"top-1": place.val["top1"], "top-5": place.val["top5"]}
+    assert "8 px, bilinear, crop 1 (recipe digits, of release " in found["read_as"]
+
+
+def test_a_file_that_is_not_what_its_release_states_is_refused(
+    place: Place, tmp_path: Path
+) -> None:
+    folder = tmp_path / place.files["ckpt"].parent.name
+    shutil.copytree(place.files["ckpt"].parent, folder)
+    changed = folder / place.files["ckpt"].name
+    content = bytearray(changed.read_bytes())
+    content[-1000] ^= 1
+    changed.write_bytes(content)
+    done = mixnet("evaluate", str(changed), f"--data={place.images}", cwd=tmp_path)
+    assert done.returncode == 4
+    assert "is not what was published" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_checkpoint_of_a_run_is_read_by_the_runs_recipe(
+    finished_job: FinishedJob, place: Place
+) -> None:
+    run = finished_job.run_dir
+    checkpoint = next((run / "checkpoints").glob("*/*.ckpt"))
+    origin = origin_of(checkpoint, sha256_of(checkpoint))
+    assert origin == Origin(f"run {run.name}", run / "recipe.yaml")
+    assert origin_of(place.files["onnx"], sha256_of(place.files["onnx"])) is None
 
 
 def test_the_same_network_as_onnx_reaches_the_same(place: Place) -> None:

@@ -21,7 +21,7 @@ LAYERS = (
     ("cli_imagenet", "evaluating"),
     ("cli_options", "revalidation", "stages", "terminal"),
     ("accepting", "released", "reporting", "selecting"),
-    ("measuring", "options"),
+    ("measuring", "options", "origin"),
     ("launch", "preflight", "recipe_lines", "release", "runs"),
     ("failure", "train", "watchdog"),
     ("evaluate",),
