@@ -40,7 +40,7 @@ from mixnet_core.options import (
     releases_uri,
 )
 from mixnet_core.preflight import check_all, require
-from mixnet_core.recipe import Recipe
+from mixnet_core.recipe import Recipe, load_recipe
 from mixnet_core.recipe_lines import recipe_lines
 from mixnet_core.run_dir import RunDir, Workspace
 from mixnet_core.runs import existing_run, open_run, recorded
@@ -133,16 +133,19 @@ def _job(
     options: dict[str, Any],
 ) -> Job:
     if recipe is None and run is not None:
-        names = {"settings": "--set"}
-        given = [
-            names.get(key, f"--{key.replace('_', '-')}") for key, value in options.items() if value
-        ]
+        settings = options.pop("settings")
+        given = [f"--{key.replace('_', '-')}" for key, value in options.items() if value]
         if given:
             raise InputError(
                 f"{', '.join(given)} would change the recipe of run {run}: leave it out, or "
                 "name a recipe"
             )
         begun, effective = existing_run(workspace, run)
+        if settings:
+            # What computes nothing may change, as selection and acceptance; `open_run` refuses
+            # the rest.
+            effective = load_recipe(str(begun.recipe), settings)
+            begun = open_run(effective, workspace, run)
         return Job(effective, begun, workspace, releases, name, anyway)
     effective = adjusted_recipe(recipe or DEFAULT_RECIPE, releases=releases, **options)
     begun = open_run(effective, workspace, run)

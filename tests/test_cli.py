@@ -72,6 +72,7 @@ def test_progress_goes_to_standard_error_only(finished_job: FinishedJob) -> None
         (["check"], 2, ["no recipe", "mixnet recipe list"]),
         (["run", "--scale-lr"], 2, ["give --ranks or --global-batch"]),
         (["train", "--run=none", "--scale-lr"], 2, ["--scale-lr would change the recipe"]),
+        (["revalidate", "--publish-to=typo"], 2, ["nothing is published at", "typo"]),
     ],
 )
 def test_a_users_mistake_is_one_line_with_its_exit_code(
@@ -273,3 +274,20 @@ def test_killed_or_interrupted_two_rank_training_leaves_nothing_and_goes_on(
     assert [c["epoch"] for c in trained["checkpoints"]] == [1, 2, 3, 4]
     rows = read_metrics(bundles.parent / "metrics.jsonl")
     assert [row["compiled"] for row in rows if row["event"] == "start"][-1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("acceptance.min_top1=2", "acceptance.min_top1: input should be less than or equal to 1"),
+        ("training.epochs=9", "begun with another recipe (differs in training.epochs)"),
+    ],
+)
+def test_of_a_begun_run_only_what_computes_nothing_can_be_set(
+    finished_job: FinishedJob, setting: str, words: str
+) -> None:
+    run = finished_job.results["run"]
+    done = mixnet("accept", f"--run={run}", f"--set={setting}", cwd=finished_job.folder)
+    assert done.returncode == 2
+    assert words in done.stderr

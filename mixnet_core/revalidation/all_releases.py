@@ -50,6 +50,7 @@ def items(
         retired: releases that were deleted on purpose.
 
     Raises:
+        InputError: there is nothing.
         MixnetError: as `storage.Storage` and `catalog.load_catalog`.
     """
     names = release_names(releases)
@@ -63,7 +64,14 @@ def items(
         for entry in load_catalog().values()
         if entry.recipe or imagenet
     ]
-    return [*published, *gone, *catalog]
+    found = [*published, *gone, *catalog]
+    if not found:
+        # A watch over nothing, as after a slip in the URI, must not look like one that is content.
+        raise InputError(
+            f"nothing is published at {releases}: check where releases are, or publish one; with "
+            "a folder of ImageNet the catalog's are measured"
+        )
+    return found
 
 
 def fetch_item(item: Item, workspace: Workspace, *, watch: Watch = unwatched) -> Fetched:
@@ -99,6 +107,7 @@ def revalidate_all(
     """Measures all, tells `each`, and adds the results to the history.
 
     Raises:
+        InputError: there is nothing to measure.
         MixnetError: the releases cannot be listed, or the history cannot be read or written.
     """
     history = read_history(releases)

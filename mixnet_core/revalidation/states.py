@@ -183,9 +183,7 @@ def unmeasured(name: str, uri: str, time: str, error: MixnetError) -> Revalidati
         state = "unreachable"
     elif isinstance(error, IntegrityError) and not isinstance(error, CheckpointMismatch):
         state = "file changed"
-    return Revalidation(
-        release=name, uri=uri, state=state, time=time, note=f"{type(error).__name__}: {error}"
-    )
+    return Revalidation(release=name, uri=uri, state=state, time=time, note=str(error))
 
 
 def table(results: Iterable[Revalidation]) -> list[dict[str, Any]]:
@@ -206,10 +204,10 @@ def table(results: Iterable[Revalidation]) -> list[dict[str, Any]]:
 
 def require_all_confirmed(results: Sequence[Revalidation]) -> None:
     """Raises IntegrityError that names every release that was not confirmed."""
-    bad = [result.line for result in results if result.bad]
+    bad = [f"{result.release} {result.state}" for result in results if result.bad]
     if bad:
         raise IntegrityError(
-            f"{len(bad)} of {len(results)} releases were not confirmed: {'; '.join(bad)}; do not "
+            f"{len(bad)} of {len(results)} releases were not confirmed: {', '.join(bad)}; do not "
             "use them until it is clear why"
         )
 

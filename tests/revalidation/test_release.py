@@ -14,6 +14,7 @@ from mixnet_core.data.prepare import prepare_dataset
 from mixnet_core.errors import (
     DatasetError,
     DigestMismatch,
+    InputError,
     IntegrityError,
     MixnetError,
     ReleaseMissing,
@@ -179,7 +180,8 @@ def test_the_catalogs_releases_are_measured_where_their_images_are(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     where = f"file://{workspace.releases}"
-    assert items(where, []) == []
+    with pytest.raises(InputError, match="nothing is published at"):
+        items(where, [])
     bundled = items(where, [], data="/flowers", imagenet="/imagenet")
     assert [item.name for item in bundled] == [
         "mixnet_s-910v2",
