@@ -83,15 +83,18 @@ def revalidate(
     place = open_workspace(workspace)
     where = releases_uri(place, releases)
     history = read_history(where)
-    results = []
-    for item in items(where, history, data=data, imagenet=imagenet, retired=retired or ()):
-        try:
-            result = revalidate_one(item, place, history, tolerance)
-        except MixnetError as error:
-            result = unmeasured(item.name, item.uri, now(), error)
-        tell(result)
-        results.append(result)
-    add_to_history(where, results)
+    results: list[Revalidation] = []
+    try:
+        for item in items(where, history, data=data, imagenet=imagenet, retired=retired or ()):
+            try:
+                result = revalidate_one(item, place, history, tolerance)
+            except MixnetError as error:
+                result = unmeasured(item.name, item.uri, now(), error)
+            results.append(result)
+            tell(result)
+    finally:
+        # Also of a cancelled run.
+        add_to_history(where, results)
     show(where, results, [*history, *results])
     require_all_confirmed(results)
     return results

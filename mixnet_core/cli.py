@@ -165,7 +165,7 @@ def main() -> None:
 
 
 def _say_interrupted() -> None:
-    typer.echo("mixnet: interrupted; the same command goes on where it stopped", err=True)
+    typer.echo("mixnet: interrupted; the same command goes on from what is finished", err=True)
 
 
 if __name__ == "__main__":

@@ -104,23 +104,26 @@ def revalidate_all(
     tolerance: float = 0.001,
     watch: Watch = unwatched,
 ) -> list[Revalidation]:
-    """Measures all, tells `each`, and adds the results to the history.
+    """Measures all, tells `each`, and adds the results to the history, also where it is stopped.
 
     Raises:
         InputError: there is nothing to measure.
         MixnetError: the releases cannot be listed, or the history cannot be read or written.
     """
     history = read_history(releases)
-    results = []
-    for item in items(releases, history, data=data, imagenet=imagenet, retired=retired):
-        try:
-            fetched = fetch_item(item, workspace, watch=watch)
-            result = measure_again(
-                fetched, workspace, history=history, tolerance=tolerance, watch=watch
-            )
-        except MixnetError as error:
-            result = unmeasured(item.name, item.uri, now(), error)
-        each(result)
-        results.append(result)
-    add_to_history(releases, results)
+    results: list[Revalidation] = []
+    try:
+        for item in items(releases, history, data=data, imagenet=imagenet, retired=retired):
+            try:
+                fetched = fetch_item(item, workspace, watch=watch)
+                result = measure_again(
+                    fetched, workspace, history=history, tolerance=tolerance, watch=watch
+                )
+            except MixnetError as error:
+                result = unmeasured(item.name, item.uri, now(), error)
+            results.append(result)
+            each(result)
+    finally:
+        # Also of an interrupted one: hours of measuring are not lost.
+        add_to_history(releases, results)
     return results

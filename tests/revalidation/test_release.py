@@ -25,7 +25,8 @@ from mixnet_core.options import adjusted_recipe
 from mixnet_core.recipe import save_recipe
 from mixnet_core.release.manifest import PublishedRelease
 from mixnet_core.release.publish import publish_release, read_release
-from mixnet_core.revalidation.all_releases import Item, fetch_item, items
+from mixnet_core.revalidation.all_releases import Item, fetch_item, items, revalidate_all
+from mixnet_core.revalidation.history import read_history
 from mixnet_core.revalidation.release import (
     _published_answers,
     claimed_by,
@@ -44,16 +45,18 @@ def workspace(tmp_path: Path) -> Workspace:
     return Workspace(tmp_path / "workspace")
 
 
-def publish(workspace: Workspace, *, recipe: bool = True, **facts: Any) -> PublishedRelease:
+def publish(
+    workspace: Workspace, name: str = "r", *, recipe: bool = True, **facts: Any
+) -> PublishedRelease:
     """A release whose weights are no network's."""
     root = workspace.root.parent
     (root / "weights.ckpt").write_bytes(b"weights")
-    images = write_image_folder(root / "images", {"ant": 8, "bee": 8}, {"ant": 2, "bee": 2})
-    save_recipe(adjusted_recipe("digits", data=str(images), ranks=1), root / "recipe.yaml")
     files = {"weights": root / "weights.ckpt"}
     if recipe:
+        images = write_image_folder(root / "images", {"ant": 8, "bee": 8}, {"ant": 2, "bee": 2})
+        save_recipe(adjusted_recipe("digits", data=str(images), ranks=1), root / "recipe.yaml")
         files["recipe"] = root / "recipe.yaml"
-    release = publish_release("r", to=str(workspace.releases), files=files, facts=facts)
+    release = publish_release(name, to=str(workspace.releases), files=files, facts=facts)
     return read_release(release.uri)
 
 
@@ -207,3 +210,20 @@ def test_a_published_release_that_is_gone_before_it_is_fetched_is_unreachable(
     with pytest.raises(MixnetError) as raised:
         fetch_item(Item("r", f"file://{workspace.releases}/r"), workspace)
     assert state_of(raised.value) == "unreachable"
+
+
+def test_what_was_measured_before_an_interruption_is_in_the_history(workspace: Workspace) -> None:
+    for name in ("a", "b", "c"):
+        publish(workspace, name, recipe=False)
+    where = f"file://{workspace.releases}"
+    seen = []
+
+    def each(result: Revalidation) -> None:
+        seen.append(result.release)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        revalidate_all(where, workspace=workspace, each=each)
+    assert seen == ["a", "b"]
+    assert [result.release for result in read_history(where)] == ["a", "b"]
