@@ -86,23 +86,34 @@ class Deployed:
     def logged(self, flow_run: str, text: str) -> list[str]:
         """The run's log lines that hold `text`; they arrive some seconds after they are written."""
         where = {"logs": {"flow_run_id": {"any_": [flow_run]}}, "limit": 200}
-        rows = httpx.post(f"{self.api}/logs/filter", json=where).raise_for_status().json()
+        rows = asked("POST", f"{self.api}/logs/filter", where)
         return [row["message"] for row in rows if text in row["message"]]
 
     def artifacts(self, flow_run: str) -> dict[str, dict[str, Any]]:
         """Key -> the run's newest artifact with it."""
         where = {"artifacts": {"flow_run_id": {"any_": [flow_run]}}}
-        rows = httpx.post(f"{self.api}/artifacts/filter", json=where).raise_for_status().json()
+        rows = asked("POST", f"{self.api}/artifacts/filter", where)
         return {row["key"]: row for row in sorted(rows, key=lambda row: str(row["created"]))}
 
     def _get(self, path: str) -> Any:
-        return httpx.get(f"{self.api}/{path}").raise_for_status().json()
+        return asked("GET", f"{self.api}/{path}")
 
 
 def as_options(parameters: dict[str, Any]) -> list[str]:
     return [
         part for key, value in parameters.items() for part in ("-p", f"{key}={json.dumps(value)}")
     ]
+
+
+def asked(method: str, url: str, body: Any = None) -> Any:
+    """What the server answers; asked again where it says 503, as a busy SQLite makes it do."""
+
+    def answer() -> httpx.Response | None:
+        response = httpx.request(method, url, json=body, timeout=60)
+        return None if response.status_code == httpx.codes.SERVICE_UNAVAILABLE else response
+
+    response = eventually(answer, 60).raise_for_status()
+    return response.json() if response.content else None
 
 
 def eventually(look: Callable[[], T | None], seconds: float) -> T:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import httpx
 import pytest
 from prefect.logging import disable_run_logger
 from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -9,7 +8,7 @@ from flows.accelerators import accelerators_held
 from mixnet_core.errors import MachineError
 from mixnet_core.recipe import load_recipe
 from mixnet_core.recipe_sections import Devices
-from tests.flows.conftest import Deployed
+from tests.flows.conftest import Deployed, asked
 
 pytestmark = pytest.mark.slow
 
@@ -19,9 +18,8 @@ def devices(target: str, ranks: int) -> Devices:
 
 
 def held(deployed: Deployed) -> int:
-    limit = httpx.get(f"{deployed.api}/v2/concurrency_limits/accelerators").raise_for_status()
-    count: int = limit.json()["active_slots"]
-    return count
+    limit = asked("GET", f"{deployed.api}/v2/concurrency_limits/accelerators")
+    return int(limit["active_slots"])
 
 
 def test_a_run_holds_as_many_accelerators_as_ranks_and_gives_them_back(deployed: Deployed) -> None:

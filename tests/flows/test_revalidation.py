@@ -8,12 +8,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from mixnet_core.release.publish import read_release
 from mixnet_core.revalidation.history import read_history
-from tests.flows.conftest import RUN, Deployed, eventually
+from tests.flows.conftest import RUN, Deployed, asked, eventually
 
 pytestmark = pytest.mark.slow
 
@@ -56,21 +55,21 @@ def spoil(releases: Path) -> None:
 
 def scheduled_in(deployed: Deployed, name: str, seconds: int) -> str:
     """Gives a deployment one more schedule; the id of the deployment."""
-    found = httpx.get(f"{deployed.api}/deployments/name/{name}").raise_for_status().json()
+    found = asked("GET", f"{deployed.api}/deployments/name/{name}")
     at = datetime.now(UTC) + timedelta(seconds=seconds)
     schedule = {"interval": 86_400, "anchor_date": at.isoformat(), "timezone": "UTC"}
     where = f"{deployed.api}/deployments/{found['id']}"
     added = [{"schedule": schedule, "active": True}]
-    httpx.post(f"{where}/schedules", json=added).raise_for_status()
+    asked("POST", f"{where}/schedules", added)
     # The server's own scheduler looks at deployments that changed, or every minute at those that
     # have few runs planned; this is what it does then.
-    httpx.post(f"{where}/schedule", json={}).raise_for_status()
+    asked("POST", f"{where}/schedule", {})
     return str(found["id"])
 
 
 def runs_of(deployed: Deployed, deployment: str) -> list[dict[str, Any]]:
     where = {"deployments": {"id": {"any_": [deployment]}}}
-    rows = httpx.post(f"{deployed.api}/flow_runs/filter", json=where).raise_for_status().json()
+    rows = asked("POST", f"{deployed.api}/flow_runs/filter", where)
     return [row for row in rows if row["state"]["type"] not in ("SCHEDULED", "PENDING")]
 
 
@@ -114,7 +113,7 @@ def test_every_release_has_an_event_and_each_bad_one_an_alarm(
 ) -> None:
     def events() -> dict[str, str] | None:
         where = {"filter": {"event": {"prefix": ["mixnet.release."]}}}
-        found = httpx.post(f"{deployed.api}/events/filter", json=where).raise_for_status().json()
+        found = asked("POST", f"{deployed.api}/events/filter", where)
         named = {
             event["resource"]["prefect.resource.name"]: event["event"] for event in found["events"]
         }
@@ -123,7 +122,7 @@ def test_every_release_has_an_event_and_each_bad_one_an_alarm(
     assert eventually(events, 60) == {
         name: f"mixnet.release.{state.replace(' ', '-')}" for name, state in STATES.items()
     }
-    alarm = httpx.get(f"{deployed.api}/deployments/name/mixnet-alarm/alarm").json()["id"]
+    alarm = asked("GET", f"{deployed.api}/deployments/name/mixnet-alarm/alarm")["id"]
 
     def alarms() -> set[str] | None:
         rows = runs_of(deployed, alarm)
@@ -141,7 +140,7 @@ def test_every_release_has_an_event_and_each_bad_one_an_alarm(
 def test_deploying_again_makes_no_second_alarm(deployed: Deployed) -> None:
     done = deployed.cli("--no-prompt", "deploy", "--name", "alarm")
     assert done.returncode == 0, done.stdout
-    rows = httpx.post(f"{deployed.api}/automations/filter", json={}).raise_for_status().json()
+    rows = asked("POST", f"{deployed.api}/automations/filter", {})
     assert [row["name"] for row in rows].count("mixnet alarm") == 1
 
 
