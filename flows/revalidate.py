@@ -14,18 +14,16 @@ from flows.accelerators import accelerators_held
 from flows.mixnet import Text
 from flows.showing import artifact_key, show_image, show_table, shown
 from flows.tasks import worth_a_retry
-from mixnet_core.errors import MixnetError
 from mixnet_core.evaluate.plots import trend_png
 from mixnet_core.options import open_workspace, releases_uri
 from mixnet_core.recipe_sections import Share
-from mixnet_core.revalidation.all_releases import Item, fetch_item, items
-from mixnet_core.revalidation.history import add_to_history, of_release, read_history, trend
-from mixnet_core.revalidation.release import STAGE, Fetched, measure_again, now
+from mixnet_core.revalidation.all_releases import Item, fetch_item, items, one_by_one
+from mixnet_core.revalidation.history import of_release, read_history, trend
+from mixnet_core.revalidation.release import STAGE, Fetched, measure_again
 from mixnet_core.revalidation.states import (
     Revalidation,
     require_all_confirmed,
     table,
-    unmeasured,
 )
 from mixnet_core.run_dir import Workspace
 from mixnet_core.ticks import Watch
@@ -83,18 +81,12 @@ def revalidate(
     place = open_workspace(workspace)
     where = releases_uri(place, releases)
     history = read_history(where)
-    results: list[Revalidation] = []
-    try:
-        for item in items(where, history, data=data, imagenet=imagenet, retired=retired or ()):
-            try:
-                result = revalidate_one(item, place, history, tolerance)
-            except MixnetError as error:
-                result = unmeasured(item.name, item.uri, now(), error)
-            results.append(result)
-            tell(result)
-    finally:
-        # Also of a cancelled run.
-        add_to_history(where, results)
+    found = items(where, history, data=data, imagenet=imagenet, retired=retired or ())
+
+    def measure(item: Item) -> Revalidation:
+        return revalidate_one(item, place, history, tolerance)
+
+    results = one_by_one(found, where, measure, tell)
     show(where, results, [*history, *results])
     require_all_confirmed(results)
     return results

@@ -104,21 +104,38 @@ def revalidate_all(
     tolerance: float = 0.001,
     watch: Watch = unwatched,
 ) -> list[Revalidation]:
-    """Measures all, tells `each`, and adds the results to the history, also where it is stopped.
+    """All `items` by `one_by_one`, in this process.
 
     Raises:
         InputError: there is nothing to measure.
         MixnetError: the releases cannot be listed, or the history cannot be read or written.
     """
     history = read_history(releases)
+
+    def measure(item: Item) -> Revalidation:
+        fetched = fetch_item(item, workspace, watch=watch)
+        return measure_again(fetched, workspace, history=history, tolerance=tolerance, watch=watch)
+
+    found = items(releases, history, data=data, imagenet=imagenet, retired=retired)
+    return one_by_one(found, releases, measure, each)
+
+
+def one_by_one(
+    found: Sequence[Item],
+    releases: str,
+    measure: Callable[[Item], Revalidation],
+    each: Callable[[Revalidation], None],
+) -> list[Revalidation]:
+    """Measures each, tells `each`, and adds the results to the history, also where it is stopped.
+
+    Raises:
+        MixnetError: the history cannot be written; what `measure` raises is a result.
+    """
     results: list[Revalidation] = []
     try:
-        for item in items(releases, history, data=data, imagenet=imagenet, retired=retired):
+        for item in found:
             try:
-                fetched = fetch_item(item, workspace, watch=watch)
-                result = measure_again(
-                    fetched, workspace, history=history, tolerance=tolerance, watch=watch
-                )
+                result = measure(item)
             except MixnetError as error:
                 result = unmeasured(item.name, item.uri, now(), error)
             results.append(result)
