@@ -21,7 +21,7 @@ from benchmarks.rounds import Case, ratios, run_rounds, say, speed_rows, speed_t
 from mixnet_core.data.prepare import prepare_dataset
 from mixnet_core.errors import MachineError
 from mixnet_core.measuring import BATCH
-from mixnet_core.recipe import Recipe, save_recipe
+from mixnet_core.recipe import Recipe
 from mixnet_core.requests import EvaluateRequest
 
 STOCK = "evaluate stage on stock MindSpore operators"
@@ -80,9 +80,8 @@ def _request(
         update={"data": data, "devices": recipe.devices.model_copy(update=devices)}
     )
     place = folder / f"{images}-request"
-    save_recipe(changed, place / "recipe.yaml")
     return EvaluateRequest(
-        recipe=str(place / "recipe.yaml"),
+        recipe=changed,
         dataset=prepare_dataset(data, folder / "datasets").root,
         split="val",
         weights=(str(folder / "weights.ckpt"),),

@@ -13,7 +13,6 @@ from mixnet_core.child import main
 from mixnet_core.data.batches import evaluation_pixels
 from mixnet_core.data.index import read_index
 from mixnet_core.evaluate.scoring import evaluate
-from mixnet_core.recipe import load_recipe
 from mixnet_core.requests import EvaluateRequest
 
 # 77 MB of 224 px images: more than any cache holds.
@@ -35,13 +34,12 @@ def _whole(request: EvaluateRequest) -> Measured:
 
 
 def _bare(request: EvaluateRequest) -> Measured:
-    recipe = load_recipe(request.recipe)
+    recipe = request.recipe
     index = read_index(Path(request.dataset), request.split)
     read = evaluation_pixels(
         index,
         index.positions,
-        recipe.input,
-        recipe.network.in_channels,
+        recipe,
         batch=request.batch,
         threads=request.threads,
     )

@@ -45,7 +45,6 @@ def measure(job: InputJob) -> Measured:
 def _epochs(job: InputJob, recipe: Recipe, index: Index) -> Callable[[int], Iterator[int]]:
     """Epoch -> the sizes of its batches, as they come."""
     folder, batch, threads = index.root / "val", recipe.rank_batch, job.threads
-    settings = recipe.input
     plain = recipe.model_copy(
         update={
             "augment": recipe.augment.model_copy(update={"rand_augment": None, "erasing": None})
@@ -71,13 +70,13 @@ def _epochs(job: InputJob, recipe: Recipe, index: Index) -> Callable[[int], Iter
         "evaluation": lambda _: (
             len(made.positions)
             for made in evaluation_batches(
-                index, index.positions, settings, 3, batch=batch, threads=threads
+                index, index.positions, recipe, batch=batch, threads=threads
             )
         ),
         "evaluation pixels": lambda _: (
             len(made.positions)
             for made in evaluation_pixels(
-                index, index.positions, settings, 3, batch=batch, threads=threads
+                index, index.positions, recipe, batch=batch, threads=threads
             )
         ),
         "decoding, mindspore.dataset": lambda _: decoded_images(folder, threads),

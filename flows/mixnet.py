@@ -73,7 +73,7 @@ def mixnet(
         scale_lr=scale_lr,
         settings=settings,
     )
-    begun = open_run(effective, place, run)
+    begun, effective = open_run(effective, place, run)
     tasks.check(effective, place, releases)
     dataset = tasks.prepare(effective, begun, place)
     start = tasks.fetch(effective, begun, place, releases)

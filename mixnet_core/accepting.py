@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from mixnet_core.errors import NotAccepted
+from mixnet_core.errors import InputError, NotAccepted
 from mixnet_core.evaluate.counting import Judged
 from mixnet_core.evaluate.statistics import Pairing, mcnemar, pairing, wilson_interval, worse
 from mixnet_core.recipe_choices import Acceptance
-from mixnet_core.values import Check, Decision, Score
+from mixnet_core.values import Check, Decision, Score, Validation
 
 
 def decide(
@@ -36,6 +36,47 @@ def decide(
     if pair is not None and replaced is not None:
         checks.append(_against(wanted, replaced, pair))
     return Decision(checks=tuple(checks), replaces=replaced, override=override)
+
+
+def decided_on(decision: Decision, wanted: Acceptance, validation: Validation) -> Decision:
+    """Returns the decision with what it decided on: the weights, their predictions, the demands."""
+    return decision.model_copy(
+        update={
+            "weights_sha256": validation.checkpoint.weights_sha256,
+            "answers_sha256": validation.answers_sha256,
+            "demands": wanted.model_dump(mode="json"),
+        }
+    )
+
+
+def differences(decision: Decision, wanted: Acceptance, validation: Validation) -> tuple[str, ...]:
+    """Names what the decision was made on and is another one now; empty where it holds."""
+    now = decided_on(decision, wanted, validation)
+    return tuple(
+        name
+        for name, field in (
+            ("weights", "weights_sha256"),
+            ("predictions", "answers_sha256"),
+            ("demands", "demands"),
+        )
+        if getattr(decision, field) != getattr(now, field)
+    )
+
+
+def require_decided_on(decision: Decision, wanted: Acceptance, validation: Validation) -> None:
+    """Checks that a decision is on this checkpoint, these predictions and these demands.
+
+    Raises:
+        InputError: it is on something else, which is named.
+    """
+    others = differences(decision, wanted, validation)
+    if others:
+        raise InputError(
+            f"the decision was made on another checkpoint's {', '.join(others)} or before such "
+            "things were recorded: run `mixnet accept` again"
+            if others != ("demands",)
+            else "the decision was made on other demands (acceptance.*): run `mixnet accept` again"
+        )
 
 
 def right(rows: Judged) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

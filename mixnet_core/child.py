@@ -13,6 +13,7 @@ does not return.
 from __future__ import annotations
 
 import faulthandler
+import json
 import os
 import signal
 import sys
@@ -71,7 +72,9 @@ def main(
     try:
         if rank != SCHEDULER:
             write_json(attempt / process_file(rank), os.getpid())
-        result = stage(request_type.model_validate(read_json(attempt / REQUEST)))
+        # As JSON: a recipe in it is strict, and takes a list for a tuple there only.
+        request = request_type.model_validate_json(json.dumps(read_json(attempt / REQUEST)))
+        result = stage(request)
         if rank == "0":
             write_json(attempt / RESULT, result.model_dump(mode="json"))
         return 0

@@ -40,21 +40,14 @@ from mixnet_core.options import (
     releases_uri,
 )
 from mixnet_core.preflight import check_all, require
-from mixnet_core.recipe import Recipe, load_recipe
+from mixnet_core.recipe import Recipe, stored_recipe
 from mixnet_core.recipe_lines import recipe_lines
 from mixnet_core.run_dir import RunDir, Workspace
-from mixnet_core.runs import existing_run, open_run, recorded
+from mixnet_core.runs import existing_run, open_run
+from mixnet_core.stages.on_record import OnRecord
 from mixnet_core.summaries import summary
 from mixnet_core.terminal import TerminalWatch
-from mixnet_core.values import (
-    Decision,
-    FetchedWeights,
-    PreparedDataset,
-    Selection,
-    TrainedRun,
-    Validation,
-    Value,
-)
+from mixnet_core.values import Decision, Validation, Value
 
 
 @dataclass(frozen=True)
@@ -67,6 +60,10 @@ class Job:
     releases: str
     name: str | None
     anyway: str | None
+
+    @property
+    def records(self) -> OnRecord:
+        return OnRecord(self.recipe, self.run)
 
 
 def _command(
@@ -144,11 +141,11 @@ def _job(
         if settings:
             # What computes nothing may change, as selection and acceptance; `open_run` refuses
             # the rest.
-            effective = load_recipe(str(begun.recipe), settings)
-            begun = open_run(effective, workspace, run)
+            effective = stored_recipe(begun.recipe, settings)
+            begun, effective = open_run(effective, workspace, run)
         return Job(effective, begun, workspace, releases, name, anyway)
     effective = adjusted_recipe(recipe or DEFAULT_RECIPE, releases=releases, **options)
-    begun = open_run(effective, workspace, run)
+    begun, effective = open_run(effective, workspace, run)
     return Job(effective, begun, workspace, releases, name, anyway)
 
 
@@ -166,57 +163,63 @@ def _fetch(job: Job, watch: TerminalWatch) -> dict[str, Value | None]:
 
 def _train(job: Job, watch: TerminalWatch) -> dict[str, Value | None]:
     require(check_all(job.recipe, workspace=job.workspace, publish_to=job.releases))
-    dataset = recorded(job.run, "prepare", PreparedDataset)
+    dataset, weights = job.records.dataset(), job.records.weights()
     for line in recipe_lines(job.recipe):
         watch.line("recipe", line)
-    trained = stages.train(job.recipe, job.run, dataset, _weights(job), watch)
+    trained = stages.train(job.recipe, job.run, dataset, weights, watch)
     watch.finished("train", summary(trained))
     return {"train": trained}
 
 
 def _select(job: Job, watch: TerminalWatch) -> dict[str, Value | None]:
-    dataset = recorded(job.run, "prepare", PreparedDataset)
-    trained = recorded(job.run, "train", TrainedRun)
+    dataset, trained = job.records.dataset(), job.records.trained()
     selection = stages.select(job.recipe, job.run, dataset, trained, watch)
     watch.finished("select", summary(selection))
     return {"select": selection}
 
 
 def _validate(job: Job, watch: TerminalWatch) -> dict[str, Value | None]:
-    dataset = recorded(job.run, "prepare", PreparedDataset)
-    trained = recorded(job.run, "train", TrainedRun)
-    selection = recorded(job.run, "select", Selection)
+    dataset, trained = job.records.dataset(), job.records.trained()
+    selection = job.records.selection()
     validation = stages.validate(job.recipe, job.run, dataset, trained, selection, watch)
     watch.finished("validate", summary(validation))
     return {"validate": validation}
 
 
 def _accept(job: Job, watch: TerminalWatch) -> dict[str, Value | None]:
-    decision = stages.accept(
+    decision = _decided(job, job.records.validation(), watch)
+    watch.finished("accept", summary(decision))
+    return {"accept": decision}
+
+
+def _decided(job: Job, validation: Validation, watch: TerminalWatch) -> Decision:
+    return stages.accept(
         job.recipe,
         job.run,
-        recorded(job.run, "prepare", PreparedDataset),
-        recorded(job.run, "validate", Validation),
+        job.records.dataset(),
+        validation,
         workspace=job.workspace,
         releases=job.releases,
         anyway=job.anyway,
         watch=watch,
     )
-    watch.finished("accept", summary(decision))
-    return {"accept": decision}
 
 
 def _publish(job: Job, watch: TerminalWatch) -> dict[str, Value | None]:
-    dataset = recorded(job.run, "prepare", PreparedDataset)
-    validation = recorded(job.run, "validate", Validation)
+    validation = job.records.validation()
+    decision = stages.standing_decision(job.recipe, job.run, validation, job.anyway)
+    if decision is None:
+        # There is none, or it is on another checkpoint or on other demands than these.
+        decision = _decided(job, validation, watch)
+        watch.finished("accept", summary(decision))
     release = stages.publish(
         job.recipe,
         job.run,
-        dataset,
+        job.records.dataset(),
         validation,
-        recorded(job.run, "accept", Decision),
+        decision,
         to=job.releases,
-        weights=_weights(job),
+        weights=job.records.weights(),
         name=job.name,
     )
     watch.finished("publish", summary(release))
@@ -230,10 +233,6 @@ def _all(job: Job, watch: TerminalWatch) -> dict[str, Value | None]:
         results |= stage(job, watch)
     watch.line("report", str(job.run.report_page))
     return results
-
-
-def _weights(job: Job) -> FetchedWeights | None:
-    return recorded(job.run, "fetch", FetchedWeights) if job.recipe.weights.name else None
 
 
 def add_to(app: typer.Typer) -> None:

@@ -18,7 +18,7 @@ from mixnet_core.launch import run_stage
 from mixnet_core.measuring import BATCH, measure
 from mixnet_core.options import adjusted_recipe
 from mixnet_core.origin import Origin, origin_of
-from mixnet_core.recipe import Recipe, save_recipe
+from mixnet_core.recipe import Recipe, with_stored_rules
 from mixnet_core.release.catalog import load_catalog
 from mixnet_core.reporting import write_page
 from mixnet_core.requests import LookRequest, LookResult
@@ -71,7 +71,6 @@ def evaluate_file(
     )
     origin = origin_of(file, sha256)
     chosen = _recipe(recipe, origin, seen, data, settings)
-    save_recipe(chosen, folder / "recipe.yaml")
     dataset = prepare_dataset(
         chosen.data,
         workspace.datasets,
@@ -84,7 +83,6 @@ def evaluate_file(
             f"{len(dataset.classes)}: give the folder of its images"
         )
     measured = measure(
-        folder / "recipe.yaml",
         chosen,
         dataset,
         [file.absolute()],
@@ -153,6 +151,7 @@ def _recipe(
     }
     if seen.variant is not None:
         changes["network.variant"] = seen.variant
+    reads_origins = name is None and origin is not None
     if name is None:
         changes |= {"devices.target": "CPU", "devices.ranks": 1, "precision.amp_level": "O0"}
         if origin is not None:
@@ -166,7 +165,8 @@ def _recipe(
             changes |= {"weights.name": None, "weights.reset_classifier": False}
     if seen.image_size is not None:
         changes["input.image_size"] = seen.image_size
-    return adjusted_recipe(name, data=data, settings=changes | dict(settings or {}))
+    recipe = adjusted_recipe(name, data=data, settings=changes | dict(settings or {}))
+    return with_stored_rules(recipe) if reads_origins else recipe
 
 
 def _read_as(recipe: Recipe, origin: Origin | None) -> str:
@@ -174,7 +174,8 @@ def _read_as(recipe: Recipe, origin: Origin | None) -> str:
     said = f"{recipe.name}, of {origin.name}" if origin else recipe.name
     return (
         f"MixNet-{recipe.network.variant.upper()}, {recipe.network.flavour} flavour, "
-        f"{given.image_size} px, {given.interpolation}, crop {given.crop_pct:g} (recipe {said})"
+        f"short side {recipe.short_side} px {given.interpolation}, crop {given.image_size} px "
+        f"(recipe {said})"
     )
 
 

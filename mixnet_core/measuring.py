@@ -41,7 +41,6 @@ class Measured:
 
 
 def measure(
-    recipe_file: Path,
     recipe: Recipe,
     dataset: PreparedDataset,
     files: Sequence[Path],
@@ -51,17 +50,19 @@ def measure(
     attempts: Path,
     workers: int | None = None,
     batch: int = BATCH,
+    keep_open: tuple[int, ...] = (),
     watch: Watch = unwatched,
 ) -> Measured:
     """Has weights files answer to every image of a split, each once.
 
     Args:
-        recipe_file: where `recipe` is saved: the network, its input, the device.
+        recipe: says the network, its input and the device.
         stage: what watchers are told.
         attempts: folder for the child's request, answers and logs.
         workers: processes that share the images; None: one on a CPU, which takes all its cores,
             else one a device, as the recipe trains.
         batch: images computed at once; any number gives the same counts.
+        keep_open: as `launch.run_stage`.
 
     Raises:
         IntegrityError: not every image was answered exactly once.
@@ -73,7 +74,7 @@ def measure(
     with os_errors_explained(answers, "delete"):
         shutil.rmtree(answers, ignore_errors=True)
     request = EvaluateRequest(
-        recipe=str(recipe_file),
+        recipe=recipe,
         dataset=dataset.root,
         split=split,
         weights=tuple(str(file) for file in files),
@@ -93,6 +94,7 @@ def measure(
             threads=threads,
             progress=Path(request.progress),
             on_progress=EvaluationTicks(stage, watch),
+            keep_open=keep_open,
             patience=patience_of(recipe),
         )
     )

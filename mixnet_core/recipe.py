@@ -6,13 +6,14 @@ import copy
 import difflib
 import json
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from mixnet_core.errors import InputError, RecipeError
 from mixnet_core.files import fingerprint, os_errors_explained, write_text
@@ -31,10 +32,12 @@ from mixnet_core.recipe_sections import (
     Training,
     Weights,
 )
+from mixnet_core.rules import NEWEST, UNNAMED, Rules
 
 RECIPES = Path(__file__).parent / "recipes"
 # Of a recipe: what changes nothing of what training computes.
-NOT_COMPUTED = {"name", "description", "devices", "selection", "acceptance"}
+# The rules do change it, but a run's never change: see `rules`.
+NOT_COMPUTED = {"name", "description", "devices", "selection", "acceptance", "rules"}
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +62,11 @@ class Recipe(Section):
     devices: Devices
     selection: Selection = Selection()
     acceptance: Acceptance = Acceptance()
+    rules: Rules | None = Field(
+        default=None,
+        description="which version's rules of computing it follows, where versions differ; null: "
+        "the newest for a new run, 1 in a run or release that says none",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
@@ -108,6 +116,16 @@ class Recipe(Section):
         """
         computed = self.model_dump(mode="json", exclude=NOT_COMPUTED, exclude_defaults=True)
         return fingerprint(computed)
+
+    def follows(self, rules: Rules) -> bool:
+        """Says whether what changed with these rules holds for this recipe (`rules`)."""
+        return (self.rules or NEWEST) >= rules
+
+    @property
+    def short_side(self) -> int:
+        """Pixels that evaluation resizes an image's shorter side to before it crops."""
+        side = self.input.image_size / self.input.crop_pct
+        return math.floor(side) if self.follows(2) else round(side)
 
     @property
     def scores_in_training(self) -> bool:
@@ -202,6 +220,20 @@ def load_recipe(name_or_path: str, overrides: Mapping[str, Any] | None = None) -
         RecipeError: unknown recipe or key, wrong type, impossible value; every fault is named.
     """
     return read_recipe(name_or_path).recipe(overrides)
+
+
+def stored_recipe(path: Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """Reads the recipe that a run or a release keeps, with the rules that it follows.
+
+    Raises:
+        RecipeError: as `load_recipe`.
+    """
+    return with_stored_rules(load_recipe(str(path), overrides))
+
+
+def with_stored_rules(recipe: Recipe) -> Recipe:
+    """Names the rules of what a run or a release kept: the first ones where it named none."""
+    return recipe if recipe.rules else recipe.model_copy(update={"rules": UNNAMED})
 
 
 def read_recipe(name_or_path: str) -> RecipeFile:

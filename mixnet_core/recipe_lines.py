@@ -71,9 +71,15 @@ def _mix(augment: Augment) -> str:
 def _updates(recipe: Recipe) -> str:
     optimizer, schedule, ema = recipe.optimizer, recipe.schedule, recipe.training.ema_decay
     where = "all parameters" if optimizer.decay_norm_and_bias else "all but BatchNorm and biases"
+    if not recipe.follows(2) and optimizer.decay_norm_and_bias and optimizer.layer_decay == 1:
+        where = "all parameters but BatchNorm's, by rules 1"
+    ignored = " (does nothing on a CPU, by rules 1)"
+    nesterov = " nesterov" if optimizer.nesterov else ""
+    if nesterov and not recipe.follows(2) and recipe.devices.target == "CPU":
+        nesterov += ignored
     least = f"{schedule.min_lr * recipe.lr_factor:.6g}"
     return _joined(
-        f"{optimizer.name} {optimizer.momentum:g}{' nesterov' if optimizer.nesterov else ''}",
+        f"{optimizer.name} {optimizer.momentum:g}{nesterov}",
         f"weight decay {optimizer.weight_decay:g} on {where}",
         f"warm-up {_epochs(schedule.warmup_epochs)}, cosine to {least} over "
         f"{schedule.decay_epochs:g}",

@@ -235,6 +235,11 @@ class _Asked:
                 "BatchNorm's statistics are the mean over ranks (training.batch_statistics); "
                 "MindCV keeps rank 0's"
             )
+        if parts > 1 and values["opt"].lower() != "adamw":
+            self.note(
+                "gradient_accumulation_steps", f"leaves the schedule at its pace; MindCV's moves "
+                f"once in {parts} micro-batches, so its rates end far above min_lr"
+            )  # fmt: skip
         decay = values["ema_decay"] if values["ema"] else None
         if decay is not None and parts > 1:
             self.note("ema_decay", f"counts steps; MindCV's average moves {parts} times a step")

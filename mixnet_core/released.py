@@ -10,7 +10,7 @@ from mixnet_core.errors import DatasetError, DigestMismatch, IntegrityError
 from mixnet_core.measuring import Measured, measure
 from mixnet_core.options import adjusted_recipe
 from mixnet_core.preflight import check_device
-from mixnet_core.recipe import Recipe, save_recipe
+from mixnet_core.recipe import Recipe, with_stored_rules
 from mixnet_core.release.catalog import CatalogEntry
 from mixnet_core.release.manifest import PublishedRelease, ReleasedFile
 from mixnet_core.release.weights import fetch_weights
@@ -34,14 +34,13 @@ class Released:
     """A release on this machine.
 
     Attributes:
-        recipe_file: holds `recipe`: its network, and how its images are read.
+        recipe: its network, and how its images are read: by the rules that it was measured by.
         weights: the file, sha256: its hex digest, verified.
         classes: names in label order; None where the release does not say them.
     """
 
     name: str
     recipe: Recipe
-    recipe_file: Path
     weights: Path
     sha256: str
     classes: tuple[str, ...] | None
@@ -67,7 +66,6 @@ def fetch_release(
         MixnetError: as `release.weights.fetch_weights` and `options.adjusted_recipe`.
     """
     recipe = _recipe(release, folder, data)
-    save_recipe(recipe, folder / "recipe.yaml")
     name = release.name if isinstance(release, CatalogEntry) else release.uri
     # A catalog entry needs no place of releases; a published one is named by its own.
     place = str(folder) if isinstance(release, CatalogEntry) else release.uri
@@ -75,7 +73,6 @@ def fetch_release(
     return Released(
         name=release.name,
         recipe=recipe,
-        recipe_file=folder / "recipe.yaml",
         weights=Path(weights.path),
         sha256=weights.sha256,
         classes=_classes(release),
@@ -106,7 +103,13 @@ def fetch_file(release: PublishedRelease, role: str, target: Path) -> Path:
 
 
 def measure_release(
-    released: Released, dataset: PreparedDataset, *, stage: str, attempts: Path, watch: Watch
+    released: Released,
+    dataset: PreparedDataset,
+    *,
+    stage: str,
+    attempts: Path,
+    keep_open: tuple[int, ...] = (),
+    watch: Watch,
 ) -> Measured:
     """What it answers to a dataset's val split, whose images are read as its own recipe says.
 
@@ -116,13 +119,13 @@ def measure_release(
     """
     _expect_classes(released, dataset)
     return measure(
-        released.recipe_file,
         released.recipe,
         dataset,
         [released.weights],
         split="val",
         stage=stage,
         attempts=attempts,
+        keep_open=keep_open,
         watch=watch,
     )
 
@@ -140,10 +143,10 @@ def _recipe(release: AnyRelease, folder: Path, data: str | None) -> Recipe:
     if isinstance(release, PublishedRelease):
         published = str(fetch_file(release, "recipe", folder / "published-recipe.yaml"))
         recipe = adjusted_recipe(published, data=data)
-        if check_device(recipe.devices).ok:
-            return recipe
-        # Trained on cards, measured on a plain machine.
-        return adjusted_recipe(published, data=data, settings=_PLAIN_CPU)
+        if not check_device(recipe.devices).ok:
+            # Trained on cards, measured on a plain machine.
+            recipe = adjusted_recipe(published, data=data, settings=_PLAIN_CPU)
+        return with_stored_rules(recipe)
     settings: dict[str, Any] = {
         "network.variant": release.variant,
         "network.flavour": release.flavour,

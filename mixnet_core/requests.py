@@ -1,9 +1,14 @@
-"""What the stages' child processes are given and return; see `child` and `launch`."""
+"""What the stages' child processes are given and return; see `child` and `launch`.
+
+A request holds its recipe, not the name of a file: what the run's `recipe.yaml` says may change
+while a child starts.
+"""
 
 from __future__ import annotations
 
 from pydantic import Field
 
+from mixnet_core.recipe import Recipe
 from mixnet_core.values import FetchedWeights, Operators, PreparedDataset, Value
 
 
@@ -11,13 +16,12 @@ class TrainRequest(Value):
     """What `python -m mixnet_core.train` is given.
 
     Attributes:
-        recipe: path of the effective recipe.
         threads: CPU threads of this rank.
         operators: whose; see `model.mixnet.build_model`.
         resume_from: folder of the bundle to go on from; None: from the start.
     """
 
-    recipe: str
+    recipe: Recipe
     run_dir: str
     dataset: PreparedDataset
     weights: FetchedWeights | None
@@ -61,7 +65,6 @@ class AverageRequest(Value):
     """What `python -m mixnet_core.train.average` is given.
 
     Attributes:
-        recipe: path of the effective recipe.
         dataset: root of the prepared dataset, of whose training images statistics are estimated.
         files: weights files of one network.
         folder: where the mean's weights.ckpt goes; it appears with it.
@@ -70,7 +73,7 @@ class AverageRequest(Value):
         progress: path of a JSON-lines file that is begun anew; a row is {"done", "total"} images.
     """
 
-    recipe: str
+    recipe: Recipe
     dataset: str
     files: tuple[str, ...] = Field(min_length=1)
     folder: str
@@ -111,7 +114,7 @@ class EvaluateRequest(Value):
     """What `python -m mixnet_core.evaluate` is given.
 
     Attributes:
-        recipe: path of the effective recipe, which says the network, its input and the device.
+        recipe: says the network, its input and the device.
         dataset: root of the prepared dataset; split: train, select or val.
         weights: weights files, each of which answers to the whole split.
         classes: width of the classifier.
@@ -121,7 +124,7 @@ class EvaluateRequest(Value):
         workers: processes that share the split; more than one are started by msrun.
     """
 
-    recipe: str
+    recipe: Recipe
     dataset: str
     split: str
     weights: tuple[str, ...] = Field(min_length=1)

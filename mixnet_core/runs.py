@@ -1,7 +1,8 @@
 """A run on disk: one recipe, one process at a time, its finished stages on record.
 
-A record says what a stage was given (as a fingerprint) and what it returned. A stage whose record
-has the same fingerprint, and whose files are still there, is not done again.
+A record says what a stage's result was made from and what it returned. A stage whose record says
+the same inputs, and whose files are still there, is not done again; a record that says others is
+taken for nothing.
 """
 
 from __future__ import annotations
@@ -12,15 +13,23 @@ import logging
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from mixnet_core.errors import InputError, IntegrityError, TransientError
 from mixnet_core.files import fingerprint, os_errors_explained, read_json, write_json
-from mixnet_core.recipe import NOT_COMPUTED, Recipe, load_recipe, save_recipe
+from mixnet_core.recipe import (
+    NOT_COMPUTED,
+    Recipe,
+    load_recipe,
+    save_recipe,
+    stored_recipe,
+    with_stored_rules,
+)
+from mixnet_core.rules import NEWEST
 from mixnet_core.run_dir import RunDir, Workspace
 
 # Changes when a stage's result changes for equal inputs.
@@ -33,40 +42,72 @@ V = TypeVar("V", bound=BaseModel)
 log = logging.getLogger(__name__)
 
 
-def open_run(recipe: Recipe, workspace: Workspace, name: str | None = None) -> RunDir:
-    """The run's folder, new or begun earlier with the same recipe; `recipe.yaml` is in it.
+def open_run(
+    recipe: Recipe,
+    workspace: Workspace,
+    name: str | None = None,
+    *,
+    lock_seconds: float = LOCK_SECONDS,
+) -> tuple[RunDir, Recipe]:
+    """Opens a run, new or begun earlier with the same recipe, and says the recipe that it has now.
+
+    `recipe.yaml` in it is written under the run's lock only: who holds that computes with what
+    stands there. A run keeps the rules that it began by (`rules`).
 
     Args:
         name: None: the recipe's name and the beginning of its fingerprint, so that equal recipes
             share a run and different ones never do.
+        lock_seconds: how long to wait for who works on the run.
 
     Raises:
-        InputError: the name is unusable, or the run was begun with another recipe.
+        InputError: the name is unusable, or the run was begun with another recipe or other rules.
         MachineError: the workspace cannot be written.
+        TransientError: its recipe would change, but another process works on the run.
     """
     run = workspace.run(name or _default_name(recipe))
-    if run.recipe.is_file():
-        begun = load_recipe(str(run.recipe))
-        if begun.fingerprint != recipe.fingerprint:
-            raise InputError(
-                f"run {run.name} was begun with another recipe (differs in "
-                f"{', '.join(_differences(begun, recipe))}): choose another run name, or delete "
-                f"{run.root}"
-            )
-        if begun == recipe:
-            return run
-    save_recipe(recipe, run.recipe)
-    return run
+    wanted, is_written = _wanted(run, recipe)
+    if not is_written:
+        with exclusive(run, lock_seconds):
+            # Another process may have written it while this one waited.
+            wanted, is_written = _wanted(run, recipe)
+            if not is_written:
+                save_recipe(wanted, run.recipe)
+    return run, wanted
+
+
+def _wanted(run: RunDir, recipe: Recipe) -> tuple[Recipe, bool]:
+    """Returns the recipe with the run's rules, and whether that is what the run's file says."""
+    if not run.recipe.is_file():
+        return recipe.model_copy(update={"rules": recipe.rules or NEWEST}), False
+    written = load_recipe(str(run.recipe))
+    stored = with_stored_rules(written)
+    if stored.fingerprint != recipe.fingerprint:
+        raise InputError(
+            f"run {run.name} was begun with another recipe (differs in "
+            f"{', '.join(_differences(stored, recipe))}): choose another run name, or delete "
+            f"{run.root}"
+        )
+    if recipe.rules not in (None, stored.rules):
+        raise InputError(
+            f"run {run.name} was begun by rules {stored.rules}, the recipe says {recipe.rules}: "
+            f"leave rules out, choose another run name, or delete {run.root}"
+        )
+    wanted = recipe.model_copy(update={"rules": stored.rules})
+    return wanted, written == wanted
 
 
 def existing_run(workspace: Workspace, name: str) -> tuple[RunDir, Recipe]:
-    """Raises InputError if there is no such run."""
+    """Finds a run and the recipe that it has.
+
+    Raises:
+        InputError: there is no such run.
+    """
     run = workspace.run(name)
     if not run.recipe.is_file():
         there = sorted(path.parent.name for path in workspace.root.glob("runs/*/recipe.yaml"))
         known = f"expected one of {', '.join(there)}" if there else "there are no runs yet"
         raise InputError(f"no run {name!r} in {workspace.root}: {known}")
-    return run, load_recipe(str(run.recipe))
+    return run, stored_recipe(run.recipe)
 
 
 @contextmanager
@@ -122,14 +163,34 @@ def begin(run: RunDir, stage: str, key: str, otherwise: str) -> None:
     write_json(path, {"key": key})
 
 
-def write_record(run: RunDir, stage: str, key: str, result: BaseModel) -> None:
-    """Raises MachineError if it cannot be written."""
-    data = {"key": key, "result": result.model_dump(mode="json")}
+def write_record(run: RunDir, stage: str, inputs: Mapping[str, object], result: BaseModel) -> None:
+    """Notes that the stage finished: what its result was made from, JSON values, and what it is.
+
+    Raises:
+        MachineError: it cannot be written.
+    """
+    data = {
+        "key": key_of(**inputs),
+        "inputs": dict(inputs),
+        "result": result.model_dump(mode="json"),
+    }
     write_json(run.record(stage), data)
 
 
-def finished(run: RunDir, stage: str, key: str, kind: type[V]) -> V | None:
-    """The recorded result if the stage finished with these inputs, marked as reused."""
+def forget(run: RunDir, *stages: str) -> None:
+    """Removes records before the files that they speak of are written anew.
+
+    Raises:
+        MachineError: it cannot be removed.
+    """
+    for stage in stages:
+        with os_errors_explained(run.record(stage), "delete"):
+            run.record(stage).unlink(missing_ok=True)
+
+
+def finished(run: RunDir, stage: str, inputs: Mapping[str, object], kind: type[V]) -> V | None:
+    """Returns the recorded result if it was made from these inputs, marked as reused."""
+    key = key_of(**inputs)
     try:
         record = read_json(run.record(stage))
         result = kind.model_validate_json(_json(record["result"])) if record["key"] == key else None
@@ -141,22 +202,37 @@ def finished(run: RunDir, stage: str, key: str, kind: type[V]) -> V | None:
     return result.model_copy(update={"reused": True}) if result else None
 
 
-def recorded(run: RunDir, stage: str, kind: type[V]) -> V:
-    """The stage's newest result, whatever it was given.
+def recorded(
+    run: RunDir, stage: str, kind: type[V], inputs: Mapping[str, object] | None = None
+) -> V:
+    """Returns the stage's newest result.
+
+    Args:
+        inputs: what it must have been made from; None: whatever it was.
 
     Raises:
-        InputError: it has not finished yet.
+        InputError: it has not finished yet, or was made from something else, which is named.
         IntegrityError: its record is damaged.
     """
     path = run.record(stage)
     if not path.is_file():
         raise InputError(
-            f"run {run.name} has no finished stage {stage}: run `mixnet {stage}` for it first"
+            f"run {run.name} has no finished stage {stage}: run `mixnet {stage} --run {run.name}` "
+            "first"
         )
     try:
-        return kind.model_validate_json(_json(read_json(path)["result"]))
-    except (ValidationError, KeyError, TypeError) as error:
+        record = read_json(path)
+        result = kind.model_validate_json(_json(record["result"]))
+        if inputs is None or record["key"] == key_of(**inputs):
+            return result
+        before = record.get("inputs", {})
+        others = [name for name, value in inputs.items() if before.get(name) != _plain(value)]
+    except (ValidationError, AttributeError, KeyError, TypeError) as error:
         raise IntegrityError(f"{path} is damaged: run `mixnet {stage}` again") from error
+    raise InputError(
+        f"stage {stage} of run {run.name} was done with another {' and '.join(others)} than stands "
+        f"before it now: run `mixnet {stage} --run {run.name}` again"
+    )
 
 
 def _default_name(recipe: Recipe) -> str:
@@ -167,6 +243,11 @@ def _default_name(recipe: Recipe) -> str:
 
 def _json(data: object) -> str:
     return json.dumps(data)
+
+
+def _plain(data: object) -> Any:
+    """As it is read from a file: tuples become lists."""
+    return json.loads(json.dumps(data))
 
 
 def _differences(left: Recipe, right: Recipe) -> list[str]:

@@ -16,8 +16,8 @@ RULES: dict[Policy, str] = {
     "last": "the last epoch's weights, whatever they reach on the select split",
     "ema": "the last epoch's moving averages, whatever they reach on the select split",
     "mean_best": "the mean of the {} checkpoints with the highest top-1 on the select split "
-    f"({_TIES}), BatchNorm statistics estimated anew",
-    "mean_last": "the mean of the last {} checkpoints, BatchNorm statistics estimated anew",
+    f"({_TIES}), BatchNorm statistics {{}}",
+    "mean_last": "the mean of the last {} checkpoints, BatchNorm statistics {}",
 }
 
 
@@ -56,6 +56,12 @@ def choose(selection: Selection, candidates: Sequence[Candidate]) -> Checkpoint:
     return candidates[-1].checkpoint
 
 
-def rule(selection: Selection, taken: int) -> str:
-    """In words. taken: checkpoints that a mean was made of."""
-    return RULES[selection.policy].format(taken)
+def rule(selection: Selection, taken: int, *, frozen: bool = False) -> str:
+    """States the policy in words.
+
+    Args:
+        taken: checkpoints that a mean was made of.
+        frozen: whether their BatchNorm was, so that its statistics stay what they were.
+    """
+    statistics = "kept, as they were frozen" if frozen else "estimated anew"
+    return RULES[selection.policy].format(taken, statistics)

@@ -168,6 +168,7 @@ class Validation(Value):
 
     Attributes:
         answers: path of the table of every image's answer (`evaluate.answer_table`).
+        answers_sha256: hex, of that file; "" in records of earlier versions.
         report_json, report_markdown, report_page: absolute paths.
         engine: as `EvaluateResult`.
     """
@@ -176,6 +177,7 @@ class Validation(Value):
     score: Score
     dataset_fingerprint: str
     answers: str
+    answers_sha256: str = ""
     report_json: str
     report_markdown: str
     report_page: str
@@ -197,11 +199,17 @@ class Decision(Value):
         checks: what was demanded; empty where nothing was.
         replaces: the release that it was measured against.
         override: why it is published whatever the checks say.
+        weights_sha256, answers_sha256: hex, of the file that was judged and of what it predicted.
+        demands: the recipe's acceptance section that it was judged by. These three are empty in
+            records of earlier versions.
     """
 
     checks: tuple[Check, ...]
     replaces: str | None = None
     override: str | None = None
+    weights_sha256: str = ""
+    answers_sha256: str = ""
+    demands: dict[str, float | str | None] = {}
     reused: bool = False
 
     @property

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mixnet_core.data.prepare import prepare_dataset
 from mixnet_core.measuring import measure
-from mixnet_core.recipe import Recipe, save_recipe
+from mixnet_core.recipe import Recipe
 from mixnet_core.values import PreparedDataset, Score
 from tests.data.samples import small_recipe, write_image_folder
 
@@ -36,9 +36,7 @@ class Case:
         devices = self.recipe.devices.model_copy(update={"engine": engine})
         recipe = self.recipe.model_copy(update={"devices": devices})
         place = self.folder / f"{engine}-{workers}-{batch}"
-        save_recipe(recipe, place / "recipe.yaml")
         found = measure(
-            place / "recipe.yaml",
             recipe,
             self.dataset,
             [self.weights],

@@ -103,7 +103,8 @@ def test_a_file_in_a_release_is_read_by_its_recipe_and_held_to_its_claims(place:
     assert found["score"]["loss"] == pytest.approx(place.val["loss"], rel=1e-5)
     assert found["score"]["correct1"] == place.val["correct1"]
     assert found["claims"] == {"top-1": place.val["top1"], "top-5": place.val["top5"]}
-    assert "8 px, bilinear, crop 1 (recipe digits, of release " in found["read_as"]
+    said = "short side 8 px bilinear, crop 8 px (recipe digits, of release "
+    assert said in found["read_as"]
 
 
 def test_a_file_that_is_not_what_its_release_states_is_refused(

@@ -352,7 +352,10 @@ def test_adamw_has_its_own_beta_in_mindcv() -> None:
         ({"mean": [0.485, 0.456, 0.406]}, "mean and std are for pixels in 0..255"),
         ({"device_target": "CPU"}, "device_target CPU is devices.target here"),
         ({"ckpt_save_policy": "top_k"}, "ckpt_save_policy top_k is latest_k"),
-        ({"ema": True, "gradient_accumulation_steps": 2}, "ema_decay 0.9999 counts steps"),
+        (
+            {"gradient_accumulation_steps": 2},
+            "gradient_accumulation_steps 2 leaves the schedule at its pace",
+        ),
     ],
 )
 def test_what_has_no_effect_or_another_one_is_noted(changes: dict[str, Any], note: str) -> None:
@@ -360,6 +363,11 @@ def test_what_has_no_effect_or_another_one_is_noted(changes: dict[str, Any], not
     assert [found for found in notes if found.startswith(note)] != []
     _, usual = converted()
     assert len(notes) == len(usual) + 1
+
+
+def test_an_average_over_accumulated_steps_is_noted_beside_the_schedule() -> None:
+    _, notes = converted(ema=True, gradient_accumulation_steps=2)
+    assert [note for note in notes if note.startswith("ema_decay 0.9999 counts steps")] != []
 
 
 def test_what_only_concerns_speed_is_taken_without_a_word() -> None:

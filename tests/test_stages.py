@@ -16,7 +16,7 @@ from mixnet_core.data.index import read_index
 from mixnet_core.data.unreadable import count_unreadable
 from mixnet_core.errors import InputError, NotAccepted, TransientError
 from mixnet_core.files import sha256_of
-from mixnet_core.recipe import load_recipe, save_recipe
+from mixnet_core.recipe import load_recipe
 from mixnet_core.release.publish import read_release
 from mixnet_core.run_dir import RunDir, Workspace
 from mixnet_core.runs import exclusive, open_run, recorded
@@ -119,7 +119,7 @@ def test_a_run_cannot_be_opened_with_another_recipe(copied_run: RunDir) -> None:
 
 def test_a_run_can_be_continued_on_other_devices(copied_run: RunDir) -> None:
     recipe = load_recipe(str(copied_run.recipe), {"devices.ranks": 2})
-    run = open_run(recipe, Workspace(copied_run.root.parents[1]), "tiny")
+    run, _ = open_run(recipe, Workspace(copied_run.root.parents[1]), "tiny")
     assert load_recipe(str(run.recipe)).devices.ranks == 2
 
 
@@ -137,21 +137,21 @@ def test_two_processes_do_not_work_on_one_run(tmp_path: Path) -> None:
 
 def test_equal_recipes_share_a_run_and_different_ones_do_not(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
-    one = open_run(load_recipe("digits"), workspace)
-    assert open_run(load_recipe("digits"), workspace) == one
-    assert open_run(load_recipe("digits", {"training.seed": 1}), workspace) != one
+    one, _ = open_run(load_recipe("digits"), workspace)
+    assert open_run(load_recipe("digits"), workspace)[0] == one
+    assert open_run(load_recipe("digits", {"training.seed": 1}), workspace)[0] != one
 
 
 def test_a_recipe_of_any_name_gets_a_usable_run(tmp_path: Path) -> None:
     recipe = load_recipe("digits").model_copy(update={"name": "Über/My Net "})
-    name = open_run(recipe, Workspace(tmp_path)).name
+    name = open_run(recipe, Workspace(tmp_path))[0].name
     assert name == f"ber-my-net-{recipe.fingerprint[:8]}"
 
 
 def test_shards_are_packed_by_a_process_of_its_own(tmp_path: Path) -> None:
     recipe = load_recipe("digits", {"data.train_limit": 60, "data.layout": "mindrecord"})
     workspace = Workspace(tmp_path)
-    run = open_run(recipe, workspace)
+    run, recipe = open_run(recipe, workspace)
     ticks: list[Tick] = []
     dataset = stages.prepare(recipe, run, workspace, ticks.append)
     assert not dataset.reused
@@ -181,8 +181,7 @@ def test_a_diverged_training_fails_for_good_and_says_what_to_change(tmp_path: Pa
         },
     )
     workspace = Workspace(tmp_path)
-    run = open_run(recipe, workspace)
-    save_recipe(recipe, run.recipe)
+    run, recipe = open_run(recipe, workspace)
     dataset = stages.prepare(recipe, run, workspace)
     index = read_index(Path(dataset.root), "train")
     for path in index.paths[::2]:
@@ -300,7 +299,7 @@ def test_a_checkpoint_that_is_scored_in_training_reaches_the_same_when_it_is_sel
     }
     recipe = load_recipe("digits", SETTINGS | changes)
     assert recipe.scores_in_training
-    run = open_run(recipe, Workspace(tmp_path))
+    run, recipe = open_run(recipe, Workspace(tmp_path))
     dataset = stages.prepare(recipe, run, Workspace(tmp_path))
     trained = stages.train(recipe, run, dataset, None)
     rows = [row for row in read_metrics(run.metrics) if row["event"] == "score"]

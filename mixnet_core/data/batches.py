@@ -24,7 +24,6 @@ from mixnet_core.data.reading import contents
 from mixnet_core.data.unreadable import UnreadableImages
 from mixnet_core.errors import DatasetError, RecipeError
 from mixnet_core.recipe import Recipe
-from mixnet_core.recipe_sections import Input
 
 __all__ = [
     "Batch",
@@ -131,8 +130,7 @@ def training_batches(
 def evaluation_batches(
     index: Index,
     positions: NDArray[np.int32],
-    settings: Input,
-    in_channels: int,
+    recipe: Recipe,
     *,
     batch: int,
     threads: int,
@@ -142,13 +140,14 @@ def evaluation_batches(
     Raises:
         DatasetError: an image cannot be read.
     """
+    settings, in_channels = recipe.input, recipe.network.in_channels
     to_network, size = ToNetwork.of(settings, in_channels), settings.image_size
 
     def empty(count: int) -> NDArray[np.float32]:
         return np.empty((count, in_channels, size, size), np.float32)
 
     def write(content: bytes, out: NDArray[np.float32]) -> None:
-        to_network(middle(decoded(content), settings), out)
+        to_network(middle(decoded(content), settings, short_side=recipe.short_side), out)
 
     with closing(_written(index, positions, empty, write, batch, threads)) as batches:
         for positions, images in batches:
@@ -158,8 +157,7 @@ def evaluation_batches(
 def evaluation_pixels(
     index: Index,
     positions: NDArray[np.int32],
-    settings: Input,
-    in_channels: int,
+    recipe: Recipe,
     *,
     batch: int,
     threads: int,
@@ -169,13 +167,13 @@ def evaluation_pixels(
     Raises:
         DatasetError: an image cannot be read.
     """
-    size = settings.image_size
+    size, in_channels = recipe.input.image_size, recipe.network.in_channels
 
     def empty(count: int) -> Pixels:
         return np.empty((count, size, size, in_channels), np.uint8)
 
     def write(content: bytes, out: Pixels) -> None:
-        image = middle(decoded(content), settings)
+        image = middle(decoded(content), recipe.input, short_side=recipe.short_side)
         out[:] = grey(image)[..., None] if in_channels == 1 else image
 
     with closing(_written(index, positions, empty, write, batch, threads)) as batches:

@@ -55,19 +55,22 @@ def decoded(content: bytes) -> Pixels:
     return image
 
 
-def middle(image: Pixels, settings: Input) -> Pixels:
-    """Evaluation's part of an image: (H, W, 3) -> (S, S, 3).
+def middle(image: Pixels, settings: Input, *, short_side: int) -> Pixels:
+    """Takes evaluation's part of an image: (H, W, 3) -> (S, S, 3).
 
-    The shorter side is resized to S / crop_pct, as mindspore.dataset.vision.Resize does it, and the
-    middle is cropped.
+    The shorter side is resized as mindspore.dataset.vision.Resize does it, and the middle is
+    cropped.
+
+    Args:
+        short_side: pixels, at least S (`Recipe.short_side`).
     """
     image = _without_far_ends(image)
     height, width = image.shape[:2]
-    size, shorter = settings.image_size, round(settings.image_size / settings.crop_pct)
+    size = settings.image_size
     if width < height:
-        width, height = shorter, height * shorter // width
+        width, height = short_side, height * short_side // width
     else:
-        width, height = width * shorter // height, shorter
+        width, height = width * short_side // height, short_side
     resized = cv2.resize(image, (width, height), interpolation=interpolation(settings))
     top, left = (height - size) // 2, (width - size) // 2
     return resized[top : top + size, left : left + size]

@@ -51,8 +51,7 @@ class MindsporeEngine:
         for batch in evaluation_batches(
             index,
             positions,
-            self._recipe.input,
-            self._recipe.network.in_channels,
+            self._recipe,
             batch=self._batch,
             threads=self._threads,
         ):

@@ -107,8 +107,7 @@ class OpenvinoEngine:
         return evaluation_pixels(
             index,
             positions,
-            self._recipe.input,
-            self._recipe.network.in_channels,
+            self._recipe,
             batch=self._batch,
             # As many as compute, though both share the cores: decoding is 28 % of a photograph's
             # work (2.0 of 7.1 ms), waits when it is ahead, and keeps every core busy. With one

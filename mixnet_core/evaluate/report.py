@@ -120,8 +120,13 @@ def report_data(
 
 
 def with_decision(report: Mapping[str, Any], decision: Decision) -> dict[str, Any]:
-    """The report with what was decided about publishing."""
-    acceptance = decision.model_dump(mode="json", exclude={"reused"})
+    """Returns the report with what was decided about publishing.
+
+    On what is in the report already: the checkpoint's digest, and figures of its predictions.
+    """
+    acceptance = decision.model_dump(
+        mode="json", exclude={"reused", "weights_sha256", "answers_sha256", "demands"}
+    )
     return {**report, "acceptance": {"accepted": decision.accepted, **acceptance}}
 
 

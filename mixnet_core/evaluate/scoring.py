@@ -23,7 +23,6 @@ from mixnet_core.evaluate.counting import JUDGED, Judged, judge
 from mixnet_core.evaluate.engines import Engine, open_engine
 from mixnet_core.files import os_errors_explained, write_text
 from mixnet_core.model.ranks import Ranks, join_ranks
-from mixnet_core.recipe import load_recipe
 from mixnet_core.requests import EvaluateRequest, EvaluateResult
 
 
@@ -37,7 +36,7 @@ def evaluate(request: EvaluateRequest) -> EvaluateResult:
         MixnetError: as reading the recipe, the index and the weights, joining the workers and
             opening the engine raise it.
     """
-    recipe = load_recipe(request.recipe)
+    recipe = request.recipe
     ranks = join_ranks(recipe.devices.target, request.workers)
     index = read_index(Path(request.dataset), request.split)
     _expect_labels(index, request)

@@ -28,8 +28,10 @@ def join_ranks(target: str, count: int) -> Ranks:
     """Sets the device and joins the other workers, blocking until every one is there.
 
     Raises:
-        MachineError: the device is not there, or not `count` workers were started.
+        MachineError: the device is not there, or not `count` workers were started. Nothing has been
+            written by then.
     """
+    _expect_started(count)
     if target == "CPU":
         _keep_to_own_cores(count)
     use_device(target)
@@ -49,6 +51,25 @@ def average_gradients(ranks: Ranks) -> None:
             parallel_mode=mindspore.ParallelMode.DATA_PARALLEL,
             gradients_mean=True,
             device_num=ranks.count,
+        )
+
+
+def _expect_started(count: int) -> None:
+    """Holds `count` against what msrun says in the environment.
+
+    Workers that each take themselves for the only one would all be rank 0, and write the same
+    files; one that waits for others that nobody started would wait for ever.
+    """
+    role, started = os.environ.get("MS_ROLE"), os.environ.get("MS_WORKER_NUM", "1")
+    if role is None:
+        started = os.environ.get("RANK_SIZE", "1") if count == 1 else "1"
+        if int(os.environ.get("RANK_ID", "0")) >= count:
+            started = "more"
+    if started != str(count):
+        raise MachineError(
+            f"this is process {os.environ.get('RANK_ID', '0')} of {started} that were started, the "
+            f"recipe says devices.ranks {count}: start as many as it says, or leave starting them "
+            "to `mixnet train`"
         )
 
 

@@ -7,9 +7,18 @@ returned then, marked as reused. Flows and the command line call these and add n
 """
 
 from mixnet_core.stages.datasets_and_weights import fetch, prepare
-from mixnet_core.stages.judging import accept, validate
+from mixnet_core.stages.judging import accept, standing_decision, validate
 from mixnet_core.stages.publishing import publish
 from mixnet_core.stages.selection import select
 from mixnet_core.stages.training import train
 
-__all__ = ["accept", "fetch", "prepare", "publish", "select", "train", "validate"]
+__all__ = [
+    "accept",
+    "fetch",
+    "prepare",
+    "publish",
+    "select",
+    "standing_decision",
+    "train",
+    "validate",
+]

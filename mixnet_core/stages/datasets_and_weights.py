@@ -13,7 +13,8 @@ from mixnet_core.recipe import Recipe
 from mixnet_core.release.weights import fetch_weights
 from mixnet_core.requests import PackedDataset, PackRequest
 from mixnet_core.run_dir import RunDir, Workspace
-from mixnet_core.runs import finished, key_of, write_record
+from mixnet_core.runs import finished, write_record
+from mixnet_core.stages.made_from import fetch_inputs, prepare_inputs
 from mixnet_core.ticks import Tick, Watch, unwatched
 from mixnet_core.values import FetchedWeights, PreparedDataset
 
@@ -44,7 +45,7 @@ def prepare(
 
     dataset = prepare_dataset(recipe.data, workspace.datasets, on_image, pack=pack)
     expect_classes(dataset, recipe.network.num_classes)
-    write_record(run, "prepare", key_of(data=recipe.data.model_dump(mode="json")), dataset)
+    write_record(run, "prepare", prepare_inputs(recipe), dataset)
     return dataset
 
 
@@ -62,8 +63,8 @@ def fetch(
     if name is None:
         return None
 
-    key = key_of(name=name)
-    done = finished(run, "fetch", key, FetchedWeights)
+    inputs = fetch_inputs(recipe)
+    done = finished(run, "fetch", inputs, FetchedWeights)
     if done and _is_whole(done):
         return done
 
@@ -71,7 +72,7 @@ def fetch(
         watch(Tick("fetch", done, total, "B"))
 
     weights = fetch_weights(name, cache=workspace.weights, releases_uri=releases, on_bytes=on_bytes)
-    write_record(run, "fetch", key, weights)
+    write_record(run, "fetch", inputs, weights)
     return weights
 
 

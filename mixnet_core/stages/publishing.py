@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from mixnet_core.accepting import require_accepted
-from mixnet_core.recipe import Recipe
+from mixnet_core.accepting import require_accepted, require_decided_on
+from mixnet_core.errors import InputError, IntegrityError
+from mixnet_core.evaluate.report import with_decision
+from mixnet_core.files import sha256_of
+from mixnet_core.recipe import Recipe, stored_recipe
 from mixnet_core.release.publish import publish_release
 from mixnet_core.run_dir import RunDir
-from mixnet_core.runs import key_of, write_record
+from mixnet_core.runs import exclusive, write_record
+from mixnet_core.stages.judging import evidence
 from mixnet_core.values import (
     Decision,
     FetchedWeights,
@@ -38,25 +40,53 @@ def publish(
 
     Raises:
         NotAccepted: it may not be.
+        InputError: the decision is on another checkpoint, other predictions or other demands; or
+            the run's files are by now.
+        IntegrityError: the checkpoint's bytes are not those that were validated.
         ReleaseConflict: another release has this name.
+        TransientError: another process works on this run.
+        MachineError, IntegrityError: as `release.publish.publish_release`.
     """
+    require_decided_on(decision, recipe.acceptance, validation)
     require_accepted(decision)
-    files = {
-        "weights": validation.checkpoint.weights,
-        "recipe": run.recipe,
-        "answers": Path(validation.answers),
-        "report": Path(validation.report_json),
-        "report_markdown": Path(validation.report_markdown),
-        "report_page": Path(validation.report_page),
-    }
-    release = publish_release(
-        name or run.name,
-        to=to,
-        files=files,
-        facts=_facts(recipe, dataset, validation, decision, weights),
-    )
-    write_record(run, "publish", key_of(to=to, name=release.name), release)
+    with exclusive(run):
+        _check_files(recipe, run, validation, decision)
+        release = publish_release(
+            name or run.name,
+            to=to,
+            files={
+                "weights": validation.checkpoint.weights,
+                "recipe": run.recipe,
+                "answers": run.answers,
+                "report": run.report_json,
+                "report_markdown": run.report_markdown,
+                "report_page": run.report_page,
+            },
+            facts=_facts(recipe, dataset, validation, decision, weights),
+        )
+        write_record(run, "publish", {"to": to, "name": release.name}, release)
     return release
+
+
+def _check_files(recipe: Recipe, run: RunDir, validation: Validation, decision: Decision) -> None:
+    """Checks that the run's files are those that were validated and decided on."""
+    report = evidence(run, validation)
+    if report != with_decision(report, decision):
+        raise InputError(
+            f"{run.report_json} does not say this decision: run `mixnet accept --run {run.name}` "
+            "again"
+        )
+    weights = validation.checkpoint.weights
+    if not weights.is_file() or sha256_of(weights) != validation.checkpoint.weights_sha256:
+        raise IntegrityError(
+            f"{weights} is not what was validated: run `mixnet run --run {run.name}`, which trains "
+            "what is missing, or restore the file"
+        )
+    if stored_recipe(run.recipe) != recipe:
+        raise InputError(
+            f"{run.recipe} says another recipe than is published: run `mixnet publish --run "
+            f"{run.name}` again"
+        )
 
 
 def _facts(
@@ -89,5 +119,24 @@ def _facts(
         "started_from": {"name": weights.name, "sha256": weights.sha256} if weights else None,
         "val": {**score.model_dump(), "top1": score.top1, "top5": score.top5},
         "engine": validation.engine,
-        "acceptance": decision.model_dump(mode="json", exclude={"reused"}),
+        # On the files in the roles weights, answers and recipe, which have digests of their own.
+        "acceptance": decision.model_dump(
+            mode="json", exclude={"reused", "weights_sha256", "answers_sha256", "demands"}
+        ),
+        **_measured_by(recipe),
+    }
+
+
+def _measured_by(recipe: Recipe) -> dict[str, object]:
+    """How images were read for the figures; a release that says nothing was measured by rules 1."""
+    if not recipe.follows(2):
+        return {}
+    given = recipe.input
+    return {
+        "evaluation": {
+            "rules": recipe.rules,
+            "short_side": recipe.short_side,
+            "image_size": given.image_size,
+            "interpolation": given.interpolation,
+        }
     }

@@ -12,8 +12,9 @@ from mixnet_core.native.choice import choose_operators
 from mixnet_core.recipe import Recipe
 from mixnet_core.requests import AverageRequest, AverageResult
 from mixnet_core.run_dir import RunDir
-from mixnet_core.runs import finished, key_of, write_record
+from mixnet_core.runs import exclusive, finished, key_of, write_record
 from mixnet_core.selecting import choose, members, rule
+from mixnet_core.stages.made_from import select_inputs
 from mixnet_core.ticks import Tick, Watch, unwatched
 from mixnet_core.values import Candidate, Checkpoint, PreparedDataset, Selection, TrainedRun
 
@@ -28,28 +29,28 @@ def select(
     """Takes what the recipe's policy says (`selecting`); the val split is not looked at.
 
     Every candidate is scored from its saved file, whatever was measured of it in training.
+
+    Raises:
+        TransientError: another process works on this run.
+        MixnetError: as `measuring.measure`.
     """
-    key = key_of(
-        input=recipe.input.model_dump(mode="json"),
-        dataset=dataset.fingerprint,
-        checkpoints=[checkpoint.model_dump() for checkpoint in trained.checkpoints],
-        selection=recipe.selection.model_dump(exclude={"score_in_training"}),
-    )
-    done = finished(run, "select", key, Selection)
-    if done and done.chosen.weights.is_file():
-        return done
-    candidates = _candidates(recipe, run, dataset, trained.checkpoints, watch)
-    parts = members(recipe.selection, candidates)
-    if parts:
-        mean = _mean(recipe, run, dataset, parts, watch)
-        candidates += _candidates(recipe, run, dataset, [mean], watch)
-    selection = Selection(
-        chosen=choose(recipe.selection, candidates),
-        candidates=candidates,
-        rule=rule(recipe.selection, len(parts)),
-        policy=recipe.selection.policy,
-    )
-    write_record(run, "select", key, selection)
+    inputs = select_inputs(recipe, dataset, trained)
+    with exclusive(run) as lock:
+        done = finished(run, "select", inputs, Selection)
+        if done and done.chosen.weights.is_file():
+            return done
+        candidates = _candidates(recipe, run, dataset, trained.checkpoints, lock, watch)
+        parts = members(recipe.selection, candidates)
+        if parts:
+            mean = _mean(recipe, run, dataset, parts, lock, watch)
+            candidates += _candidates(recipe, run, dataset, [mean], lock, watch)
+        selection = Selection(
+            chosen=choose(recipe.selection, candidates),
+            candidates=candidates,
+            rule=rule(recipe.selection, len(parts), frozen=recipe.weights.freeze == "backbone"),
+            policy=recipe.selection.policy,
+        )
+        write_record(run, "select", inputs, selection)
     return selection
 
 
@@ -58,16 +59,17 @@ def _candidates(
     run: RunDir,
     dataset: PreparedDataset,
     checkpoints: Sequence[Checkpoint],
+    lock: int,
     watch: Watch,
 ) -> tuple[Candidate, ...]:
     measured = measure(
-        run.recipe,
         recipe,
         dataset,
         [checkpoint.weights for checkpoint in checkpoints],
         split="select",
         stage="select",
         attempts=run.attempts("select"),
+        keep_open=(lock,),
         watch=watch,
     )
     return tuple(
@@ -81,15 +83,19 @@ def _mean(
     run: RunDir,
     dataset: PreparedDataset,
     parts: Sequence[Checkpoint],
+    lock: int,
     watch: Watch,
 ) -> Checkpoint:
     """Of checkpoints, the oldest first, as a checkpoint of its own."""
     attempts = run.attempts("average")
     digests = [part.weights_sha256 for part in parts]
     images = recipe.selection.statistics_images
-    folder = run.means / key_of(parts=digests, images=images)[:12]
+    frozen = recipe.weights.freeze == "backbone"
+    made_from: dict[str, object] = {"parts": digests}
+    made_from |= {"statistics": "kept"} if frozen else {"images": images}
+    folder = run.means / key_of(**made_from)[:12]
     request = AverageRequest(
-        recipe=str(run.recipe),
+        recipe=recipe,
         dataset=dataset.root,
         files=tuple(str(part.weights) for part in parts),
         folder=str(folder),
@@ -111,6 +117,7 @@ def _mean(
         threads=request.threads,
         progress=Path(request.progress),
         on_progress=on_row,
+        keep_open=(lock,),
         patience=patience_of(recipe),
     )
     return Checkpoint(

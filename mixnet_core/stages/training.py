@@ -17,8 +17,10 @@ from mixnet_core.measuring import patience_of, threads_of
 from mixnet_core.native.choice import choose_operators
 from mixnet_core.recipe import Recipe
 from mixnet_core.requests import TrainRequest
+from mixnet_core.rules import NEWEST, said_of
 from mixnet_core.run_dir import RunDir
-from mixnet_core.runs import begin, exclusive, finished, key_of, write_record
+from mixnet_core.runs import begin, exclusive, finished, forget, key_of, write_record
+from mixnet_core.stages.made_from import train_inputs
 from mixnet_core.ticks import TrainingTicks, Watch, unwatched
 from mixnet_core.values import FetchedWeights, Operators, PreparedDataset, TrainedRun
 
@@ -41,21 +43,20 @@ def train(
         StageFailed: the child process failed; its `retryable` says whether again helps.
         MixnetError: as `train.loop.train` raises it.
     """
-    key = key_of(
-        recipe=recipe.fingerprint,
-        dataset=dataset.fingerprint,
-        weights=weights.sha256 if weights else None,
-    )
+    inputs = train_inputs(recipe, dataset, weights)
     ticks = TrainingTicks(watch)
     with exclusive(run) as lock:
-        done = finished(run, "train", key, TrainedRun)
+        done = finished(run, "train", inputs, TrainedRun)
         if done and set(done.checkpoints) <= set(complete_bundles(run.checkpoints)):
             return done
-        begin(run, "train", key, "another dataset or other weights")
+        begin(run, "train", key_of(**inputs), "another dataset or other weights")
+        forget(run, "train")
+        if (said := said_of(recipe.rules or NEWEST)) is not None:
+            ticks.say(said)
         newest, step = _newest(run, ticks)
         while True:
             request = TrainRequest(
-                recipe=str(run.recipe),
+                recipe=recipe,
                 run_dir=str(run.root),
                 dataset=dataset,
                 weights=weights,
@@ -84,7 +85,7 @@ def train(
                 ticks.say(f"stopped: {error}; going on from step {step}")
         unreadable = count_unreadable(run.unreadable)
         trained = TrainedRun.model_validate(result).model_copy(update={"unreadable": unreadable})
-        write_record(run, "train", key, trained)
+        write_record(run, "train", inputs, trained)
     return trained
 
 

@@ -2,7 +2,8 @@
 
 Averaged weights meet activations that none of their checkpoints had, so the averaged BatchNorm
 statistics would be wrong (arXiv:1803.05407, section 3.2): they are estimated anew, as means over
-batches of training images, augmented as in training.
+batches of training images, augmented as in training. A frozen backbone's are those that came with
+its weights, in every checkpoint, and stay.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from mixnet_core.files import folder_aside, os_errors_explained, sha256_of, writ
 from mixnet_core.model.device import use_device
 from mixnet_core.model.mixnet import MixNet, build_model
 from mixnet_core.model.variants import FLAVOURS
-from mixnet_core.recipe import Recipe, load_recipe
+from mixnet_core.recipe import Recipe
 from mixnet_core.requests import AverageRequest, AverageResult
 
 _MEAN, _VARIANCE = "moving_mean", "moving_variance"
@@ -42,7 +43,7 @@ def average(request: AverageRequest) -> AverageResult:
         CheckpointMismatch: the files are not of one network, or not of the recipe's.
         MixnetError: as reading the recipe, the index and the images raise it.
     """
-    recipe = load_recipe(request.recipe)
+    recipe = request.recipe
     mean = mean_of([Path(file) for file in request.files])
     use_device(recipe.devices.target)
     net = build_model(
@@ -62,7 +63,9 @@ def average(request: AverageRequest) -> AverageResult:
         )
     for name, parameter in parameters.items():
         parameter.set_data(Tensor(mean[name]))
-    estimate_statistics(net, recipe, request)
+    write_text(Path(request.progress), "")
+    if recipe.weights.freeze != "backbone":
+        estimate_statistics(net, recipe, request)
     folder = Path(request.folder)
     with folder_aside(folder) as aside:
         save_into(aside, {WEIGHTS: parameters})
@@ -95,7 +98,6 @@ def estimate_statistics(net: MixNet, recipe: Recipe, request: AverageRequest) ->
     # but for the factor.
     share = 1 - FLAVOURS[recipe.network.flavour].bn_decay
     sums = [np.zeros(p.shape, np.float64) for p in statistics]
-    write_text(Path(request.progress), "")
     net.set_train()
     count = done = 0
     for images in _batches(recipe, request):

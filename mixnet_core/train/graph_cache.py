@@ -48,7 +48,7 @@ class GraphCache:
 
     def __init__(self, run: RunDir, request: TrainRequest, ranks: Ranks, target: str) -> None:
         self._enabled = os.environ.get(_SWITCH, "1" if target == "CPU" else "0") == "1"
-        self._folder = run.graphs / f"rank-{ranks.rank}" / _key(run, request, ranks)
+        self._folder = run.graphs / f"rank-{ranks.rank}" / _key(request, ranks)
         self.warm = self._enabled and _intact(self._folder)
         self._aside: Path | None = None
         self._before: dict[str, str | None] = {}
@@ -95,12 +95,12 @@ class GraphCache:
             aside.rename(self._folder)
 
 
-def _key(run: RunDir, request: TrainRequest, ranks: Ranks) -> str:
+def _key(request: TrainRequest, ranks: Ranks) -> str:
     package = Path(__file__).parents[1]
     sources = sorted(path for path in package.rglob("*") if path.suffix in (".py", ".cpp", ".h"))
     return fingerprint(
         {
-            "recipe": sha256_of(run.recipe),
+            "recipe": request.recipe.model_dump(mode="json"),
             "dataset": request.dataset.fingerprint,
             "classes": len(request.dataset.classes),
             "operators": request.operators,

@@ -47,7 +47,7 @@ class Learner:
             computing = mindspore.amp.auto_mixed_precision(computing, recipe.precision.amp_level)
         computing.set_train()
         if recipe.weights.freeze == "backbone":
-            _freeze_backbone(self._net)
+            freeze_backbone(self._net)
         self._optimizer = build_optimizer(self._net, recipe, rates)
         self._step = TrainStep(computing, self._optimizer, recipe)
 
@@ -112,7 +112,7 @@ def _network(recipe: Recipe, request: TrainRequest) -> MixNet:
     return net
 
 
-def _freeze_backbone(net: MixNet) -> None:
+def freeze_backbone(net: MixNet) -> None:
     """Its BatchNorms use the statistics that came with the weights, and leave them alone."""
     for name, cell in net.name_cells().items():
         if name != "classifier":

@@ -17,7 +17,7 @@ from mixnet_core.data.batches import steps_per_epoch, training_batches
 from mixnet_core.data.index import read_index
 from mixnet_core.data.unreadable import UnreadableImages
 from mixnet_core.model.ranks import Ranks, average_gradients, join_ranks
-from mixnet_core.recipe import Recipe, load_recipe
+from mixnet_core.recipe import Recipe
 from mixnet_core.requests import TrainRequest
 from mixnet_core.run_dir import RunDir
 from mixnet_core.train.graph_cache import GraphCache
@@ -39,7 +39,7 @@ def train(request: TrainRequest) -> TrainedRun:
         MixnetError: as the parts below raise them.
     """
     began = time.monotonic()
-    recipe, run = load_recipe(request.recipe), RunDir(Path(request.run_dir))
+    recipe, run = request.recipe, RunDir(Path(request.run_dir))
     ranks = join_ranks(recipe.devices.target, recipe.devices.ranks)
     average_gradients(ranks)
     index = read_index(Path(request.dataset.root), "train")

@@ -1,107 +1,79 @@
-"""The recipe's optimizer with its learning rate per step."""
+"""The recipe's optimizer with its learning rate per step.
+
+MindSpore's own optimizers, handed one plain list, exempt every parameter with `beta` or `gamma` in
+its name from decay, which is all of BatchNorm's. Here each parameter's rate and decay are numbers
+that stand beside it, from the recipe alone.
+"""
 
 from __future__ import annotations
 
-from typing import Any
-
-import mindspore
-from mindspore import Parameter, Tensor, nn, ops
+from mindspore import Parameter, nn
 
 from mixnet_core.recipe import Recipe
+from mixnet_core.train.adamw import AdamW
+from mixnet_core.train.optimizer_rules_1 import build_optimizer_of_rules_1
+from mixnet_core.train.sgd import Sgd
 
-_BETA2 = 0.999
 # Depths of the layers after the blocks, whose number differs.
 _HEAD, _CLASSIFIER = 1 << 20, 1 << 21
 
 
 def build_optimizer(net: nn.Cell, recipe: Recipe, rates: list[float]) -> nn.Optimizer:
-    """Momentum SGD, or AdamW (arXiv:1711.05101, beta2 0.999), over the trainable parameters.
+    """Builds SGD with momentum, Nesterov's or not, or AdamW, over the trainable parameters.
 
     Args:
         net: of its parameters' names only MixNet's are told apart by `optimizer.layer_decay`.
         rates: the learning rate of every step.
     """
-    if recipe.optimizer.name == "adamw":
-        return _adamw(net, recipe, rates)
     settings = recipe.optimizer
-    return nn.Momentum(
-        _groups(net, recipe, rates, settings.weight_decay),
-        learning_rate=rates,
+    parameters = net.trainable_params()
+    factors = lr_factors(parameters, settings.layer_decay)
+    if not recipe.follows(2):
+        return build_optimizer_of_rules_1(parameters, recipe, rates, factors)
+    decays = weight_decays(parameters, recipe)
+    if settings.name == "adamw":
+        return AdamW(
+            parameters,
+            rates=rates,
+            rate_factors=factors,
+            decays=decays,
+            beta1=settings.momentum,
+        )
+    return Sgd(
+        parameters,
+        rates=rates,
+        rate_factors=factors,
+        decays=decays,
         momentum=settings.momentum,
-        weight_decay=settings.weight_decay,
-        use_nesterov=settings.nesterov,
+        # Without momentum both formulas are one.
+        nesterov=settings.nesterov and settings.momentum > 0,
     )
 
 
-def lr_factors(parameters: list[Parameter], decay: float) -> list[float]:
-    """What each parameter's learning rate is multiplied by: `decay` to the power of how many layers
-    lie between it and the classifier (discriminative fine-tuning, arXiv:1801.06146, section 3.1).
+def weight_decays(parameters: list[Parameter], recipe: Recipe) -> list[float]:
+    """Returns each parameter's weight decay, by the recipe alone.
 
-    Stem, each block, head and classifier are one layer each.
+    BatchNorm's parameters and biases are the one-dimensional ones.
+    """
+    settings = recipe.optimizer
+    return [
+        settings.weight_decay if settings.decay_norm_and_bias or parameter.ndim > 1 else 0.0
+        for parameter in parameters
+    ]
+
+
+def lr_factors(parameters: list[Parameter], decay: float) -> list[float]:
+    """Returns what each parameter's learning rate is multiplied by.
+
+    `decay` to the power of how many layers lie between it and the classifier (discriminative
+    fine-tuning, arXiv:1801.06146, section 3.1). Stem, each block, head and classifier are one layer
+    each.
     """
     depths = [_depth(parameter.name) for parameter in parameters]
     blocks = max((depth for depth in depths if depth < _HEAD), default=0)
     last = blocks + 2
     place = {_HEAD: blocks + 1, _CLASSIFIER: last}
     return [decay ** (last - place.get(depth, depth)) for depth in depths]
-
-
-def _adamw(net: nn.Cell, recipe: Recipe, rates: list[float]) -> nn.Optimizer:
-    """MindSpore's AdamWeightDecay lacks Adam's bias correction, without which the first hundred
-    updates are three times too large. It is put into the rates here, and taken out of the decay,
-    which MindSpore multiplies by them.
-    """
-    settings = recipe.optimizer
-    corrections = [
-        (1 - _BETA2**step) ** 0.5 / (1 - settings.momentum**step)
-        for step in range(1, len(rates) + 1)
-    ]
-    decay = _PerStep([settings.weight_decay / correction for correction in corrections])
-    corrected = [rate * correction for rate, correction in zip(rates, corrections, strict=True)]
-    return nn.AdamWeightDecay(
-        _groups(net, recipe, corrected, decay),
-        learning_rate=corrected,
-        beta1=settings.momentum,
-        beta2=_BETA2,
-        eps=1e-8,
-        weight_decay=decay,
-    )
-
-
-class _PerStep(nn.Cell):
-    """(global_step,) -> that step's value, a scalar."""
-
-    def __init__(self, values: list[float]) -> None:
-        super().__init__()
-        self.values = Tensor(values, mindspore.float32)
-        self.last = len(values) - 1
-
-    def construct(self, global_step: Tensor) -> Tensor:
-        step = ops.minimum(ops.reshape(global_step, ()), self.last)
-        return ops.gather(self.values, step, 0)
-
-
-def _groups(net: nn.Cell, recipe: Recipe, rates: list[float], weight_decay: Any) -> Any:
-    """The trainable parameters, in groups where their rates or decays differ."""
-    settings = recipe.optimizer
-    parameters = net.trainable_params()
-    factors = lr_factors(parameters, settings.layer_decay)
-    grouped: dict[tuple[float, bool], list[Parameter]] = {}
-    for parameter, factor in zip(parameters, factors, strict=True):
-        # BatchNorm's and biases are the one-dimensional ones.
-        decays = settings.decay_norm_and_bias or parameter.ndim > 1 or not settings.weight_decay
-        grouped.setdefault((factor, decays), []).append(parameter)
-    if len(grouped) == 1:
-        return parameters
-    rows: list[dict[str, Any]] = [
-        {
-            "params": members,
-            "lr": [rate * factor for rate in rates],
-            "weight_decay": weight_decay if decays else 0.0,
-        }
-        for (factor, decays), members in grouped.items()
-    ]
-    return [*rows, {"order_params": parameters}]
 
 
 def _depth(name: str) -> int:

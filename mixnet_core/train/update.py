@@ -50,6 +50,9 @@ class Update(nn.Cell):
             self.scale = _counter("loss_scale", precision.loss_scale, mindspore.float32)
             self.good_steps = _counter("good_steps", 0, mindspore.int32)
             self.scale_window = _SCALE_WINDOW
+            # MindSpore's, by which small gradients are never made smaller. A recipe that begins
+            # lower stays there.
+            self.least_scale = min(1.0, precision.loss_scale) if recipe.follows(2) else 0.0
 
         self.clip_norm = recipe.optimizer.clip_norm
         self.several = ranks > 1
@@ -142,7 +145,8 @@ class Update(nn.Cell):
     def rescale(self, finite: Tensor) -> Tensor:
         good = ops.where(finite, self.good_steps + 1, 0)
         grown = good >= self.scale_window
-        scale = ops.where(finite, self.scale * ops.where(grown, 2.0, 1.0), self.scale * 0.5)
+        halved = ops.maximum(self.scale * 0.5, self.least_scale)
+        scale = ops.where(finite, self.scale * ops.where(grown, 2.0, 1.0), halved)
         kept = ops.assign(self.good_steps, ops.where(grown, 0, good).astype(mindspore.int32))
         return ops.depend(ops.assign(self.scale, scale.astype(mindspore.float32)), kept)
 

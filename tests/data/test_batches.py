@@ -230,7 +230,7 @@ def test_without_augmentation_training_sees_what_evaluation_sees(index: Index) -
         devices__ranks=1,
         training__label_smoothing=0.0,
     )
-    (plain,) = evaluation_batches(index, index.positions, recipe.input, 3, batch=100, threads=1)
+    (plain,) = evaluation_batches(index, index.positions, recipe, batch=100, threads=1)
     for batch in epoch_of(index, recipe, 0, 0):
         # A grey level is 1/96.
         np.testing.assert_allclose(batch.images, plain.images[batch.positions], atol=1.01 / 96)
@@ -309,7 +309,7 @@ def test_an_image_that_cannot_be_read_is_a_dataset_error(tmp_path: Path, damage:
 def test_evaluation_sees_every_image_once_and_in_order(root: Path) -> None:
     val = read_index(root, "val")
     recipe = recipe_with()
-    batches = list(evaluation_batches(val, val.positions, recipe.input, 3, batch=100, threads=2))
+    batches = list(evaluation_batches(val, val.positions, recipe, batch=100, threads=2))
     assert positions(batches) == list(range(len(val.paths)))
     assert len(batches[-1].labels) == len(val.paths) % 100
 
@@ -319,8 +319,8 @@ def test_evaluation_decodes_resizes_crops_and_normalises(tmp_path: Path) -> None
     pixels[:, 10:30] = (200, 100, 50)
     Image.fromarray(pixels).save(tmp_path / "wide.png")
     index = Index(tmp_path, ("wide.png",), np.zeros(1, np.int32))
-    settings = recipe_with(input__mean=[100.0, 50.0, 25.0], input__std=[50.0, 25.0, 5.0]).input
-    (batch,) = evaluation_batches(index, index.positions, settings, 3, batch=4, threads=1)
+    recipe = recipe_with(input__mean=[100.0, 50.0, 25.0], input__std=[50.0, 25.0, 5.0])
+    (batch,) = evaluation_batches(index, index.positions, recipe, batch=4, threads=1)
     # The middle square is what was coloured.
     for channel, value in enumerate((2.0, 2.0, 5.0)):
         np.testing.assert_allclose(batch.images[0, channel, :, 1:-1], value, atol=0.1)
@@ -334,18 +334,17 @@ def test_pixels_are_what_evaluation_normalises(tmp_path: Path, channels: int) ->
         noise = random.integers(0, 256, (high, wide, 3), dtype=np.uint8)
         Image.fromarray(noise).save(tmp_path / path)
     index = Index(tmp_path, paths, np.arange(5, dtype=np.int32))
-    settings = recipe_with(
+    recipe = recipe_with(
+        network__in_channels=channels,
         input__image_size=14,
         input__crop_pct=0.875,
         input__interpolation="bicubic",
         input__mean=[120.0, 110.0, 100.0],
         input__std=[58.0, 57.0, 56.0],
-    ).input
-    floats = list(
-        evaluation_batches(index, index.positions, settings, channels, batch=2, threads=2)
     )
-    pixels = list(evaluation_pixels(index, index.positions, settings, channels, batch=2, threads=2))
-    mean, std = settings.mean[:channels], settings.std[:channels]
+    floats = list(evaluation_batches(index, index.positions, recipe, batch=2, threads=2))
+    pixels = list(evaluation_pixels(index, index.positions, recipe, batch=2, threads=2))
+    mean, std = recipe.input.mean[:channels], recipe.input.std[:channels]
     for left, right in zip(floats, pixels, strict=True):
         assert right.images.dtype == np.uint8
         assert right.images.shape == (len(left.labels), 14, 14, channels)
@@ -360,11 +359,11 @@ def test_pixels_are_what_evaluation_normalises(tmp_path: Path, channels: int) ->
 def test_images_of_any_mode_become_the_channels_asked_for(tmp_path: Path, mode: str) -> None:
     Image.new("RGB", (9, 9), (102, 102, 102)).convert(mode).save(tmp_path / "a.png")
     index = Index(tmp_path, ("a.png",), np.zeros(1, np.int32))
-    settings = recipe_with(input__mean=[2.0] * 3, input__std=[50.0] * 3).input
     for channels in (1, 3):
-        (batch,) = evaluation_batches(
-            index, index.positions, settings, channels, batch=1, threads=1
+        recipe = recipe_with(
+            network__in_channels=channels, input__mean=[2.0] * 3, input__std=[50.0] * 3
         )
+        (batch,) = evaluation_batches(index, index.positions, recipe, batch=1, threads=1)
         assert batch.images.shape == (1, channels, 8, 8)
         np.testing.assert_allclose(batch.images, 2.0, atol=0.05)
 
@@ -375,7 +374,7 @@ def test_a_file_that_became_unreadable_is_a_dataset_error(tmp_path: Path) -> Non
     with pytest.raises(
         DatasetError, match=r"cannot read a\.png of .* run `mixnet prepare` again"
     ) as error:
-        list(evaluation_batches(index, index.positions, recipe_with().input, 3, batch=1, threads=1))
+        list(evaluation_batches(index, index.positions, recipe_with(), batch=1, threads=1))
     assert "\n" not in str(error.value)
 
 

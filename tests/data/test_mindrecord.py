@@ -98,9 +98,10 @@ def batches_of(dataset: PreparedDataset) -> list[bytes]:
         threads=2,
         first_step=2,
     )
-    settings = load_recipe("digits", changes).input
     val = read_index(Path(dataset.root), "val")
-    pixels = evaluation_pixels(val, val.positions, settings, 3, batch=4, threads=2)
+    pixels = evaluation_pixels(
+        val, val.positions, load_recipe("digits", changes), batch=4, threads=2
+    )
     return [batch.images.tobytes() for batch in train] + [b.images.tobytes() for b in pixels]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from typing import Any
 
 import mindspore.dataset.vision as reference
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 
 from mixnet_core.data.pixels import ToNetwork, decoded, middle
-from tests.data.augment.photographs import photograph, settings
+from tests.data.augment.photographs import photograph, recipe_of, settings
 
 PHOTO = photograph(64, 48)
 
@@ -73,26 +74,42 @@ def test_what_is_no_image_is_an_error(content: bytes) -> None:
 
 
 @pytest.mark.parametrize("size", [(64, 48), (48, 64), (50, 50), (333, 219), (41, 300)])
-@pytest.mark.parametrize("crop_pct", [0.875, 1.0])
+@pytest.mark.parametrize("crop_pct", [0.875, 0.9, 1.0])
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 def test_evaluation_resizes_and_crops_as_mindspore_does(
     size: tuple[int, int], crop_pct: float, interpolation: str
 ) -> None:
     pixels = np.asarray(photograph(*size, 3))
-    wanted = settings(image_size=28, crop_pct=crop_pct, interpolation=interpolation)
+    recipe = recipe_of(image_size=28, crop_pct=crop_pct, interpolation=interpolation)
     inter = getattr(reference.Inter, interpolation.upper())
-    expected = reference.CenterCrop(28)(reference.Resize(round(28 / crop_pct), inter)(pixels))
-    difference = np.abs(middle(pixels, wanted).astype(int) - expected)
+    # As transforms_imagenet_eval of MindCV has it (mindcv/data/transforms_factory.py).
+    short_side = math.floor(28 / crop_pct)
+    expected = reference.CenterCrop(28)(reference.Resize(short_side, inter)(pixels))
+    found = middle(pixels, recipe.input, short_side=recipe.short_side)
+    difference = np.abs(found.astype(int) - expected)
     # Another release of OpenCV rounds the bicubic filter's sums the other way now and then.
     assert difference.max() <= (interpolation == "bicubic")
     assert difference.mean() < 0.05
+
+
+@pytest.mark.parametrize(
+    ("image_size", "crop_pct", "floor", "nearest"),
+    [(224, 0.875, 256, 256), (224, 0.9, 248, 249), (224, 0.95, 235, 236), (160, 0.875, 182, 183)],
+)
+def test_the_short_side_is_rounded_down_but_for_what_was_measured_by_rules_1(
+    image_size: int, crop_pct: float, floor: int, nearest: int
+) -> None:
+    wanted = {"image_size": image_size, "crop_pct": crop_pct}
+    assert recipe_of(**wanted).short_side == floor
+    assert recipe_of({"rules": 1}, **wanted).short_side == nearest
 
 
 @pytest.mark.parametrize("across", [True, False])
 def test_of_a_strip_the_middle_is_seen(across: bool) -> None:
     strip = np.zeros((1, 20_000, 3), np.uint8)
     strip[:, 9_990:10_010] = 200
-    seen = middle(strip if across else strip.transpose(1, 0, 2), settings(image_size=224))
+    image = strip if across else strip.transpose(1, 0, 2)
+    seen = middle(image, settings(image_size=224), short_side=256)
     assert seen.shape == (224, 224, 3)
     assert seen.min() == 200
 

@@ -175,9 +175,7 @@ def test_other_flavours_and_grey_images_answer_like_mindspores_single_operators(
     engine = open_engine(recipe, CLASSES, batch=64, threads=2)
     engine.load(file)
     ours = logits_of(engine, index)
-    batches = evaluation_batches(
-        index, index.positions, recipe.input, recipe.network.in_channels, batch=64, threads=1
-    )
+    batches = evaluation_batches(index, index.positions, recipe, batch=64, threads=1)
     mindspore.set_context(mode=mindspore.PYNATIVE_MODE)
     net = network(recipe)
     mindspore.load_param_into_net(net, mindspore.load_checkpoint(str(file)), strict_load=True)

@@ -25,7 +25,7 @@ from mixnet_core.evaluate.counting import score
 from mixnet_core.evaluate.scoring import evaluate, share
 from mixnet_core.model.mixnet import build_model
 from mixnet_core.model.ranks import Ranks
-from mixnet_core.recipe import load_recipe, save_recipe
+from mixnet_core.recipe import load_recipe
 from mixnet_core.requests import EvaluateRequest, EvaluateResult
 from mixnet_core.values import Score
 from tests.data.samples import SIDE, write_image_folder
@@ -69,7 +69,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             "devices.engine": "mindspore",
         },
     )
-    save_recipe(recipe, root / "recipe.yaml")
     dataset = prepare_dataset(recipe.data, root / "datasets")
     files = {
         "a": write_weights(root / "a.ckpt", "a"),
@@ -78,7 +77,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         "other": write_weights(root / "other.ckpt", "a", classes=9),
     }
     request = EvaluateRequest(
-        recipe=str(root / "recipe.yaml"),
+        recipe=recipe,
         dataset=dataset.root,
         split="val",
         weights=(files["a"], files["b"], files["a"]),
@@ -182,10 +181,10 @@ def test_openvino_counts_the_same(
     place: Place, result: EvaluateResult, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("MIXNET_CACHE", str(tmp_path / "cache"))
-    recipe = load_recipe(place.request.recipe, {"devices.engine": "openvino"})
-    save_recipe(recipe, tmp_path / "recipe.yaml")
+    recipe = place.request.recipe
+    devices = recipe.devices.model_copy(update={"engine": "openvino"})
     changes = {
-        "recipe": str(tmp_path / "recipe.yaml"),
+        "recipe": recipe.model_copy(update={"devices": devices}),
         "answers": str(tmp_path / "answers"),
         "progress": str(tmp_path / "rows.jsonl"),
     }

@@ -20,7 +20,7 @@ from mixnet_core.checkpoints.bundle import DAMAGED_PREFIX, WEIGHTS, newest_bundl
 from mixnet_core.errors import MachineError, StageFailed
 from mixnet_core.files import read_json
 from mixnet_core.recipe import Recipe, load_recipe
-from mixnet_core.run_dir import RunDir, Workspace
+from mixnet_core.run_dir import Workspace
 from mixnet_core.runs import open_run
 from mixnet_core.ticks import Tick
 from mixnet_core.values import PreparedDataset, TrainedRun
@@ -39,7 +39,7 @@ class Training:
         settings = JOB | {"training.epochs": 2, "devices.ranks": 2}
         settings |= {key.replace("__", "."): value for key, value in more.items()}
         self.recipe: Recipe = load_recipe("digits", settings)
-        self.run: RunDir = open_run(self.recipe, workspace, "r")
+        self.run, self.recipe = open_run(self.recipe, workspace, "r")
         self.dataset = dataset or stages.prepare(self.recipe, self.run, workspace)
         self.told: list[Tick] = []
 

@@ -23,7 +23,7 @@ from mixnet_core.data.batches import evaluation_batches
 from mixnet_core.data.imagenet.classes import wnids
 from mixnet_core.data.index import Index, read_index
 from mixnet_core.data.prepare import prepare_dataset
-from mixnet_core.recipe_sections import Input
+from mixnet_core.recipe import load_recipe
 from tests.data.samples import data
 
 pytestmark = pytest.mark.oracle
@@ -35,12 +35,15 @@ PHOTOGRAPHS = 20
 # models/official/efficientnet/lite.
 KNOWN = 17
 # From there: efficientnet_lite_builder.py, and CROP_FRACTION of ../preprocessing.py.
-PUBLISHED = Input(
-    image_size=224,
-    crop_pct=0.875,
-    interpolation="bicubic",
-    mean=(127.0, 127.0, 127.0),
-    std=(128.0, 128.0, 128.0),
+PUBLISHED = load_recipe(
+    "digits",
+    {
+        "input.image_size": 224,
+        "input.crop_pct": 0.875,
+        "input.interpolation": "bicubic",
+        "input.mean": [127.0] * 3,
+        "input.std": [128.0] * 3,
+    },
 )
 
 
@@ -93,9 +96,7 @@ def val(photographs: list[Path], tmp_path_factory: pytest.TempPathFactory) -> In
 def test_efficientnet_lite0_knows_real_photographs_read_by_evaluation(
     val: Index, tmp_path: Path
 ) -> None:
-    with closing(
-        evaluation_batches(val, val.positions, PUBLISHED, 3, batch=8, threads=2)
-    ) as batches:
+    with closing(evaluation_batches(val, val.positions, PUBLISHED, batch=8, threads=2)) as batches:
         images, labels = zip(*((batch.images, batch.labels) for batch in batches), strict=True)
     np.save(tmp_path / "images.npy", np.concatenate(images))
     answers = by_oracle(str(tmp_path / "images.npy"))

@@ -13,6 +13,7 @@ import mindspore
 from mindspore import Tensor, nn
 
 from mixnet_core.model.ranks import Ranks
+from mixnet_core.recipe import load_recipe
 from mixnet_core.requests import TrainRequest
 from mixnet_core.run_dir import RunDir
 from mixnet_core.train.graph_cache import GraphCache
@@ -33,8 +34,9 @@ def main() -> None:
     keep = sys.argv[2] == "keep"
     mindspore.set_context(mode=mindspore.GRAPH_MODE)
     mindspore.set_device("CPU")
+    number = float(run.recipe.read_text())
     request = TrainRequest(
-        recipe=str(run.recipe),
+        recipe=load_recipe("digits", {"schedule.lr": number}),
         run_dir=str(run.root),
         dataset=PreparedDataset(root="/x", fingerprint="f", classes=("a",), counts={}),
         weights=None,
@@ -42,7 +44,7 @@ def main() -> None:
         operators="plain",
     )
     with GraphCache(run, request, Ranks(0, 1), sys.argv[3]) as graph:
-        result = Step(float(run.recipe.read_text()))(Tensor([1.0], mindspore.float32))
+        result = Step(number)(Tensor([1.0], mindspore.float32))
         if keep:
             graph.keep()
     found = "warm" if graph.warm else "cold"

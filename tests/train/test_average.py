@@ -19,7 +19,7 @@ from mixnet_core.data.prepare import prepare_dataset
 from mixnet_core.errors import CheckpointMismatch
 from mixnet_core.files import sha256_of
 from mixnet_core.model.mixnet import build_model
-from mixnet_core.recipe import Recipe, save_recipe
+from mixnet_core.recipe import Recipe
 from mixnet_core.requests import AverageRequest
 from mixnet_core.train.average import average, mean_of
 from tests.data.samples import small_recipe, write_image_folder
@@ -49,10 +49,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     source = write_image_folder(root / "images", dict.fromkeys(names, 6), dict.fromkeys(names, 1))
     changes = {"training__global_batch": 2 * BATCH, "devices__ranks": 2, "augment__hflip": 0.5}
     recipe = small_recipe(source, CLASSES, **changes)
-    save_recipe(recipe, root / "recipe.yaml")
     dataset = prepare_dataset(recipe.data, root / "datasets")
     request = AverageRequest(
-        recipe=str(root / "recipe.yaml"),
+        recipe=recipe,
         dataset=dataset.root,
         files=tuple(write_weights(root / f"{name}.ckpt", name) for name in "abc"),
         folder=str(root / "means" / "abc"),

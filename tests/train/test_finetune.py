@@ -108,13 +108,12 @@ class Bench:
             ranks=1,
             settings=TUNED | {key.replace("__", "."): value for key, value in settings.items()},
         )
-        run = open_run(recipe, self.workspace, name)
+        run, recipe = open_run(recipe, self.workspace, name)
         dataset = stages.prepare(recipe, run, self.workspace)
         start = stages.fetch(recipe, run, self.workspace, releases)
         trained = stages.train(recipe, run, dataset, start)
         files = [Path(checkpoint.path) / WEIGHTS for checkpoint in trained.checkpoints]
         scored = measure(
-            run.recipe,
             recipe,
             dataset,
             files[-1:],

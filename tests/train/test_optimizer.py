@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import mindspore
 import numpy as np
 import pytest
@@ -63,6 +65,43 @@ def test_updates_are_the_papers(name, reference, decay_norm_and_bias) -> None:  
     np.testing.assert_allclose(net.weight.asnumpy(), reference(START, 0.5), rtol=2e-5)
     spared = 0.5 if decay_norm_and_bias else 0.0
     np.testing.assert_allclose(net.bias.asnumpy(), reference(BIAS, spared), rtol=2e-5)
+
+
+def moved_by(changes: dict[str, Any], gradients: list[float], rate: float) -> list[float]:
+    """Where one weight that begins at 10 stands after each step."""
+    net = nn.Cell()
+    net.weight = Parameter(Tensor([10.0], mindspore.float32), "weight")
+    recipe = load_recipe("digits", {"optimizer.weight_decay": 0.0} | changes)
+    optimizer = build_optimizer(net, recipe, [rate] * len(gradients))
+    found = []
+    for gradient in gradients:
+        optimizer((Tensor([gradient], mindspore.float32),))
+        found.append(float(net.weight.asnumpy()[0]))
+    return found
+
+
+def test_nesterov_looks_ahead_on_a_cpu_too() -> None:
+    # As torch.optim.SGD(nesterov=True) has it; momentum alone: 9.9, 9.61, 9.449, 9.2541.
+    changes = {"optimizer.name": "momentum", "optimizer.nesterov": True}
+    found = moved_by(changes, [1.0, 2.0, -1.0, 0.5], 0.1)
+    assert found == pytest.approx([9.81, 9.349, 9.3041, 9.07869], abs=1e-5)
+
+
+def test_nesterov_without_momentum_is_plain_descent() -> None:
+    changes = {
+        "optimizer.name": "momentum",
+        "optimizer.nesterov": True,
+        "optimizer.momentum": 0.0,
+    }
+    assert moved_by(changes, [1.0, 2.0], 0.1) == pytest.approx([9.9, 9.7], abs=1e-5)
+
+
+@pytest.mark.parametrize("size", [1e-9, 1e-7, 1e-6, 1.0])
+def test_adamws_epsilon_stands_where_the_formula_has_it(size: float) -> None:
+    # Equal gradients: both corrected moments are the gradient's, so each step is g / (g + epsilon).
+    found = moved_by({}, [size] * 3, 1.0)
+    steps = -np.diff([10.0, *found])
+    assert steps == pytest.approx([size / (size + 1e-8)] * 3, rel=1e-4)
 
 
 class Layers(nn.Cell):

@@ -72,9 +72,9 @@ class Job:
     """A folder with a recipe and its dataset; the dataset is shared."""
 
     def __init__(self, root: Path, recipe: Recipe, workspace: Workspace) -> None:
-        self.root, self.recipe = root, recipe
-        self.run: RunDir = open_run(recipe, Workspace(root), "r")
-        self.dataset: PreparedDataset = stages.prepare(recipe, self.run, workspace)
+        self.root = root
+        self.run, self.recipe = open_run(recipe, Workspace(root), "r")
+        self.dataset: PreparedDataset = stages.prepare(self.recipe, self.run, workspace)
 
     def train(
         self, watch: Callable[[Tick], None] = unwatched, *, killed_after: int = -1
@@ -156,7 +156,7 @@ def test_on_another_number_of_ranks_it_goes_on_and_says_what_changed(
     bundle = whole.run.checkpoints / "step-00000006"
     shutil.copytree(bundle, begun.run.checkpoints / bundle.name)
     begun.recipe = load_recipe("digits", EVERYTHING | {"devices.ranks": 1})
-    begun.run = open_run(begun.recipe, Workspace(begun.root), "r")
+    begun.run, begun.recipe = open_run(begun.recipe, Workspace(begun.root), "r")
     told: list[str] = []
     done = begun.train(lambda tick: told.append(tick.detail))
     assert (done.ranks, done.resumed_from_step, done.steps) == (1, 6, STEPS)

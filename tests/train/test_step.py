@@ -139,6 +139,23 @@ def test_a_dynamic_scale_halves_at_an_overflow_doubles_after_a_window_and_change
     assert shrunk.applied == [True, False, True]
 
 
+@pytest.mark.parametrize(
+    ("changes", "scales"),
+    [
+        ({"precision__loss_scale": 4.0}, [2.0, 1.0, 1.0]),
+        ({"precision__loss_scale": 1.0}, [1.0, 1.0, 1.0]),
+        # Never raised by an overflow either.
+        ({"precision__loss_scale": 0.5}, [0.5, 0.5, 0.5]),
+        ({"precision__loss_scale": 4.0, "rules": 1}, [2.0, 1.0, 0.5]),
+    ],
+)
+def test_overflows_take_a_dynamic_scale_to_1_and_no_further(
+    outcome: Run, changes: dict[str, Any], scales: list[float]
+) -> None:
+    dynamic = {"precision__loss_scale_type": "dynamic", "precision__drop_overflow_update": True}
+    assert outcome(spoiled=(0, 1, 2), **dynamic, **changes).scales == scales
+
+
 def test_averages_follow_weights_and_statistics_by_mindcvs_rule(outcome: Run) -> None:
     averaged = outcome(norm=True, training__ema_decay=0.5)
     assert averaged.weights == outcome(norm=True).weights

@@ -14,7 +14,7 @@ from mixnet_core.data.augment.draws import Box, Draws
 from mixnet_core.data.augment.geometry import Fill, is_geometric, warped
 from mixnet_core.data.augment.rand_augment import Operation
 from mixnet_core.data.pixels import Pixels, interpolation
-from mixnet_core.recipe_sections import Input
+from mixnet_core.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -25,17 +25,28 @@ class Applying:
         size: S.
         interpolation: OpenCV's, of the crop and of RandAugment's geometric operations.
         fill: what those show from beyond the edge: the mean colour, as timm and MindCV do.
+        rotate_fill: what Rotate does; MindCV's, on MindSpore's RandomRotation, has the channels
+            in the other order.
     """
 
     size: int
     interpolation: int
     fill: Fill
+    rotate_fill: Fill
 
     @classmethod
-    def of(cls, settings: Input, in_channels: int) -> Applying:
-        mean = settings.mean if in_channels == 3 else settings.mean[:1] * 3
+    def of(cls, recipe: Recipe) -> Applying:
+        """Makes what a recipe says."""
+        settings, drawn = recipe.input, recipe.augment.rand_augment
+        mean = settings.mean if recipe.network.in_channels == 3 else settings.mean[:1] * 3
         red, green, blue = (min(255, round(value)) for value in mean)
-        return cls(settings.image_size, interpolation(settings), (red, green, blue))
+        mindcvs = drawn is not None and drawn.flavour == "mindcv" and recipe.follows(2)
+        return cls(
+            settings.image_size,
+            interpolation(settings),
+            fill=(red, green, blue),
+            rotate_fill=(blue, green, red) if mindcvs else (red, green, blue),
+        )
 
     def __call__(self, image: Pixels, draws: Draws) -> Pixels:
         """Everything but erasing, which comes after normalising."""
@@ -43,9 +54,8 @@ class Applying:
         if draws.flip:
             image = cv2.flip(image, 1)
         for operation in draws.operations:
-            image = apply_operation(
-                image, operation, interpolation=self.interpolation, fill=self.fill
-            )
+            fill = self.rotate_fill if operation.name == "Rotate" else self.fill
+            image = apply_operation(image, operation, interpolation=self.interpolation, fill=fill)
         return image
 
 

@@ -55,7 +55,7 @@ class BatchMaker:
         self._classes = classes
         self._epoch = epoch
         self._rank = rank
-        self._applying = Applying.of(recipe.input, recipe.network.in_channels)
+        self._applying = Applying.of(recipe)
         self._to_network = ToNetwork.of(recipe.input, recipe.network.in_channels)
 
     def start(

@@ -16,9 +16,13 @@ arguments otherwise. Its recipes were trained like that, so "mindcv" means what 
       increasing  from 256 - that                       from 255 - that
     magnitude_std as written, 0 if not                  0.5, whatever its configuration says
 
-The last is for whoever reads MindCV's files; here `magnitude_std` is taken at its word. Not
-followed, because the operators are timm's for both: MindSpore shears around the middle (half a
-pixel of difference at 0.0052), and its Equalize rounds otherwise (2 to 3 grey levels on average).
+    Rotate      shows the mean colour from beyond   shows it with red and blue exchanged, as
+                the edge                            MindSpore's RandomRotation does (`applying`)
+
+`magnitude_std` is for whoever reads MindCV's files; here it is taken at its word. Not followed,
+because the operators are timm's for both: MindSpore shears around the middle (half a pixel of
+difference at 0.0052), and its Equalize rounds otherwise (3 to 6 grey levels on average, on
+scikit-learn's two photographs).
 """
 
 from __future__ import annotations

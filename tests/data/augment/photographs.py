@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from mixnet_core.data.index import Index
-from mixnet_core.recipe import load_recipe
+from mixnet_core.recipe import Recipe, load_recipe
 from mixnet_core.recipe_sections import Input
 
 CLASSES = 5
@@ -39,6 +40,11 @@ def write_photographs(folder: Path, count: int) -> Index:
 
 def settings(**changes: Any) -> Input:
     """Of 16 pixels, with a mean that is no whole number."""
+    return recipe_of(**changes).input
+
+
+def recipe_of(more: Mapping[str, Any] | None = None, **changes: Any) -> Recipe:
+    """The recipe of `settings`; more: dotted keys of other sections."""
     values = {
         "image_size": 16,
         "interpolation": "bilinear",
@@ -46,5 +52,6 @@ def settings(**changes: Any) -> Input:
         "std": [58.4, 57.1, 57.4],
     }
     return load_recipe(
-        "mixnet_s", {f"input.{key}": value for key, value in (values | changes).items()}
-    ).input
+        "mixnet_s",
+        {f"input.{key}": value for key, value in (values | changes).items()} | dict(more or {}),
+    )

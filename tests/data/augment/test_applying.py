@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageOps
+from sklearn.datasets import load_sample_images
 
 from mixnet_core.data.augment import geometry
 from mixnet_core.data.augment.applying import Applying, apply_operation, resized
 from mixnet_core.data.augment.draws import Box, Draws
 from mixnet_core.data.augment.rand_augment import Operation, OperationName
-from tests.data.augment.photographs import photograph, settings
+from tests.data.augment.photographs import photograph, recipe_of
 
 FILL = (124, 116, 104)
 PHOTO = photograph(64, 48)
@@ -61,6 +62,12 @@ def test_operations_without_an_argument_are_image_ops() -> None:
     assert (done != np.asarray(dim)).any()
     same(changed("Equalize", None), ImageOps.equalize(PHOTO))
     same(changed("Invert", None), 255 - PIXELS)
+
+
+def test_mindspores_equalize_is_another_one_by_as_much_as_is_said() -> None:
+    for image in load_sample_images().images:
+        ours, theirs = applied("Equalize", None, image=image), reference.Equalize()(image)
+        assert 3 <= np.abs(ours.astype(int) - theirs).mean() <= 6
 
 
 @pytest.mark.parametrize("value", [0, 100, 255])
@@ -175,16 +182,44 @@ def test_draws_are_applied_in_order() -> None:
         None,
     )
     crop = reference.Resize((16, 16), reference.Inter.BICUBIC)(PIXELS[4:40, 10:50])
-    done = Applying.of(settings(interpolation="bicubic"), 3)(PIXELS, draws)
+    done = Applying.of(recipe_of(interpolation="bicubic"))(PIXELS, draws)
     same(done, 255 - np.rot90(crop[:, ::-1] // 32 * 32))
 
 
 def test_the_background_is_the_mean_colour_and_of_a_grey_network_its_grey() -> None:
     draws = Draws(Box(0, 0, 16, 16), False, (Operation("TranslateX", 0.5),), None)
     for channels, fill in ((3, [124, 116, 104]), (1, [124, 124, 124])):
-        done = Applying.of(settings(), channels)(PIXELS, draws)
+        recipe = recipe_of({"network.in_channels": channels})
+        done = Applying.of(recipe)(PIXELS, draws)
         same(done[:, :8], PIXELS[:16, 8:16])
         assert done[0, -1].tolist() == fill
+
+
+def test_rotate_shows_the_background_that_mindcvs_operator_shows() -> None:
+    plain = np.full((48, 48, 3), 200, np.uint8)
+    draws = Draws(Box(0, 0, 48, 48), False, (Operation("Rotate", 27.0),), None)
+    theirs = reference.RandomRotation((27, 27), reference.Inter.BICUBIC, fill_value=FILL)(plain)
+
+    def corner(**more: Any) -> list[int]:
+        changes = {f"augment.rand_augment.{key}": value for key, value in more.items()}
+        recipe = recipe_of(changes, image_size=48, interpolation="bicubic")
+        return Applying.of(recipe)(plain, draws)[0, 0].tolist()
+
+    # The mean colour's channels in the other order.
+    assert corner(flavour="mindcv") == theirs[0, 0].tolist() == [104, 116, 124]
+    assert corner(flavour="timm") == list(FILL)
+    by_rules_1 = recipe_of({"rules": 1}, image_size=48, interpolation="bicubic")
+    assert Applying.of(by_rules_1)(plain, draws)[0, 0].tolist() == list(FILL)
+
+
+def test_other_geometric_operations_of_mindcv_show_the_mean_colour_itself() -> None:
+    plain = np.full((48, 48, 3), 200, np.uint8)
+    options = {"resample": reference.Inter.BICUBIC, "fill_value": FILL}
+    sheared = reference.RandomAffine(degrees=0, shear=(20, 20), **options)(plain)
+    translated = reference.RandomAffine(degrees=0, translate=(0.3, 0.3), **options)(plain)
+    for image in (sheared, translated):
+        assert (image == FILL).all(axis=-1).any()
+        assert not (image == FILL[::-1]).all(axis=-1).any()
 
 
 @pytest.mark.parametrize("size", [20, 21, 60, 130], ids=["same", "shrunk", "either", "enlarged"])

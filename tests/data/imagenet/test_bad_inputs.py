@@ -142,14 +142,14 @@ def test_what_is_odd_is_kept_byte_for_byte_with_notes(kept: tuple[Path, list[byt
 
 
 def test_evaluation_sees_what_is_on_the_odd_images(index: Index, recipe: Recipe) -> None:
-    (batch,) = evaluation_pixels(
-        index, index.positions, recipe.input, 3, batch=len(KEPT), threads=2
-    )
+    (batch,) = evaluation_pixels(index, index.positions, recipe, batch=len(KEPT), threads=2)
     assert batch.images.dtype == np.uint8
     for bad, image, path in zip(KEPT, batch.images, index.paths, strict=True):
         assert off(image, bad) < MOST_OFF, bad.name
         content = (index.root / path).read_bytes()
-        np.testing.assert_array_equal(image, middle(decoded(content), recipe.input))
+        np.testing.assert_array_equal(
+            image, middle(decoded(content), recipe.input, short_side=recipe.short_side)
+        )
 
 
 def test_training_sees_what_is_on_the_odd_images(index: Index, recipe: Recipe) -> None:
