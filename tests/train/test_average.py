@@ -112,3 +112,23 @@ def test_files_of_different_networks_have_no_mean(place: Place, tmp_path: Path) 
     other = write_weights(tmp_path / "other.ckpt", "a", classes=9)
     with pytest.raises(CheckpointMismatch, match="are of different networks"):
         mean_of([Path(place.request.files[0]), Path(other)])
+
+
+def test_a_frozen_backbone_keeps_the_statistics_that_came_with_its_weights(
+    place: Place, tmp_path: Path
+) -> None:
+    weights = place.recipe.weights.model_copy(update={"name": "base", "freeze": "backbone"})
+    file = place.request.files[0]
+    request = place.request.model_copy(
+        update={
+            "recipe": place.recipe.model_copy(update={"weights": weights}),
+            "files": (file, file),
+            "folder": str(tmp_path / "mean"),
+            "progress": str(tmp_path / "progress.jsonl"),
+        }
+    )
+    average(request)
+    found, expected = arrays(tmp_path / "mean" / "weights.ckpt"), arrays(file)
+    assert found.keys() == expected.keys()
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name], values, err_msg=name)
