@@ -17,6 +17,7 @@ from mixnet_core.data.imagenet.progress import STAGE
 from mixnet_core.data.imagenet.unpack import unpack_imagenet
 from mixnet_core.data.imagenet.unpacked import UnpackedImageNet
 from mixnet_core.options import open_workspace
+from mixnet_core.uris import refuse_credentials
 
 
 # 30 and 120 s: another process unpacks into the same folder; what it has done is not done again.
@@ -65,6 +66,7 @@ def imagenet(
         decode: Decode every image once; otherwise only headers are read.
         workspace: Folder on the worker's machine. Default: $MIXNET_HOME there, else ./workspace.
     """
+    refuse_credentials(train_tar, val_tar, devkit, val_labels, to, md5sums, workspace)
     archives = Archives(
         train_tar=_path(train_tar),
         val_tar=_path(val_tar),

@@ -10,6 +10,7 @@ from pydantic import Field
 from flows import tasks
 from mixnet_core.options import DEFAULT_RECIPE, adjusted_recipe, open_workspace, releases_uri
 from mixnet_core.runs import open_run
+from mixnet_core.uris import refuse_credentials
 from mixnet_core.values import Release
 
 Text = Annotated[str, Field(min_length=1)]
@@ -59,6 +60,7 @@ def mixnet(
         accept_anyway: A reason to publish whatever acceptance.* demands; it is recorded.
         settings: Any other key of the recipe, dotted, as in {"training.seed": 7}.
     """
+    refuse_credentials(recipe, data, run, workspace, publish_to, release, weights)
     place = open_workspace(workspace)
     releases = releases_uri(place, publish_to)
     effective = adjusted_recipe(

@@ -27,6 +27,7 @@ from mixnet_core.revalidation.states import (
 )
 from mixnet_core.run_dir import Workspace
 from mixnet_core.ticks import Watch
+from mixnet_core.uris import refuse_credentials
 
 # What an event is named after it; `triggers` in prefect.yaml waits for all but "confirmed".
 EVENT = "mixnet.release"
@@ -78,6 +79,7 @@ def revalidate(
             $MIXNET_HOME there, else ./workspace.
         tolerance: Share of the images by which top-1 may differ from what was counted on them.
     """
+    refuse_credentials(releases, data, imagenet, workspace)
     place = open_workspace(workspace)
     where = releases_uri(place, releases)
     history = read_history(where)

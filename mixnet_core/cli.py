@@ -38,6 +38,7 @@ from mixnet_core.options import (
 from mixnet_core.preflight import check_all, require
 from mixnet_core.recipe import load_recipe, recipe_names
 from mixnet_core.release.publish import list_releases
+from mixnet_core.uris import refuse_credentials
 
 # What typer makes of Ctrl-C.
 _INTERRUPTED = 130
@@ -143,6 +144,9 @@ def main() -> None:
     """Runs the command line; a user's mistake ends in one line, never in a traceback."""
     logging.basicConfig(level=logging.WARNING, format="mixnet: %(message)s", stream=sys.stderr)
     try:
+        # Before anything of it is written down, or printed by who refuses it.
+        for argument in sys.argv[1:]:
+            refuse_credentials(argument, *argument.split("="), *argument.split("=", 1))
         app()
     except MixnetError as error:
         if "--json" in sys.argv:

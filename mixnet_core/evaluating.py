@@ -26,6 +26,7 @@ from mixnet_core.revalidation.release import claimed_by
 from mixnet_core.revalidation.states import judged_claims
 from mixnet_core.run_dir import Workspace
 from mixnet_core.ticks import Tick, Watch, unwatched
+from mixnet_core.uris import refuse_credentials
 from mixnet_core.values import Evaluation
 
 STAGE = "evaluate"
@@ -63,6 +64,7 @@ def evaluate_file(
         CheckpointMismatch: it is no MixNet's, or of other classes than the images.
         MixnetError: as `prepare_dataset` and `measuring.measure`.
     """
+    refuse_credentials(str(file), data)
     sha256 = sha256_of(file) if file.is_file() else ""
     folder = workspace.root / "evaluations" / fingerprint([str(file.absolute()), sha256])[:12]
     request = LookRequest(file=str(file.absolute()))

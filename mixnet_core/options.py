@@ -18,6 +18,7 @@ from mixnet_core.recipe import Recipe, RecipeFile, read_recipe
 from mixnet_core.release.start import find_start, start_overrides
 from mixnet_core.run_dir import Workspace
 from mixnet_core.storage import open_storage
+from mixnet_core.uris import refuse_credentials, shown_words
 
 DEFAULT_RECIPE = "digits"
 
@@ -95,16 +96,19 @@ def parse_settings(items: list[str]) -> dict[str, Any]:
     for item in items:
         key, separator, value = item.partition("=")
         if not separator or not key:
-            raise InputError(f"--set {item!r}: expected KEY=VALUE, as in training.seed=7")
+            raise InputError(
+                f"--set {shown_words(item)!r}: expected KEY=VALUE, as in training.seed=7"
+            )
         try:
             settings[key] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise InputError(f"--set {item!r}: the value is not valid YAML") from error
+        except yaml.YAMLError:
+            raise InputError(f"--set {shown_words(item)!r}: the value is not valid YAML") from None
     return settings
 
 
 def open_workspace(folder: str | None) -> Workspace:
     """The given folder, else $MIXNET_HOME, else `workspace` in the current folder; absolute."""
+    refuse_credentials(folder)
     root = folder or os.environ.get("MIXNET_HOME") or "workspace"
     return Workspace(Path(root).expanduser().absolute())
 
@@ -121,6 +125,7 @@ def releases_uri(workspace: Workspace, publish_to: str | None) -> str:
 def _data_overrides(file: RecipeFile, data: str | None) -> dict[str, Any]:
     if data is None:
         return {}
+    refuse_credentials(data)
     # A file by path may need `data` to be valid at all, so its source is read leniently.
     try:
         source: str = file.recipe().data.source

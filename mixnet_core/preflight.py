@@ -33,6 +33,7 @@ from mixnet_core.recipe import Recipe
 from mixnet_core.recipe_sections import Data, Devices
 from mixnet_core.run_dir import Workspace
 from mixnet_core.storage import open_storage
+from mixnet_core.uris import shown
 from mixnet_core.values import Value
 
 # Learnable parameters with 1000 classes, rounded up.
@@ -213,7 +214,7 @@ def check_publish(uri: str) -> CheckResult:
         open_storage(uri).check_writable()
     except MixnetError as error:
         return _from_error("publish", error)
-    return CheckResult(name="publish", ok=True, detail=f"{uri} is writable")
+    return CheckResult(name="publish", ok=True, detail=f"{shown(uri)} is writable")
 
 
 def _found_data(data: Data, datasets: Path) -> str:

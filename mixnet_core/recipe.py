@@ -33,6 +33,7 @@ from mixnet_core.recipe_sections import (
     Weights,
 )
 from mixnet_core.rules import NEWEST, UNNAMED, Rules
+from mixnet_core.uris import shown, shown_value, shown_words
 
 RECIPES = Path(__file__).parent / "recipes"
 # Of a recipe: what changes nothing of what training computes.
@@ -249,7 +250,9 @@ def read_recipe(name_or_path: str) -> RecipeFile:
         with os_errors_explained(path, "read"):
             data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+        # A snippet of the file is in the error's text.
+        reason = shown_words(" ".join(str(error).split()))
+        raise RecipeError(f"{shown(str(path))} is not valid YAML: {reason}") from None
     if not isinstance(data, dict):
         raise RecipeError(f"{path}: expected keys and values, got {type(data).__name__}")
     if is_mindcv(data, sections=Recipe.model_fields):
@@ -273,7 +276,8 @@ def parse_recipe(data: dict[str, Any], where: str) -> Recipe:
         return Recipe.model_validate_json(_as_json(data))
     except ValidationError as error:
         faults = "; ".join(_fault(item, data) for item in error.errors())
-        raise RecipeError(f"recipe {where}: {faults}") from error
+        # Not kept as the cause: its text holds keys and values as they were typed.
+        raise RecipeError(f"recipe {where}: {faults}") from None
 
 
 def save_recipe(recipe: Recipe, path: Path) -> None:
@@ -288,7 +292,7 @@ def _find(name_or_path: str) -> Path:
     if path.is_file():
         return path
     raise RecipeError(
-        f"no recipe {name_or_path!r}: neither a file nor one of {', '.join(recipe_names())}"
+        f"no recipe {shown(name_or_path)!r}: neither a file nor one of {', '.join(recipe_names())}"
     )
 
 
@@ -305,7 +309,8 @@ def _override(data: dict[str, Any], key: str, value: Any) -> None:
         close = difflib.get_close_matches(key, _dotted(), n=1)
         hint = f" (did you mean {close[0]}?)" if close else ""
         raise RecipeError(
-            f"the recipe has no key {key!r} to override{hint}: `mixnet recipe show` lists all"
+            f"the recipe has no key {shown_words(key)!r} to override{hint}: `mixnet recipe show` "
+            "lists all"
         )
     section[last] = value
 
@@ -329,13 +334,13 @@ def _as_json(data: dict[str, Any]) -> str:
 def _fault(item: Any, data: dict[str, Any]) -> str:
     where = ".".join(str(part) for part in item["loc"]) or "as a whole"
     if item["type"] == "extra_forbidden":
-        return f"unknown key {where}{_did_you_mean(item['loc'])}"
+        return f"unknown key {shown_words(where)}{_did_you_mean(item['loc'])}"
     if item["type"] == "missing":
         return f"missing key {where}"
     message = item["msg"].removeprefix("Value error, ")
     if item["type"] == "value_error":
         return message
-    return f"{where}: {message[0].lower()}{message[1:]}, got {item['input']!r}"
+    return f"{where}: {message[0].lower()}{message[1:]}, got {shown_value(item['input'])}"
 
 
 def _did_you_mean(loc: tuple[Any, ...]) -> str:

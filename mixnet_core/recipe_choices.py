@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from mixnet_core.recipe_sections import Section, Share
+from mixnet_core.recipe_sections import Place, Section, Share
 
 Policy = Literal["best", "last", "mean_best", "mean_last", "ema"]
 # Policies that go by figures on the select split.
@@ -48,7 +48,7 @@ class Acceptance(Section):
         "was measured; null: nothing is demanded",
     )
     min_top5: Share | None = Field(default=None, description="as min_top1")
-    replaces: str | None = Field(
+    replaces: Place | None = Field(
         default=None,
         description="a release's name or URI that both are measured against on the same images; "
         "null: none",

@@ -7,10 +7,23 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from mixnet_core.errors import InputError
 from mixnet_core.model.variants import FlavourName, VariantName
+from mixnet_core.uris import refuse_credentials
 
+
+def _without_credentials(text: str) -> str:
+    try:
+        refuse_credentials(text)
+    except InputError as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
+# A path, a release's name or a URI: what stands in a recipe is written into runs and releases.
+Place = Annotated[str, AfterValidator(_without_credentials)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -23,7 +36,14 @@ StemStride = Literal[1, 2]
 class Section(BaseModel):
     """Refuses unknown keys and does not turn one type into another ("3" is no number)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        # What was typed may hold a secret, and a log prints the causes of an error too.
+        hide_input_in_errors=True,
+    )
 
 
 class Network(Section):
@@ -49,7 +69,7 @@ class Network(Section):
 class Weights(Section):
     """What training starts from."""
 
-    name: str | None = Field(description="a release's name or URI; null: from scratch")
+    name: Place | None = Field(description="a release's name or URI; null: from scratch")
     reset_classifier: bool = Field(
         description="leave the classifier freshly initialised; false: only where the dataset's "
         "classes are not the release's"
@@ -67,7 +87,7 @@ class Data(Section):
         description="image_folder: classes are the folders of train/; imagenet: the 1,000 of "
         "ILSVRC2012, whatever folders are there; lists: train.csv and optionally val.csv"
     )
-    path: str | None = Field(
+    path: Place | None = Field(
         description="image_folder, imagenet: the folder with train/ and optionally val/; lists: "
         "the folder of the lists, from which their paths start; fashion_mnist: the folder of IDX "
         "files, null looks in known places, then downloads; digits: null"
@@ -82,7 +102,7 @@ class Data(Section):
         description="cut from the training images to select checkpoints on"
     )
     split_seed: Annotated[int, Field(ge=0)]
-    val_labels: str | None = Field(
+    val_labels: Place | None = Field(
         default=None,
         description="imagenet: a text file with the labels of a val/ without class folders",
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mixnet_core.errors import InputError
+from mixnet_core.uris import shown
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 
@@ -19,7 +20,7 @@ def checked_name(name: str, what: str) -> str:
     """
     if not _NAME.fullmatch(name):
         raise InputError(
-            f"{what} {name!r} is not a usable name: expected 1 to 100 of a-z 0-9 . _ - "
+            f"{what} {shown(name)!r} is not a usable name: expected 1 to 100 of a-z 0-9 . _ - "
             "starting with a letter or digit"
         )
     return name

@@ -31,6 +31,7 @@ from mixnet_core.recipe import (
 )
 from mixnet_core.rules import NEWEST
 from mixnet_core.run_dir import RunDir, Workspace
+from mixnet_core.uris import shown
 
 # Changes when a stage's result changes for equal inputs.
 RECORD_FORMAT = 1
@@ -106,7 +107,7 @@ def existing_run(workspace: Workspace, name: str) -> tuple[RunDir, Recipe]:
     if not run.recipe.is_file():
         there = sorted(path.parent.name for path in workspace.root.glob("runs/*/recipe.yaml"))
         known = f"expected one of {', '.join(there)}" if there else "there are no runs yet"
-        raise InputError(f"no run {name!r} in {workspace.root}: {known}")
+        raise InputError(f"no run {shown(name)!r} in {workspace.root}: {known}")
     return run, stored_recipe(run.recipe)
 
 

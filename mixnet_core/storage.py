@@ -20,6 +20,7 @@ from urllib.parse import unquote
 
 from mixnet_core.errors import InputError, IntegrityError, MachineError
 from mixnet_core.files import ASIDE_PREFIX, file_aside, os_errors_explained, sha256_of
+from mixnet_core.uris import refuse_credentials, shown
 
 CHUNK_BYTES = 1 << 20
 
@@ -92,30 +93,29 @@ def open_storage(uri: str) -> Storage:
         InputError: another scheme, no bucket, a relative `file://`, credentials inside the URI.
         MachineError: the AWS configuration on this machine is broken.
     """
+    refuse_credentials(uri)
     scheme, separator, rest = uri.partition("://")
     if not separator:
         if not uri.strip() or re.match(r"(file|s3):", uri):
             raise InputError(
-                f"{uri!r} is no storage: expected file:///abs/path, s3://bucket/prefix or a path"
+                f"{shown(uri)!r} is no storage: expected file:///abs/path, s3://bucket/prefix or a "
+                "path"
             )
         return FileStorage(Path(uri).expanduser().absolute())
     if scheme == "file":
         if not rest.startswith("/"):
             raise InputError(
-                f"{uri!r} is relative: expected file:///abs/path with three slashes, or a bare path"
+                f"{shown(uri)!r} is relative: expected file:///abs/path with three slashes, or a "
+                "bare path"
             )
         return FileStorage(Path(unquote(rest)))
     if scheme != "s3":
-        raise InputError(f"storage scheme {scheme!r} is not supported: expected file:// or s3://")
-    bucket, _, prefix = rest.partition("/")
-    if "@" in bucket or ":" in bucket:
-        # Shown nowhere: what stands before the @ is probably a secret, which may hold a slash.
         raise InputError(
-            "an s3:// URI must not hold credentials: expected s3://bucket/prefix, with credentials "
-            "in the environment or in a profile"
+            f"the scheme of {shown(uri)!r} is not supported: expected file:// or s3://"
         )
+    bucket, _, prefix = rest.partition("/")
     if not _BUCKET.fullmatch(bucket):
-        raise InputError(f"{uri!r} names no usable bucket: expected s3://bucket/prefix")
+        raise InputError(f"{shown(uri)!r} names no usable bucket: expected s3://bucket/prefix")
     prefix = prefix.rstrip("/")
     # boto3 takes a third of a second to import, which work on local folders need not pay.
     from mixnet_core.storage_s3 import S3Storage
@@ -129,11 +129,14 @@ def open_object(uri: str) -> tuple[Storage, str]:
     Raises:
         InputError: as `open_storage`, or nothing follows the bucket.
     """
+    refuse_credentials(uri)
     parent, separator, name = uri.rstrip("/").rpartition("/")
     if separator and not parent:
         parent = "/"
     if not parent or parent.endswith(":/") or not name:
-        raise InputError(f"{uri!r} names no object: expected file:///abs/path or s3://bucket/key")
+        raise InputError(
+            f"{shown(uri)!r} names no object: expected file:///abs/path or s3://bucket/key"
+        )
     if parent == "file://":
         parent = "file:///"
     return open_storage(parent), unquote(name) if uri.startswith("file://") else name
@@ -142,7 +145,9 @@ def open_object(uri: str) -> tuple[Storage, str]:
 def checked_key(key: str) -> str:
     """Raises InputError for a key that could leave its storage or name two things."""
     if "\\" in key or "\0" in key or any(part in ("", ".", "..") for part in key.split("/")):
-        raise InputError(f"{key!r} is no usable key: expected names joined by single slashes")
+        raise InputError(
+            f"{shown(key)!r} is no usable key: expected names joined by single slashes"
+        )
     return key
 
 
@@ -265,6 +270,7 @@ def check_digest(actual: str, expected: str, path: Path) -> None:
 def stored_wrongly(uri: str, actual: str | None, expected: str) -> IntegrityError:
     """What to raise where a service confirmed an upload and then hands out something else."""
     return IntegrityError(
-        f"{uri} reads back as sha256 {(actual or 'nothing')[:12]}, expected {expected[:12]}: the "
-        "service did not keep what it confirmed; check it before publishing again"
+        f"{shown(uri)} reads back as sha256 {(actual or 'nothing')[:12]}, expected "
+        f"{expected[:12]}: the service did not keep what it confirmed; check it before publishing "
+        "again"
     )

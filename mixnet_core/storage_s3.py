@@ -182,7 +182,7 @@ class S3Storage:
             return False
         except TransientError as error:
             # A service that finds its copy damaged answers 5xx for ever: writing anew repairs it.
-            if not isinstance(error.__cause__, boto.ClientError):
+            if not isinstance(error.__context__, boto.ClientError):
                 raise
             return False
 
@@ -227,7 +227,8 @@ class S3Storage:
 def s3_errors_explained(uri: str, endpoint: str = "the S3 service") -> Iterator[None]:
     """Turns what boto3 raises into one line with the URI and a remedy.
 
-    Only codes are quoted: a service's own text may repeat the access key.
+    Only codes are quoted, and no error of boto3's is kept as the cause, whose text a log would
+    print: a service repeats the access key, boto3 an endpoint's URL with the password in it.
 
     Raises:
         InputError, MachineError, IntegrityError, TransientError: as the error tree describes them.
@@ -237,36 +238,36 @@ def s3_errors_explained(uri: str, endpoint: str = "the S3 service") -> Iterator[
     except MixnetError:
         raise
     except boto.ClientError as error:
-        raise _from_answer(error, uri, endpoint) from error
+        raise _from_answer(error, uri, endpoint) from None
     except (boto.NoCredentialsError, boto.PartialCredentialsError, boto.CredentialRetrievalError,
-            boto.TokenRetrievalError, boto.UnauthorizedSSOTokenError) as error:  # fmt: skip
+            boto.TokenRetrievalError, boto.UnauthorizedSSOTokenError):  # fmt: skip
         raise MachineError(
             f"no complete S3 credentials for {uri}: set AWS_ACCESS_KEY_ID and "
             "AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
-        ) from error
-    except boto.SSLError as error:
+        ) from None
+    except boto.SSLError:
         raise MachineError(
             f"no trusted TLS connection to {endpoint} for {uri}: install its certificate authority "
             "and name it in AWS_CA_BUNDLE; verification is never switched off"
-        ) from error
+        ) from None
     except (boto.ProfileNotFound, boto.ConfigParseError, boto.InvalidRegionError) as error:
-        raise MachineError(f"the AWS configuration does not allow {uri}: {error}") from error
-    except boto.ParamValidationError as error:
-        raise InputError(f"{uri} is no usable S3 URI: expected s3://bucket/prefix") from error
+        raise MachineError(f"the AWS configuration does not allow {uri}: {error}") from None
+    except boto.ParamValidationError:
+        raise InputError(f"{uri} is no usable S3 URI: expected s3://bucket/prefix") from None
     except (boto.ConnectionError, boto.HTTPClientError, boto.IncompleteReadError) as error:
         raise TransientError(
             f"no answer from {endpoint} for {uri} ({type(error).__name__}): check the network, the "
             "service and AWS_ENDPOINT_URL_S3, or try again later"
-        ) from error
-    except boto.FlexibleChecksumError as error:
+        ) from None
+    except boto.FlexibleChecksumError:
         raise IntegrityError(
             f"{uri} does not fit the checksum that {endpoint} keeps of it: publish it again from "
             "its source"
-        ) from error
+        ) from None
     except boto.BotoCoreError as error:
         raise MachineError(
             f"cannot use {uri} ({type(error).__name__}): check the AWS configuration"
-        ) from error
+        ) from None
     except ValueError as error:
         if not str(error).startswith("Invalid endpoint"):
             raise
@@ -274,7 +275,7 @@ def s3_errors_explained(uri: str, endpoint: str = "the S3 service") -> Iterator[
         raise InputError(
             f"AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL is no URL (for {uri}): expected "
             "http(s)://host:port"
-        ) from error
+        ) from None
 
 
 def _from_answer(error: boto.ClientError, uri: str, endpoint: str) -> MixnetError:

@@ -25,6 +25,7 @@ import urllib3
 
 from mixnet_core.errors import InputError, MachineError, MixnetError, TransientError
 from mixnet_core.storage import CHUNK_BYTES, OnBytes, open_object
+from mixnet_core.uris import holds_credentials, shown, shown_words
 
 # The wait before attempt n + 1 is a random 50 to 100 % of BACKOFF_SECONDS * 2 ** (n - 1).
 BACKOFF_SECONDS = 1.0
@@ -108,11 +109,13 @@ def check_served(url: str) -> None:
 
 def check_url(url: str) -> None:
     """Raises InputError for a URL that nothing is fetched from."""
+    if holds_credentials(url):
+        raise InputError(f"{shown(url)} holds credentials: remove them, they end up in logs")
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
-        raise InputError(f"{shown(url)} is no URL: {error}") from error
+        raise InputError(f"{shown(url)} is no URL: {shown_words(str(error))}") from None
     if parts.scheme in ("file", "s3"):
         open_object(url)
         return
@@ -120,20 +123,10 @@ def check_url(url: str) -> None:
         raise InputError(
             f"{shown(url)} is no URL to fetch from: expected https://, file:// or s3://"
         )
-    if parts.username is not None or parts.password is not None:
-        raise InputError(f"{shown(url)} holds credentials: remove them, they end up in logs")
     if parts.scheme == "http" and not _is_loopback(host):
         raise InputError(
             f"{shown(url)} is not encrypted: expected https://, plain http only on this machine"
         )
-
-
-def shown(url: str) -> str:
-    """The URL without what may be secret: user, password, query."""
-    if "@" in url:
-        # Where the host begins is not certain: a password may hold any of / ? # @.
-        return url.partition("://")[0] + "://..."
-    return url.partition("?")[0].partition("#")[0]
 
 
 class _Passing(Exception):
@@ -167,7 +160,7 @@ def _answer(method: str, url: str) -> Iterator[urllib3.BaseHTTPResponse]:
         with _client(url) as client, closing(_request(client, method, url)) as answer:
             yield answer
     except urllib3.exceptions.HTTPError as error:
-        raise _explained(url, error) from error
+        raise _explained(url, error) from None
 
 
 def _request(client: urllib3.PoolManager, method: str, url: str) -> urllib3.BaseHTTPResponse:

@@ -44,6 +44,7 @@ LAYERS = (
         "ticks",
         "values",
     ),
+    ("uris",),
     ("errors",),
 )
 LEVELS = {unit: -level for level, units in enumerate(LAYERS) for unit in units}

@@ -19,6 +19,7 @@ from mixnet_core.release.publish import read_release, release_names
 from mixnet_core.run_dir import checked_name
 from mixnet_core.storage import open_storage
 from mixnet_core.transfer import check_url
+from mixnet_core.uris import refuse_credentials, shown, shown_words
 
 BUNDLED = Path(__file__).parent / "catalog.yaml"
 USER_CATALOG = "MIXNET_CATALOG"
@@ -97,6 +98,7 @@ def find_release(name_or_uri: str, releases_uri: str) -> CatalogEntry | Publishe
         IntegrityError: the published release's manifest is broken.
         MachineError, TransientError: `releases_uri` cannot be looked at.
     """
+    refuse_credentials(name_or_uri, releases_uri)
     if "/" in name_or_uri:
         return read_release(name_or_uri)
     entries = load_catalog()
@@ -107,13 +109,14 @@ def find_release(name_or_uri: str, releases_uri: str) -> CatalogEntry | Publishe
         published = release_names(releases_uri)
     except (MachineError, TransientError) as error:
         near = _did_you_mean(name_or_uri, list(entries))
-        raise type(error)(f"no catalog entry {name_or_uri!r}{near}; {error}") from error
+        raise type(error)(f"no catalog entry {shown(name_or_uri)!r}{near}; {error}") from error
     if name_or_uri in published:
         return read_release(f"{open_storage(releases_uri).uri}/{name_or_uri}")
     names = sorted({*entries, *published})
     raise InputError(
-        f"no release {name_or_uri!r}{_did_you_mean(name_or_uri, names)}: expected a catalog entry "
-        f"({', '.join(sorted(entries))}), a name published below {releases_uri}, or a release's URI"
+        f"no release {shown(name_or_uri)!r}{_did_you_mean(name_or_uri, names)}: expected a catalog "
+        f"entry ({', '.join(sorted(entries))}), a name published below {shown(releases_uri)}, or a "
+        "release's URI"
     )
 
 
@@ -123,9 +126,11 @@ def _read(path: Path) -> dict[str, CatalogEntry]:
             data = yaml.safe_load(path.read_text(encoding="utf-8"))
         entries = _Document.model_validate(data).releases
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+        raise InputError(
+            f"{path} is not valid YAML: {shown_words(' '.join(str(error).split()))}"
+        ) from None
     except ValidationError as error:
-        raise InputError(f"catalog {path}: {_faults(error)}") from error
+        raise InputError(f"catalog {path}: {_faults(error)}") from None
     found: dict[str, CatalogEntry] = {}
     for entry in entries:
         try:

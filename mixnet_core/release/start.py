@@ -23,6 +23,7 @@ from mixnet_core.recipe_sections import InChannels, Input, StemStride
 from mixnet_core.release.catalog import CatalogEntry, find_release
 from mixnet_core.release.manifest import PublishedRelease
 from mixnet_core.storage import open_storage
+from mixnet_core.uris import shown_value
 
 RESET = "weights.reset_classifier"
 
@@ -122,7 +123,7 @@ def _facts(release: PublishedRelease) -> _Facts:
         return _Facts.model_validate(release.facts)
     except ValidationError as error:
         faults = "; ".join(
-            f"{'.'.join(map(str, item['loc']))}: {item['msg']}, got {item['input']!r}"
+            f"{'.'.join(map(str, item['loc']))}: {item['msg']}, got {shown_value(item['input'])}"
             for item in error.errors(include_url=False)
         )
         raise InputError(

@@ -19,7 +19,8 @@ from mixnet_core.files import file_aside, os_errors_explained, read_json, sha256
 from mixnet_core.release.catalog import CatalogEntry, find_release
 from mixnet_core.release.manifest import WEIGHTS, PublishedRelease
 from mixnet_core.storage import FileStorage, OnBytes, open_storage
-from mixnet_core.transfer import shown, transfer
+from mixnet_core.transfer import transfer
+from mixnet_core.uris import shown
 from mixnet_core.values import FetchedWeights
 
 _FULL = 64

@@ -17,6 +17,7 @@ from mixnet_core.errors import (
 )
 from mixnet_core.files import file_aside
 from mixnet_core.transfer import check_served, transfer
+from mixnet_core.uris import shown
 
 Fetch = Callable[[str, Path, str], None]
 """(url, target, sha256 of the decompressed content), as `download`."""
@@ -74,5 +75,5 @@ def _verify(url: str, content: bytes, sha256: str) -> None:
         actual = "of no gzip file"
     if actual != sha256:
         raise DigestMismatch(
-            f"{url} has content sha256 {actual}, expected {sha256}; nothing was kept: {_FIX}"
+            f"{shown(url)} has content sha256 {actual}, expected {sha256}; nothing was kept: {_FIX}"
         )
