@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import mindspore
+import numpy as np
 from mindspore import Parameter, nn
 
-from mixnet_core.errors import CheckpointMismatch, InputError, IntegrityError
+from mixnet_core.errors import CheckpointMismatch, InputError, IntegrityError, StageFailed
 from mixnet_core.files import os_errors_explained
 
 CLASSIFIER = ("classifier.weight", "classifier.bias")
@@ -42,7 +43,9 @@ def load_weights(net: nn.Cell, path: Path, *, reset_classifier: bool = False) ->
         reset_classifier: keep the network's own classifier, whatever the file's looks like.
 
     Raises:
-        InputError, IntegrityError: as `read_parameters`.
+        InputError, IntegrityError: as `read_parameters`; the latter too where a value is infinite
+            or no number, because engines answer with finite logits all the same: their ReLU makes
+            0 of what is no number.
         CheckpointMismatch: a parameter is missing, unknown or of another shape; it is named.
     """
     expected = {parameter.name: parameter for parameter in net.get_parameters()}
@@ -52,6 +55,12 @@ def load_weights(net: nn.Cell, path: Path, *, reset_classifier: bool = False) ->
             expected.pop(name)
             found.pop(name, None)
     _check_match(expected, found, path)
+    odd = _without_finite_values(found)
+    if odd:
+        raise IntegrityError(
+            f"{path} holds values that are infinite or no numbers in {len(odd)} parameters, the "
+            f"first is {odd[0]}: choose an earlier checkpoint, or train again"
+        )
     for name, parameter in expected.items():
         parameter.set_data(found[name])
 
@@ -83,7 +92,16 @@ def save_into(folder: Path, files: Mapping[str, Mapping[str, Parameter]]) -> Non
 
     Raises:
         MachineError: the disk is full or not writable.
+        StageFailed: a value is infinite or no number; nothing is written.
     """
+    for name, parameters in files.items():
+        odd = _without_finite_values(parameters)
+        if odd:
+            raise StageFailed(
+                f"{name} is not saved: {len(odd)} parameters are infinite or no numbers, the first "
+                f"is {odd[0]}; lower schedule.lr, or look for what diverged before",
+                retryable=False,
+            )
     for name, parameters in files.items():
         path = folder / name
         rows: list[dict[str, Any]] = [{"name": n, "data": p} for n, p in parameters.items()]
@@ -105,6 +123,11 @@ def restore(bundle: Path, files: Mapping[str, Mapping[str, Parameter]]) -> None:
     for name, parameters in files.items():
         for key, parameter in parameters.items():
             parameter.set_data(found[name][key])
+
+
+def _without_finite_values(parameters: Mapping[str, Parameter]) -> list[str]:
+    """Names those in which not every value is finite."""
+    return [name for name, p in parameters.items() if not np.isfinite(p.asnumpy()).all()]
 
 
 def _check_match(expected: Mapping[str, Any], found: dict[str, Any], path: Path) -> None:

@@ -5,7 +5,9 @@ Letters: N images, C channels, H and W rows and columns, k kernel size.
 
 from __future__ import annotations
 
+import mindspore
 from mindspore import Tensor, nn, ops
+from mindspore.ops.auto_generate import ReluGrad
 
 from mixnet_core.model.variants import Activation, Block, Flavour, split_channels
 
@@ -49,8 +51,34 @@ class Swish(nn.Cell):
         return x * self.sigmoid(x)
 
 
+class Relu(nn.Cell):
+    """max(x, 0), elementwise, on a CPU; in training what is no number stays none.
+
+    MindSpore's ReLU makes 0 of it there: a network whose weights are no numbers any more answers
+    with the classifier's bias, and the loss looks like guessing.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.relu = ops.ReLU()
+        self.maximum = ops.Maximum()
+        self.slope = ReluGrad()
+
+    def construct(self, x: Tensor) -> Tensor:
+        # Not in evaluation: what is exported should hold a ReLU, and weights were checked by then.
+        # In this order: of (x, 0) the same kernel takes the 0 where x is no number.
+        return self.maximum(0.0, x) if self.training else self.relu(x)
+
+    def bprop(self, x: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor]:
+        # Maximum's own slope at 0 is a half, ReLU's is 0.
+        return (self.slope(dout, out),)
+
+
 def activation(name: Activation) -> nn.Cell:
-    return Swish() if name == "swish" else nn.ReLU()
+    if name == "swish":
+        return Swish()
+    # Other devices' ReLU is part of their compilers' fusions.
+    return Relu() if mindspore.get_context("device_target") == "CPU" else nn.ReLU()
 
 
 class GroupedConv(nn.Cell):

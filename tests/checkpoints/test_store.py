@@ -19,7 +19,7 @@ from mixnet_core.checkpoints.store import (
     restore,
     save_into,
 )
-from mixnet_core.errors import CheckpointMismatch, InputError, IntegrityError
+from mixnet_core.errors import CheckpointMismatch, InputError, IntegrityError, StageFailed
 
 MakeOptimizer = Callable[[nn.Cell], nn.Optimizer]
 
@@ -230,3 +230,30 @@ def test_the_weights_hold_the_network_alone_and_owners_may_delete_them(tmp_path:
     assert set(read_parameters(tmp_path / WEIGHTS)) == {p.name for p in net.get_parameters()}
     assert not set(optimizer_state(optimizer, net)) & set(arrays(net))
     assert {oct(p.stat().st_mode & 0o777) for p in tmp_path.iterdir()} == {"0o644"}
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_no_numbers_are_refused_and_change_nothing(
+    value: float, tmp_path: Path
+) -> None:
+    parameters = arrays(Net())
+    parameters["body.bias"][1] = value
+    net = Net()
+    before = arrays(net)
+    with pytest.raises(
+        IntegrityError, match=r"w\.ckpt holds .* in 1 parameters, the first is body"
+    ):
+        load_weights(net, write(tmp_path / "w.ckpt", parameters))
+    assert equal(arrays(net), before)
+
+
+def test_weights_that_are_no_numbers_are_not_saved(tmp_path: Path) -> None:
+    good, bad = Net(), Net()
+    bad.body.bias.set_data(Tensor(np.full(4, np.nan, np.float32)))
+    files = {
+        file: {p.name: p for p in net.get_parameters()}
+        for file, net in (("good.ckpt", good), ("bad.ckpt", bad))
+    }
+    with pytest.raises(StageFailed, match=r"bad\.ckpt is not saved: 1 parameters .* body\.bias"):
+        save_into(tmp_path, files)
+    assert not any(tmp_path.iterdir())
