@@ -90,6 +90,15 @@ class Recipe(Section):
                 f"weights.freeze {self.weights.freeze} without weights.name would keep a random "
                 "backbone: name a release (--weights), or set weights.freeze to nothing"
             )
+        # Strides of the stem and of four blocks; an odd side is halved to the larger half.
+        smallest = -(-self.input.image_size // (16 * self.network.stem_stride))
+        alone = self.rank_batch == self.accumulation
+        if alone and smallest == 1 and self.weights.freeze == "nothing":
+            raise ValueError(
+                f"one image at a time, of {self.input.image_size} pixels, leaves a BatchNorm one "
+                "value a channel, which has no variance: make devices.micro_batch, "
+                "training.global_batch or input.image_size larger"
+            )
         if self.devices.operators == "native" and self.precision.amp_level != "O0":
             raise ValueError(
                 f"devices.operators native computes in float32, precision.amp_level is "
