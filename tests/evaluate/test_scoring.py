@@ -18,7 +18,7 @@ from PIL import Image
 from mixnet_core.data.batches import Batch
 from mixnet_core.data.index import read_index
 from mixnet_core.data.prepare import prepare_dataset
-from mixnet_core.errors import CheckpointMismatch, DatasetError, IntegrityError, StageFailed
+from mixnet_core.errors import CheckpointMismatch, DatasetError, IntegrityError
 from mixnet_core.evaluate import mindspore_engine
 from mixnet_core.evaluate.answer_files import read_answers
 from mixnet_core.evaluate.counting import score
