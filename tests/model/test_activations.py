@@ -59,10 +59,9 @@ def test_swish_is_x_times_its_sigmoid_with_that_functions_slope() -> None:
     swish, numbers = activation("swish"), (0.0, 1.0, -1.0, 5.0, -20.0, 90.0, -90.0)
     x = np.array(numbers * REPEATS)
     sigmoid = 1 / (1 + np.exp(-x))
-    close = {"rtol": 1e-5, "atol": 1e-36}
-    np.testing.assert_allclose(swish(values(*numbers)).asnumpy(), x * sigmoid, **close)
+    np.testing.assert_allclose(swish(values(*numbers)).asnumpy(), x * sigmoid, 1e-5, 1e-36)
     slope = sigmoid * (1 + x * (1 - sigmoid))
-    np.testing.assert_allclose(ops.grad(swish)(values(*numbers)).asnumpy(), slope, **close)
+    np.testing.assert_allclose(ops.grad(swish)(values(*numbers)).asnumpy(), slope, 1e-5, 1e-36)
 
 
 @pytest.mark.parametrize("operators", ["plain", "native"])

@@ -193,3 +193,37 @@ def test_a_device_in_use_means_graph_mode() -> None:
     mindspore.set_context(mode=mindspore.PYNATIVE_MODE)
     use_device("CPU")
     assert mindspore.get_context("mode") == mindspore.GRAPH_MODE
+
+
+class Pair(nn.Cell):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = Parameter(Tensor([[1.0, -2.0]], mindspore.float32), name="weight")
+        self.bias = Parameter(Tensor([3.0], mindspore.float32), name="bias")
+
+
+def test_mindcvs_momentum_on_scaled_gradients_makes_the_same_updates() -> None:
+    """Its optimizer adds the decay before it unscales, and multiplies it by the scale for that."""
+    settings = {
+        "optimizer.name": "momentum",
+        "optimizer.weight_decay": 0.1,
+        "optimizer.decay_norm_and_bias": True,
+        "optimizer.nesterov": False,
+    }
+    ours, theirs, rates, scale = Pair(), Pair(), [0.1, 0.2, 0.05], 256.0
+    optimizer = build_optimizer(ours, load_recipe("digits", settings), rates)
+    parameters = theirs.trainable_params()
+    mindcvs = nn.Momentum(
+        [{"params": parameters, "weight_decay": 0.1}, {"order_params": parameters}],
+        learning_rate=rates,
+        momentum=load_recipe("digits", settings).optimizer.momentum,
+        loss_scale=scale,
+    )
+    draw = np.random.default_rng(0)
+    for _ in rates:
+        gradients = [draw.standard_normal(p.shape).astype(np.float32) for p in parameters]
+        optimizer(tuple(Tensor(gradient) for gradient in gradients))
+        mindcvs(tuple(Tensor(gradient * np.float32(scale)) for gradient in gradients))
+    for one, other in zip(ours.trainable_params(), parameters, strict=True):
+        np.testing.assert_allclose(one.asnumpy(), other.asnumpy(), rtol=1e-6)
+    assert not np.allclose(ours.weight.asnumpy(), [[1.0, -2.0]], atol=0.05)
