@@ -70,7 +70,7 @@ class Learner:
         )
 
     def save(self, folder: Path) -> None:
-        """Raises MachineError as `save_into`."""
+        """Raises MachineError and StageFailed as `save_into`."""
         save_into(folder, self._files())
 
     def restore(self, bundle: Path) -> None:

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from mixnet_core.model.layers import PlainLayers
 from mixnet_core.model.mixnet import MixNet
 from mixnet_core.model.variants import FLAVOURS, Block, Variant
+from mixnet_core.recipe import load_recipe
+from mixnet_core.stages.training import _training_operators
 from mixnet_core.train.learner import freeze_backbone
 from mixnet_core.train.step import Gradients
 
@@ -184,3 +186,30 @@ def test_a_gradient_too_small_for_float16_survives_by_the_loss_scale(
     # Of the wrong class; the right one's is too close to 0 for float32 already.
     wrong = gradient.asnumpy()[0, 1]
     assert wrong == pytest.approx(scale / (1 + np.exp(18.0)) if survives else 0, rel=1e-2)
+
+
+@ALL_LEVELS
+def test_dropped_features_and_paths_stay_dropped_at_every_level(level: str) -> None:
+    """O1 rewrites the network's own code, loops and conditions included."""
+    x = Tensor(images())
+    none = Tensor(np.zeros((4, 16), np.float32))
+    exact, net = network().set_train(False), network()
+    cast = at(level, net).set_train(False)
+    assert exact.residual_depths == net.residual_depths
+    assert len(exact.residual_depths) == 2
+    paths = {share: Tensor(np.full((4, 2), share, np.float32)) for share in (0, 1)}
+    logits = {share: cast(x, None, path).asnumpy() for share, path in paths.items()}
+    for share, path in paths.items():
+        expected = exact(x, None, path).asnumpy()
+        off = np.abs(logits[share] - expected).max()
+        assert off < 0.02 * expected.std(), share
+    assert np.abs(logits[0] - logits[1]).max() > 0.1 * logits[1].std()
+    net.classifier.bias.set_data(Tensor(np.arange(CLASSES, dtype=np.float32)))
+    np.testing.assert_array_equal(cast(x, none).asnumpy(), [[0, 1, 2]] * 4)
+
+
+@ALL_LEVELS
+def test_training_at_a_level_takes_plain_operators(level: str) -> None:
+    """The native ones are for float32; each level would hand them float16."""
+    settings = {"precision.amp_level": level, "devices.operators": "auto"}
+    assert _training_operators(load_recipe("digits", settings)) == "plain"
