@@ -17,6 +17,7 @@ from mixnet_core.recipe import Recipe
 from mixnet_core.requests import TrainRequest
 from mixnet_core.train.dropout import Dropout
 from mixnet_core.train.optimizer import build_optimizer
+from mixnet_core.train.precision import at_level
 from mixnet_core.train.step import Part, TrainStep
 
 
@@ -42,9 +43,7 @@ class Learner:
             features=self._net.classifier.in_channels,
             depths=self._net.residual_depths,
         )
-        computing = self._net
-        if recipe.precision.amp_level != "O0":
-            computing = mindspore.amp.auto_mixed_precision(computing, recipe.precision.amp_level)
+        computing = at_level(self._net, recipe.precision.amp_level)
         computing.set_train()
         if recipe.weights.freeze == "backbone":
             freeze_backbone(self._net)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import mindspore
 import numpy as np
@@ -16,6 +17,7 @@ from mixnet_core.model.variants import FLAVOURS, Block, Variant
 from mixnet_core.recipe import load_recipe
 from mixnet_core.stages.training import _training_operators
 from mixnet_core.train.learner import freeze_backbone
+from mixnet_core.train.precision import at_level
 from mixnet_core.train.step import Gradients
 
 LEVELS = ("O1", "O2", "O3")
@@ -36,10 +38,6 @@ def mode(request: pytest.FixtureRequest) -> Iterator[None]:
     mindspore.set_context(mode=mindspore.GRAPH_MODE if graph else mindspore.PYNATIVE_MODE)
     yield
     mindspore.set_context(mode=before)
-
-
-def at(level: str, net: nn.Cell) -> nn.Cell:
-    return net if level == "O0" else mindspore.amp.auto_mixed_precision(net, level)
 
 
 def network() -> MixNet:
@@ -89,7 +87,7 @@ def test_weighted_layers_round_their_input_to_float16_at_every_level_but_o0(
     if kind == "dense":
         layer.bias.set_data(Tensor(np.zeros(1, np.float32)))
     shape = (1, 1, 1, 1) if kind == "convolution" else (1, 1)
-    y = at(level, One(layer))(Tensor(np.full(shape, FINE)))
+    y = at_level(One(layer), level)(Tensor(np.full(shape, FINE)))
     assert y.dtype == mindspore.float32
     assert y.asnumpy().item() == (FINE if level == "O0" else 1)
 
@@ -99,7 +97,7 @@ def test_weighted_layers_round_their_input_to_float16_at_every_level_but_o0(
 def test_a_batch_norm_answers_in_float16_at_o2_and_o3(level: str, rounds: bool) -> None:
     norm = PlainLayers(FLAVOURS["mindcv"]).norm_act(1, None)[0]
     x = images()[:, :1]
-    y = at(level, One(norm)).set_train()(Tensor(x)).asnumpy()
+    y = at_level(One(norm), level).set_train()(Tensor(x)).asnumpy()
     assert np.array_equal(y, y.astype(np.float16)) == rounds
     np.testing.assert_allclose(y, (x - x.mean()) / x.std(), rtol=0, atol=5e-3)
 
@@ -109,7 +107,7 @@ def test_a_batch_norm_answers_in_float16_at_o2_and_o3(level: str, rounds: bool) 
 def test_a_batch_norms_statistics_are_kept_in_float32_at_every_level(level: str) -> None:
     norm = PlainLayers(FLAVOURS["mindcv"]).norm_act(1, None)[0]
     x = images()[:, :1]
-    at(level, One(norm)).set_train()(Tensor(x))
+    at_level(One(norm), level).set_train()(Tensor(x))
     seen = x if level == "O1" else x.astype(np.float16).astype(np.float32)
     mean, variance = norm.moving_mean.asnumpy(), norm.moving_variance.asnumpy()
     assert mean.dtype == variance.dtype == np.float32
@@ -124,7 +122,7 @@ def test_weights_gradients_and_logits_are_float32_under_their_names_at_every_lev
 ) -> None:
     net = network()
     names = [parameter.name for parameter in net.get_parameters()]
-    computing = at(level, net).set_train()
+    computing = at_level(net, level).set_train()
     assert [parameter.name for parameter in computing.get_parameters()] == names
     loss, gradients = Gradients(computing, ParameterTuple(net.trainable_params()), 64.0)(
         Tensor(images()), targets()
@@ -143,7 +141,7 @@ def test_weights_gradients_and_logits_are_float32_under_their_names_at_every_lev
 def test_what_is_frozen_stays_in_evaluation_at_every_level(level: str) -> None:
     """The learner freezes the network after it was cast: levels wrap or rewrite its cells."""
     net = network()
-    computing = at(level, net)
+    computing = at_level(net, level)
     computing.set_train()
     freeze_backbone(net)
     before = {p.name: p.asnumpy().copy() for p in net.get_parameters()}
@@ -194,7 +192,7 @@ def test_dropped_features_and_paths_stay_dropped_at_every_level(level: str) -> N
     x = Tensor(images())
     none = Tensor(np.zeros((4, 16), np.float32))
     exact, net = network().set_train(False), network()
-    cast = at(level, net).set_train(False)
+    cast = at_level(net, level).set_train(False)
     assert exact.residual_depths == net.residual_depths
     assert len(exact.residual_depths) == 2
     paths = {share: Tensor(np.full((4, 2), share, np.float32)) for share in (0, 1)}
@@ -213,3 +211,12 @@ def test_training_at_a_level_takes_plain_operators(level: str) -> None:
     """The native ones are for float32; each level would hand them float16."""
     settings = {"precision.amp_level": level, "devices.operators": "auto"}
     assert _training_operators(load_recipe("digits", settings)) == "plain"
+
+
+def test_o1_leaves_no_code_in_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    at_level(network(), "O1")
+    assert Path.cwd() == tmp_path
+    assert not any(tmp_path.iterdir())

@@ -1,0 +1,34 @@
+"""A network at a level of mixed precision, as `recipe_sections.Precision` describes them."""
+
+from __future__ import annotations
+
+import atexit
+import shutil
+import tempfile
+from contextlib import chdir
+from pathlib import Path
+
+import mindspore
+from mindspore import nn
+
+
+def at_level(net: nn.Cell, level: str) -> nn.Cell:
+    """Returns what computes at the level: the network itself, or a cell around or of its cells.
+
+    Parameters, their names and their types stay. At O1 MindSpore writes the network's code anew
+    and imports it: into a folder of its own here, which goes when the process ends. In the current
+    folder, where MindSpore would put it, files of earlier processes have the same names now and
+    then, and it writes over them without cutting off what was longer.
+
+    Args:
+        level: "O0", "O1", "O2" or "O3".
+    """
+    if level == "O0":
+        return net
+    if level != "O1":
+        return mindspore.amp.auto_mixed_precision(net, level)
+    # Compiling reads the code again, at the first step.
+    code = Path(tempfile.mkdtemp(prefix="mixnet-o1-"))
+    atexit.register(shutil.rmtree, code, ignore_errors=True)
+    with chdir(code):
+        return mindspore.amp.auto_mixed_precision(net, level)
