@@ -34,11 +34,19 @@ from mixnet_core.values import Operators
 PYTHON = "MIXNET_ORACLE_PYTHON"
 SCRIPT = Path(__file__).parent / "torch_steps.py"
 STEPS, BATCH, PIXELS, CLASSES = 12, 8, 64, 10
-SMOOTHING, DECAY, EMA = 0.1, 0.5, 0.9
+SMOOTHING, EMA = 0.1, 0.9
 # Reached by three steps of warm-up from 0, as recipes have it.
-PEAKS = {"momentum": 0.005, "nesterov": 0.005, "adamw": 0.0005}
+PEAKS = {"momentum": 3e-6, "nesterov": 3e-6, "adamw": 5e-4}
+DECAYS = {"momentum": 5.0, "nesterov": 5.0, "adamw": 0.5}
+# Of how far a parameter moves by the formulas, in the median parameter: what moves less does so by
+# rounding alone. A block's last BatchNorm, where the next layer's takes away what it adds, has a
+# gradient of exactly 0.
+STILL = 1e-3
 # Shorter than any of these networks' first gradients.
 CLIP = 0.5
+
+# Of `Worst`: float32's rounding over twelve steps stays some five times below them.
+BOUNDS = {"loss": 1e-4, "weight": 2e-2, "statistic": 1e-2, "average": 2e-2}
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -66,16 +74,18 @@ class Worst:
 
     Attributes:
         loss: of a step's loss, relative.
-        weight, average: over parameters, the length of the difference over the length of how far it
-            moved from the start.
+        weight, average: over parameters, the root mean square of the difference over that of how
+            far it moved from the start by the formulas.
         statistic: the same of moving means and variances.
+        weight_name: of the worst one; still: how many were left out because they do not move.
     """
 
     loss: float
     weight: float
     statistic: float
     average: float
-    weight_name: str = ""
+    weight_name: str
+    still: int
 
 
 CASES = tuple(
@@ -95,7 +105,7 @@ def recipe_of(case: Case, rules: int) -> Recipe:
             "network.stem_stride": 2,
             "optimizer.name": "adamw" if case.optimizer == "adamw" else "momentum",
             "optimizer.nesterov": case.optimizer == "nesterov",
-            "optimizer.weight_decay": DECAY,
+            "optimizer.weight_decay": DECAYS[case.optimizer],
             "optimizer.clip_norm": CLIP if case.clips else None,
             "training.ema_decay": EMA,
             "training.global_batch": BATCH,
@@ -160,7 +170,7 @@ def theirs(case: Case, start: Arrays) -> Arrays:
         "optimizer": case.optimizer,
         "momentum": 0.9,
         "rates": rates_of(case),
-        "decay": DECAY,
+        "decay": DECAYS[case.optimizer],
         "clip_norm": CLIP if case.clips else None,
         "ema_decay": EMA,
     }
@@ -186,36 +196,43 @@ def compared(case: Case, rules: int = 2) -> Worst:
     expected = theirs(case, start)
     assert found.keys() == expected.keys()
 
+    def moved(key: str) -> float:
+        """Root mean square."""
+        return float(np.sqrt(np.mean((expected[key] - start[key[2:]]) ** 2)))
+
     def off(key: str) -> float:
-        value, right = found[key].astype(np.float64), expected[key]
-        moved = np.linalg.norm(right - start[key[2:]])
-        return float(np.linalg.norm(value - right) / moved)
+        return float(np.sqrt(np.mean((found[key] - expected[key]) ** 2))) / moved(key)
 
-    def is_statistic(key: str) -> bool:
-        return key.endswith(("moving_mean", "moving_variance"))
+    def worst(kind: str, *, statistics: bool) -> tuple[float, str, int]:
+        ends = ("moving_mean", "moving_variance")
+        keys = [key for key in found if key[:2] == kind and key.endswith(ends) == statistics]
+        least = STILL * float(np.median([moved(key) for key in keys]))
+        moving = {key: off(key) for key in keys if moved(key) > least}
+        name = max(moving, key=lambda key: moving[key])
+        return moving[name], name[2:], len(keys) - len(moving)
 
-    weights = {key: off(key) for key in found if key[:2] == "w/" and not is_statistic(key)}
-    worst = max(weights, key=lambda key: weights[key])
+    weight, name, still = worst("w/", statistics=False)
     return Worst(
         loss=float(np.max(np.abs(found["losses"] / expected["losses"] - 1))),
-        weight=weights[worst],
-        statistic=max(off(key) for key in found if key[:2] == "w/" and is_statistic(key)),
-        average=max(off(key) for key in found if key[:2] == "a/"),
-        weight_name=worst[2:],
+        weight=weight,
+        statistic=worst("w/", statistics=True)[0],
+        average=max(worst("a/", statistics=kind)[0] for kind in (False, True)),
+        weight_name=name,
+        still=still,
     )
 
 
 def main() -> None:
     rules = int(sys.argv[sys.argv.index("--rules") + 1]) if "--rules" in sys.argv else 2
     wanted = [word for word in sys.argv[1:] if word in ("s", "m", "l")] or ["s", "m", "l"]
-    sys.stdout.write("| case | loss | weight | statistic | average | worst weight |\n")
-    sys.stdout.write("|---|---|---|---|---|---|\n")
+    sys.stdout.write("| case | loss | weight | statistic | average | worst weight | still |\n")
+    sys.stdout.write("|---|---|---|---|---|---|---|\n")
     for case in CASES:
         if case.variant not in wanted:
             continue
         w = compared(case, rules)
         figures = " | ".join(f"{x:.1e}" for x in (w.loss, w.weight, w.statistic, w.average))
-        sys.stdout.write(f"| {case} | {figures} | {w.weight_name} |\n")
+        sys.stdout.write(f"| {case} | {figures} | `{w.weight_name}` | {w.still} |\n")
         sys.stdout.flush()
 
 
