@@ -13,7 +13,7 @@ ORACLE_READY := $(ORACLE)/.ready
 export DO_NOT_TRACK = 1
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 
-.PHONY: help venv demo test long faults oracle sanitize check format bench serve lock clean
+.PHONY: help venv demo test long faults oracle trajectories sanitize check format bench serve lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,8 +31,11 @@ faults: $(READY) ## hangs, a full disk, 30 SIGKILLs while it trains; FAULTS="--k
 	@$(BIN)/python -m pytest -m faults
 	@$(BIN)/python -m tests.faults $(FAULTS)
 
-oracle: $(ORACLE_READY) ## EfficientNet-Lite0 on real photographs that evaluation reads
+oracle: $(ORACLE_READY) ## training beside its formulas; EfficientNet-Lite0 on photographs that evaluation reads
 	@MIXNET_ORACLE_PYTHON=$(ORACLE)/bin/python $(BIN)/python -m pytest -m oracle tests/oracle
+
+trajectories: $(ORACLE_READY) ## docs/trajectories.md: 36 ways to train beside their formulas, 20 minutes
+	@MIXNET_ORACLE_PYTHON=$(ORACLE)/bin/python $(BIN)/python -m tests.oracle.trajectory
 
 sanitize: $(READY) ## the native operators under the address and undefined-behaviour sanitizers
 	@$(BIN)/python -m pytest tests/native/test_sanitized.py
