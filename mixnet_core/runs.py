@@ -24,10 +24,8 @@ from mixnet_core.files import fingerprint, os_errors_explained, read_json, write
 from mixnet_core.recipe import (
     NOT_COMPUTED,
     Recipe,
-    load_recipe,
     save_recipe,
     stored_recipe,
-    with_stored_rules,
 )
 from mixnet_core.rules import NEWEST
 from mixnet_core.run_dir import RunDir, Workspace
@@ -80,8 +78,7 @@ def _wanted(run: RunDir, recipe: Recipe) -> tuple[Recipe, bool]:
     """Returns the recipe with the run's rules, and whether that is what the run's file says."""
     if not run.recipe.is_file():
         return recipe.model_copy(update={"rules": recipe.rules or NEWEST}), False
-    written = load_recipe(str(run.recipe))
-    stored = with_stored_rules(written)
+    stored = stored_recipe(run.recipe)
     if stored.fingerprint != recipe.fingerprint:
         raise InputError(
             f"run {run.name} was begun with another recipe (differs in "
@@ -94,7 +91,8 @@ def _wanted(run: RunDir, recipe: Recipe) -> tuple[Recipe, bool]:
             f"leave rules out, choose another run name, or delete {run.root}"
         )
     wanted = recipe.model_copy(update={"rules": stored.rules})
-    return wanted, written == wanted
+    # Where it names no rules it stays so: what was published from it has its digest.
+    return wanted, stored == wanted
 
 
 def existing_run(workspace: Workspace, name: str) -> tuple[RunDir, Recipe]:

@@ -52,10 +52,14 @@ def test_a_run_begun_before_there_were_rules_goes_on_by_the_first(tmp_path: Path
     workspace = Workspace(tmp_path)
     run = begun_by_the_version_before(workspace)
     assert existing_run(workspace, "r")[1].rules == 1
+    before = run.recipe.read_bytes()
     # The same command as before, which names no rules.
     again, recipe = open_run(load_recipe("digits"), workspace, "r")
     assert again == run
     assert recipe.rules == 1
+    # What was published from it has this file's digest.
+    assert run.recipe.read_bytes() == before
+    open_run(load_recipe("digits", {"devices.ranks": 1}), workspace, "r")
     assert yaml.safe_load(run.recipe.read_text())["rules"] == 1
 
 
