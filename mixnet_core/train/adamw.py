@@ -65,7 +65,7 @@ class AdamW(nn.Optimizer):
 
     Args:
         parameters: each is moved, whatever its name.
-        rates: the learning rate of every step; the last one's after them.
+        rates: the learning rate of every step; there must be no more steps.
         rate_factors: of it, a parameter each.
         decays: of the weights, a parameter each; multiplied by the rate.
         beta1: of the first moment.
@@ -84,6 +84,8 @@ class AdamW(nn.Optimizer):
         self.moments1 = self._parameters.clone(prefix="adam_m", init="zeros")
         self.moments2 = self._parameters.clone(prefix="adam_v", init="zeros")
         self.rate_factors, self.decays = tuple(rate_factors), tuple(decays)
+        # MindSpore's attribute, which would say what its rule by names says.
+        self.decay_flags = tuple(decay > 0 for decay in decays)
         steps = np.arange(1, len(rates) + 1, dtype=np.float64)
         a, b = 1 - beta1**steps, 1 - BETA2**steps
         self.step_rates = _values(np.sqrt(b) / a)

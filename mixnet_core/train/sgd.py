@@ -64,7 +64,7 @@ class Sgd(nn.Optimizer):
 
     Args:
         parameters: each is moved, whatever its name.
-        rates: the learning rate of every step; the last one's after them.
+        rates: the learning rate of every step; there must be no more steps.
         rate_factors: of it, a parameter each.
         decays: of the weights, a parameter each.
         momentum: mu.
@@ -83,6 +83,8 @@ class Sgd(nn.Optimizer):
     ) -> None:
         super().__init__(learning_rate=rates, parameters=parameters)
         self.rate_factors, self.decays = tuple(rate_factors), tuple(decays)
+        # MindSpore's attribute, which would say what its rule by names says.
+        self.decay_flags = tuple(decay > 0 for decay in decays)
         self.mu = Tensor(momentum, mindspore.float32)
         self.nesterov = nesterov
         self.moments = self._parameters.clone(prefix="moments", init="zeros")
