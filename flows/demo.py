@@ -16,6 +16,7 @@ from mixnet_core.preflight import check_all, require
 from mixnet_core.run_dir import Workspace
 from mixnet_core.runs import recorded
 from mixnet_core.terminal import TerminalWatch
+from mixnet_core.uris import refuse_arguments
 from mixnet_core.values import Validation
 
 RECIPE = "digits"
@@ -58,8 +59,9 @@ def main() -> int:
     parser.add_argument(
         "--workspace", help="folder for data, runs and releases; default $MIXNET_HOME or workspace"
     )
-    options = parser.parse_args()
     try:
+        refuse_arguments(sys.argv[1:])
+        options = parser.parse_args()
         line = demo(open_workspace(options.workspace))
     except MixnetError as error:
         sys.stderr.write(f"demo: {error}\n")

@@ -38,7 +38,7 @@ from mixnet_core.options import (
 from mixnet_core.preflight import check_all, require
 from mixnet_core.recipe import load_recipe, recipe_names
 from mixnet_core.release.publish import list_releases
-from mixnet_core.uris import refuse_credentials
+from mixnet_core.uris import refuse_arguments
 
 # What typer makes of Ctrl-C.
 _INTERRUPTED = 130
@@ -145,8 +145,7 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="mixnet: %(message)s", stream=sys.stderr)
     try:
         # Before anything of it is written down, or printed by who refuses it.
-        for argument in sys.argv[1:]:
-            refuse_credentials(argument, *argument.split("="), *argument.split("=", 1))
+        refuse_arguments(sys.argv[1:])
         app()
     except MixnetError as error:
         if "--json" in sys.argv:

@@ -9,6 +9,7 @@ import typer
 
 from mixnet_core.errors import InputError
 from mixnet_core.options import DEFAULT_RECIPE
+from mixnet_core.uris import shown
 
 EPILOG = (
     "Exit codes: 0 done; 2 a mistake in what was asked; 3 this machine lacks something; 4 bytes "
@@ -124,7 +125,7 @@ QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")
 def one_recipe(argument: str | None, option: str | None) -> str | None:
     """RECIPE or --recipe. Raises InputError if both are there."""
     if argument is not None and option is not None:
-        raise InputError(f"two recipes, {argument} and --recipe {option}: name one")
+        raise InputError(f"two recipes, {shown(argument)} and --recipe {shown(option)}: name one")
     return argument if option is None else option
 
 

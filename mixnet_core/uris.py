@@ -2,69 +2,99 @@
 
 Credentials never belong into a URI here: storage takes them from boto3's chain, and what is typed
 ends up in recipes, records, logs and a flow's parameters. People paste them all the same, in any
-form: s3://KEY:SECRET@bucket, s3:/KEY:SECRET@bucket, KEY:SECRET@bucket, https://user:password@host,
-a presigned URL with its signature behind a question mark. A key may hold any of / + = and :.
+form: s3://KEY:SECRET@bucket, s3:/KEY:SECRET@bucket, KEY:SECRET@bucket, KEY:SECRET, the same within
+a path once pathlib had it, https://user:password@host, percent-encoded once or twice, a presigned
+URL with its signature behind a question mark. A key may hold any of / + = and :.
+
+Where a text can be read both ways, a path stays a path: /data/a:b@c, ./a@b and releases/a@b are
+ones. A word that is nothing but a secret cannot be told from a name.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+from urllib.parse import unquote
 
 from mixnet_core.errors import InputError
 
 # s3:// and, once pathlib had it, s3:/
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(?=/)")
-_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]*[a-z0-9]")
-_AT = re.compile(r"@|%40")
-_COLON = re.compile(r":|%3[Aa]")
-_SIGNED = re.compile(r"\?.*=", re.DOTALL)
-# A presigned URL's, of S3, Google's and Azure's storage, and what else is called so.
-_SIGNATURE = re.compile(
-    r"[?&#](x-(amz|goog)-\w[\w-]*|awsaccesskeyid|signature|sig|(access_?)?token|password|key)=",
+# Schemes of what is reached over a network, at the beginning or within a path. Without its colon
+# too, a slip that the eye passes over.
+_NETWORK = re.compile(
+    r"(?<![A-Za-z0-9])((?:\w+\+)?(?:s3[an]?|https?|ftps?|sftp|ssh|git|gc?s|az|azure|abfss?|wasbs?"
+    r"|hdfs|oss|obs|webdavs?)(?:\+\w+)?)(?::/+|//|:(?=[^/\s@]+:[^\s@]+@))/*",
     re.IGNORECASE,
 )
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]*[a-z0-9]")
+# Whatever stands behind its question mark is not the user's part.
+_PLAIN_HOST = re.compile(r"(https?:/+[\w.-]+(?::\d+)?/[^?@]*)\?", re.IGNORECASE)
+_SIGNED = re.compile(r"\?.*=", re.DOTALL)
+# Amazon's ids of keys by their first letters, any other's by how long both halves are. A port is
+# no key.
+_KEY_PAIR = re.compile(
+    r"\bA(?:KIA|SIA|BIA|CCA|IDA|ROA)[A-Z0-9]{12,}\s*[:/]\s*[^\s/]"
+    r"|\b[A-Za-z0-9]{16,}:(?!\d{2,5}/)[A-Za-z0-9/+=]{30,}"
+)
+_SECRETS_NAME = (
+    r"[\w.-]*(?:secret|token|passw(?:or)?d|passphrase|signature|credential|jsessionid"
+    r"|(?:access|account|api|private)[-_]?key)[\w.-]*"
+)
+# A presigned URL's, of S3, Google's, Azure's and CloudFront's, and what else is called so.
+_SIGNATURE = re.compile(
+    rf"[?&#](?:{_SECRETS_NAME}|x-(?:amz|goog)-\w[\w-]*|sig|sas|key|pass|pwd|auth|authorization|jwt"
+    r"|policy|key-pair-id)="
+    rf"|;(?:{_SECRETS_NAME}|sig)=",
+    re.IGNORECASE,
+)
+# As ~/.aws/credentials and connection strings have it.
+_ASSIGNED = re.compile(rf"(?:^|\s){_SECRETS_NAME}\s*=\s*[^\s=]{{6,}}", re.IGNORECASE)
+# A long value of all kinds of letters, or a JSON web token.
+_OPAQUE = re.compile(
+    r"[?&#](?:[\w.-]+=)?(?:eyJ[\w-]+\.|(?=[^&#.]*\d)(?=[^&#.]*[A-Z])(?=[^&#.]*[a-z])"
+    r"[A-Za-z0-9+/=_~%-]{20,}(?:[&#;]|$))"
+)
+# In a sentence, where "approved by:me@example.com" is none.
+_LONG_PASSWORD = re.compile(r"^[^:@/]+:[^@]{16,}@")
 # A word of a text that may be a URI: quotes and brackets stand around, not in it.
 _WORD = re.compile(r"[^\s'\"<>()\[\]{},;]+")
+# Copied along with a link, and seen by nobody.
+_INVISIBLE = {ord(letter): None for letter in "\u200b\u200c\u200d\u2060\ufeff\u00ad"}
+_AROUND = " \t\r\n\"'`<>()[]{},"
+# Of letters that are encoded, encoded again, and once more.
+_DECODINGS = 3
 
 
 def holds_credentials(text: str) -> bool:
-    """Says whether a URI, a name or a path looks as if user or password stood in it."""
-    text = text.strip()
-    if any(letter.isspace() for letter in text):
-        # A sentence, as of why a release is published anyway.
-        return False
-    scheme, rest = _parts(text)
-    if scheme == "file" or (scheme is None and text.startswith(("/", "./", "../", "~"))):
-        return False
-    at = _AT.search(rest)
-    if scheme == "s3":
-        bucket = rest.partition("/")[0]
-        return bool(
-            _COLON.search(bucket)
-            or _AT.search(bucket)
-            or (at and (_COLON.search(rest[: at.start()]) or not _BUCKET.fullmatch(bucket)))
-        )
-    before = rest[: at.start()] if at else ""
-    if scheme is not None:
-        # A password with a slash ends the host for whoever reads the URL strictly, not for people.
-        return at is not None and ("/" not in before or bool(_COLON.search(before)))
-    return bool(_COLON.search(before))
+    """Says whether a URI, a name, a path or a sentence looks as if user or password stood in it.
+
+    A signature in a URL's query is not looked for: a server may redirect to such a URL.
+    """
+    return any(_holds(form) for form in _forms(_without_query(text)))
 
 
 def shown(text: str) -> str:
     """Returns a URI, a name or a path without what may be secret."""
     scheme, _ = _parts(text)
+    network = _NETWORK.match(text)
+    hidden = f"{network[1].lower()}://..." if network else "..."
     if holds_credentials(text):
-        return f"{scheme}://..." if scheme else "..."
-    if scheme not in (None, "file"):
-        return text.partition("?")[0].partition("#")[0]
-    return _SIGNED.split(text)[0] if scheme is None else text
+        return hidden
+    if scheme is None:
+        bare = _SIGNED.split(text)[0]
+    else:
+        bare = text if scheme == "file" else text.partition("?")[0].partition("#")[0]
+    return hidden if _holds_signature(bare) else bare
 
 
 def shown_words(text: str) -> str:
     """Returns a longer text with each word in it `shown`."""
+    if _NETWORK.match(text.strip(_AROUND)) and holds_credentials(text):
+        # Of a secret with a space in it the second half would be a word like any other.
+        return shown(text.strip(_AROUND))
     return _WORD.sub(lambda word: shown(word[0]), text)
 
 
@@ -73,22 +103,44 @@ def shown_value(value: Any) -> str:
     return repr(_hidden(value))
 
 
+def shown_key(parts: Iterable[object]) -> str:
+    """Returns where in a document something stands, dotted: an unknown key may be anything."""
+    return ".".join(shown_words(str(part)) for part in parts)
+
+
 def refuse_credentials(*texts: object) -> None:
     """Refuses what would be written down and shown to others.
 
     Args:
-        texts: what a user gave; what is no text is passed over.
+        texts: what a user gave, keys and values of mappings and lists too; what else is no text is
+            passed over.
 
     Raises:
         InputError: one of them holds credentials; it is not quoted.
     """
     for text in texts:
-        if isinstance(text, str) and (holds_credentials(text) or _SIGNATURE.search(text)):
-            kind = "an s3:// URI" if _parts(text)[0] == "s3" else f"{shown(text)!r}"
+        if isinstance(text, Mapping):
+            refuse_credentials(*text, *text.values())
+        elif isinstance(text, list | tuple):
+            refuse_credentials(*text)
+        elif isinstance(text, str) and (holds_credentials(text) or _holds_signature(text)):
+            quoted = shown(text)
+            kind = repr(quoted) if quoted not in ("...", "s3://...") else "a name, path or URI"
+            kind = "an s3:// URI" if quoted.startswith("s3://") else kind
             raise InputError(
                 f"{kind} must not hold credentials: expected s3://bucket/prefix, a path or "
                 "https://host/file, with credentials in the environment or in a profile"
             )
+
+
+def refuse_arguments(arguments: Iterable[str]) -> None:
+    """Refuses credentials on a command line, before a parser of options quotes what it refuses.
+
+    Raises:
+        InputError: as `refuse_credentials`.
+    """
+    for argument in arguments:
+        refuse_credentials(argument, *argument.split("="), *argument.split("=", 1))
 
 
 def _parts(text: str) -> tuple[str | None, str]:
@@ -97,6 +149,76 @@ def _parts(text: str) -> tuple[str | None, str]:
     if found is None:
         return None, text
     return found[1].lower(), text[found.end() :].lstrip("/")
+
+
+def _without_query(text: str) -> str:
+    """Leaves out a query in which letters of a user's part are none."""
+    found = _PLAIN_HOST.match(text)
+    return found[1] if found else text
+
+
+def _forms(text: str) -> Iterator[str]:
+    """Yields what a text may be read as: as it looks, then decoded as often as that changes it."""
+    text = unicodedata.normalize("NFKC", text).translate(_INVISIBLE).replace("\\", "/")
+    text = text.strip(_AROUND)
+    yield text
+    for _ in range(_DECODINGS):
+        decoded = unquote(text)
+        if decoded == text:
+            return
+        text = decoded
+        yield text
+
+
+def _holds(text: str) -> bool:
+    if _KEY_PAIR.search(text) or _ASSIGNED.search(text):
+        return True
+    if len(text.split()) > 1 and not _NETWORK.match(text):
+        # A sentence, as of why a release is published anyway.
+        return any(_in_network(word) or _LONG_PASSWORD.match(word) for word in _WORD.findall(text))
+    if _in_network(text):
+        return True
+    if text.lower().startswith("file:"):
+        # With three slashes all of it is a path, with two the host comes first.
+        host = re.match(r"file://([^/].*)", text, re.IGNORECASE | re.DOTALL)
+        return host is not None and ":" in _before_at(host[1])
+    if text.startswith("//"):
+        return ":" in _before_at(text[2:].partition("/")[0])
+    if text.startswith(("/", "./", "../", "~")) or _NETWORK.match(text):
+        return False
+    return ":" in _before_at(text)
+
+
+def _in_network(text: str) -> bool:
+    """Says whether the user's part of a URL stands anywhere in a text."""
+    for found in _NETWORK.finditer(text):
+        rest = text[found.end() :]
+        before, bucket = _before_at(rest), rest.partition("/")[0]
+        if found[1].lower().startswith("s3"):
+            if ":" in bucket or "@" in bucket:
+                return True
+            if "@" in rest and (":" in before or not _BUCKET.fullmatch(bucket)):
+                return True
+        # A password with a slash ends the host for whoever reads the URL strictly, not for people.
+        elif "@" in rest and ("/" not in before or ":" in before):
+            return True
+    return False
+
+
+def _before_at(text: str) -> str:
+    return text.rpartition("@")[0]
+
+
+def _holds_signature(text: str) -> bool:
+    is_s3 = _parts(text.strip(_AROUND))[0] == "s3"
+    is_url = _NETWORK.search(text) is not None
+    return any(
+        _SIGNATURE.search(form)
+        or (is_url and _OPAQUE.search(form))
+        # An s3:// URI has no query: what looks like one is what a client took for options.
+        or (is_s3 and _SIGNED.search(form))
+        for form in _forms(text)
+    )
 
 
 def _hidden(value: Any) -> Any:
