@@ -14,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from mixnet_core.uris import shown_value, shown_words
+
 Values = dict[str, Any]
 Kind = Callable[[Any], Any]
 
@@ -271,7 +273,7 @@ def read_values(data: Values) -> tuple[Values, list[str], list[str]]:
     faults, notes = [], []
     for key, value in data.items():
         if key not in KEYS:
-            faults.append(f"unknown key {key}{_did_you_mean(str(key))}")
+            faults.append(f"unknown key {shown_words(str(key))}{_did_you_mean(str(key))}")
             continue
         try:
             values[key] = KEYS[key].kind(value)
@@ -293,7 +295,7 @@ def shown(value: Any) -> str:
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, float):
         return f"{value:g}"
-    return value if isinstance(value, str) and value.strip() else repr(value)
+    return shown_words(value) if isinstance(value, str) and value.strip() else shown_value(value)
 
 
 def _parsed(kind: Callable[[str], Any], value: str) -> Any:

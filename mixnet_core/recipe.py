@@ -16,10 +16,11 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from mixnet_core.errors import InputError, RecipeError
-from mixnet_core.files import fingerprint, os_errors_explained, write_text
+from mixnet_core.files import fingerprint, read_yaml, write_text
 from mixnet_core.recipe_choices import SCORED_POLICIES, Acceptance, Selection
 from mixnet_core.recipe_mindcv import from_mindcv, is_mindcv
 from mixnet_core.recipe_sections import (
+    CREDENTIALS,
     Augment,
     Data,
     Devices,
@@ -31,9 +32,10 @@ from mixnet_core.recipe_sections import (
     Section,
     Training,
     Weights,
+    Words,
 )
 from mixnet_core.rules import NEWEST, UNNAMED, Rules
-from mixnet_core.uris import shown, shown_value, shown_words
+from mixnet_core.uris import refuse_credentials, shown, shown_key, shown_value, shown_words
 
 RECIPES = Path(__file__).parent / "recipes"
 # Of a recipe: what changes nothing of what training computes.
@@ -49,8 +51,8 @@ class Recipe(Section):
     A file says all, but for keys that came after the first release (`recipe_sections`).
     """
 
-    name: str
-    description: str
+    name: Words
+    description: Words
     network: Network
     weights: Weights
     data: Data
@@ -256,19 +258,18 @@ def read_recipe(name_or_path: str) -> RecipeFile:
     """
     path = _find(name_or_path)
     try:
-        with os_errors_explained(path, "read"):
-            data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        # A snippet of the file is in the error's text.
-        reason = shown_words(" ".join(str(error).split()))
-        raise RecipeError(f"{shown(str(path))} is not valid YAML: {reason}") from None
+        data = read_yaml(path)
+    except InputError as error:
+        raise RecipeError(str(error)) from None
     if not isinstance(data, dict):
-        raise RecipeError(f"{path}: expected keys and values, got {type(data).__name__}")
+        raise RecipeError(
+            f"{shown(str(path))}: expected keys and values, got {type(data).__name__}"
+        )
     if is_mindcv(data, sections=Recipe.model_fields):
         try:
             data, notes = from_mindcv(data)
         except RecipeError as error:
-            raise RecipeError(f"MindCV recipe {path}: {error}") from error
+            raise RecipeError(f"MindCV recipe {shown(str(path))}: {error}") from None
         for note in notes:
             log.warning("%s: %s", path.name, note)
     return RecipeFile(path, data)
@@ -290,8 +291,15 @@ def parse_recipe(data: dict[str, Any], where: str) -> Recipe:
 
 
 def save_recipe(recipe: Recipe, path: Path) -> None:
-    """Writes the effective recipe as YAML, readable by `load_recipe`."""
-    write_text(path, yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
+    """Writes the effective recipe as YAML, readable by `load_recipe`.
+
+    Raises:
+        InputError: credentials stand in it, which a copy with changes is not checked for.
+        MachineError: it cannot be written.
+    """
+    data = recipe.model_dump(mode="json")
+    refuse_credentials(data)
+    write_text(path, yaml.safe_dump(data, sort_keys=False))
 
 
 def _find(name_or_path: str) -> Path:
@@ -341,11 +349,13 @@ def _as_json(data: dict[str, Any]) -> str:
 
 
 def _fault(item: Any, data: dict[str, Any]) -> str:
-    where = ".".join(str(part) for part in item["loc"]) or "as a whole"
+    where = shown_key(item["loc"]) or "as a whole"
     if item["type"] == "extra_forbidden":
-        return f"unknown key {shown_words(where)}{_did_you_mean(item['loc'])}"
+        return f"unknown key {where}{_did_you_mean(item['loc'])}"
     if item["type"] == "missing":
         return f"missing key {where}"
+    if item["type"] == CREDENTIALS:
+        return f"{where}: {item['msg']}"
     message = item["msg"].removeprefix("Value error, ")
     if item["type"] == "value_error":
         return message

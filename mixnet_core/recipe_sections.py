@@ -8,22 +8,28 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from mixnet_core.errors import InputError
 from mixnet_core.model.variants import FlavourName, VariantName
 from mixnet_core.uris import refuse_credentials
+
+CREDENTIALS = "credentials"
 
 
 def _without_credentials(text: str) -> str:
     try:
         refuse_credentials(text)
     except InputError as error:
-        raise ValueError(str(error)) from None
+        # Of a type of its own, so that who reports it names the key and leaves out the value.
+        raise PydanticCustomError(CREDENTIALS, "{reason}", {"reason": str(error)}) from None
     return text
 
 
 # A path, a release's name or a URI: what stands in a recipe is written into runs and releases.
 Place = Annotated[str, AfterValidator(_without_credentials)]
+# So does a sentence, in which somebody may have noted where the weights are.
+Words = Place
 Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]

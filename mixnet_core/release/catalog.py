@@ -7,11 +7,10 @@ import os
 from pathlib import Path
 from typing import Annotated
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mixnet_core.errors import InputError, MachineError, TransientError
-from mixnet_core.files import os_errors_explained
+from mixnet_core.files import read_yaml
 from mixnet_core.model.variants import FlavourName, VariantName
 from mixnet_core.recipe_sections import InChannels, StemStride
 from mixnet_core.release.manifest import PublishedRelease
@@ -19,7 +18,7 @@ from mixnet_core.release.publish import read_release, release_names
 from mixnet_core.run_dir import checked_name
 from mixnet_core.storage import open_storage
 from mixnet_core.transfer import check_url
-from mixnet_core.uris import refuse_credentials, shown, shown_words
+from mixnet_core.uris import refuse_credentials, shown, shown_key
 
 BUNDLED = Path(__file__).parent / "catalog.yaml"
 USER_CATALOG = "MIXNET_CATALOG"
@@ -77,6 +76,7 @@ def load_catalog() -> dict[str, CatalogEntry]:
     entries = _read(BUNDLED)
     users = os.environ.get(USER_CATALOG)
     if users:
+        refuse_credentials(users)
         path = Path(users).expanduser()
         if not path.is_file():
             raise InputError(f"no catalog at {path}: correct or unset {USER_CATALOG}")
@@ -122,13 +122,7 @@ def find_release(name_or_uri: str, releases_uri: str) -> CatalogEntry | Publishe
 
 def _read(path: Path) -> dict[str, CatalogEntry]:
     try:
-        with os_errors_explained(path, "read"):
-            data = yaml.safe_load(path.read_text(encoding="utf-8"))
-        entries = _Document.model_validate(data).releases
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path} is not valid YAML: {shown_words(' '.join(str(error).split()))}"
-        ) from None
+        entries = _Document.model_validate(read_yaml(path)).releases
     except ValidationError as error:
         raise InputError(f"catalog {path}: {_faults(error)}") from None
     found: dict[str, CatalogEntry] = {}
@@ -136,8 +130,9 @@ def _read(path: Path) -> dict[str, CatalogEntry]:
         try:
             checked_name(entry.name, "release")
             check_url(entry.url)
+            refuse_credentials(*entry.model_dump().values())
         except InputError as error:
-            raise InputError(f"catalog {path}: {error}") from error
+            raise InputError(f"catalog {path}: {error}") from None
         if entry.name in found:
             raise InputError(f"catalog {path} has two entries named {entry.name!r}: keep one")
         found[entry.name] = entry
@@ -147,7 +142,7 @@ def _read(path: Path) -> dict[str, CatalogEntry]:
 def _faults(error: ValidationError) -> str:
     # Without the values: a URL may hold a secret.
     return "; ".join(
-        f"{'.'.join(str(part) for part in item['loc']) or 'as a whole'}: {item['msg']}"
+        f"{shown_key(item['loc']) or 'as a whole'}: {item['msg']}"
         for item in error.errors(include_url=False, include_input=False)
     )
 

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from mixnet_core.errors import InputError, IntegrityError
 from mixnet_core.files import os_errors_explained, sha256_of
 from mixnet_core.run_dir import checked_name
+from mixnet_core.uris import shown, shown_key
 
 MANIFEST = "manifest.json"
 WEIGHTS = "weights"
@@ -121,7 +122,7 @@ def manifest_of(name: str, files: dict[str, Path], facts: dict[str, Any]) -> Man
     try:
         return Manifest(name=name, files=described, facts=plain)
     except ValidationError as error:
-        raise InputError(f"cannot publish {name!r}: {_faults(error)}") from error
+        raise InputError(f"cannot publish {name!r}: {_faults(error)}") from None
 
 
 def manifest_bytes(manifest: Manifest) -> bytes:
@@ -141,12 +142,13 @@ def parse_manifest(content: bytes, uri: str) -> PublishedRelease:
         manifest = Manifest.model_validate_json(content)
     except ValidationError as error:
         raise IntegrityError(
-            f"{uri}/{MANIFEST} is no usable manifest of format 1 ({_faults(error)}): delete it and "
-            "publish the release again"
-        ) from error
+            f"{shown(uri)}/{MANIFEST} is no usable manifest of format 1 ({_faults(error)}): delete "
+            "it and publish the release again"
+        ) from None
     if manifest.name != uri.rpartition("/")[2]:
         raise IntegrityError(
-            f"{uri}/{MANIFEST} is of a release named {manifest.name!r}: rename the folder to that"
+            f"{shown(uri)}/{MANIFEST} is of a release named {manifest.name!r}: rename the "
+            "folder to that"
         )
     return PublishedRelease(
         **dict(manifest), uri=uri, manifest_sha256=hashlib.sha256(content).hexdigest()
@@ -157,7 +159,7 @@ def _faults(error: ValidationError) -> str:
     """Every fault on one line, without the values, which may be long."""
     faults = []
     for item in error.errors(include_url=False, include_input=False):
-        where = ".".join(str(part) for part in item["loc"])
+        where = shown_key(item["loc"])
         message = " ".join(item["msg"].removeprefix("Value error, ").split())
         faults.append(f"{where}: {message}" if where else message)
     return "; ".join(faults)

@@ -17,13 +17,14 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mixnet_core.errors import InputError, IntegrityError
+from mixnet_core.files import yaml_fault
 from mixnet_core.model.variants import FlavourName, VariantName
 from mixnet_core.recipe import Recipe, parse_recipe
 from mixnet_core.recipe_sections import InChannels, Input, StemStride
 from mixnet_core.release.catalog import CatalogEntry, find_release
 from mixnet_core.release.manifest import PublishedRelease
 from mixnet_core.storage import open_storage
-from mixnet_core.uris import shown_value
+from mixnet_core.uris import shown_key, shown_value, shown_words
 
 RESET = "weights.reset_classifier"
 
@@ -123,13 +124,13 @@ def _facts(release: PublishedRelease) -> _Facts:
         return _Facts.model_validate(release.facts)
     except ValidationError as error:
         faults = "; ".join(
-            f"{'.'.join(map(str, item['loc']))}: {item['msg']}, got {shown_value(item['input'])}"
+            f"{shown_key(item['loc'])}: {item['msg']}, got {shown_value(item['input'])}"
             for item in error.errors(include_url=False)
         )
         raise InputError(
             f"release {release.uri} is of a network that is not known here ({faults}): start from "
             "another one"
-        ) from error
+        ) from None
 
 
 def _input(release: PublishedRelease) -> Input | None:
@@ -144,7 +145,8 @@ def _input(release: PublishedRelease) -> Input | None:
             raise IntegrityError(f"{where} is not what was published")
         return parse_recipe(yaml.safe_load(content), where).input
     except (InputError, IntegrityError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
+        fault = yaml_fault(error) if isinstance(error, yaml.YAMLError) else str(error)
+        reason = shown_words(" ".join(fault.split()))
         log.warning("whether %s saw pixels as this recipe's is not known: %s", release.name, reason)
         return None
 
