@@ -108,8 +108,8 @@ def parse_settings(items: list[str]) -> dict[str, Any]:
 
 def open_workspace(folder: str | None) -> Workspace:
     """The given folder, else $MIXNET_HOME, else `workspace` in the current folder; absolute."""
-    refuse_credentials(folder)
     root = folder or os.environ.get("MIXNET_HOME") or "workspace"
+    refuse_credentials(root)
     return Workspace(Path(root).expanduser().absolute())
 
 

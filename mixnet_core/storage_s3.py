@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import boto3
 from boto3.s3.transfer import TransferConfig
@@ -18,6 +18,7 @@ from botocore.config import Config
 from mixnet_core.errors import InputError, IntegrityError, MachineError, MixnetError, TransientError
 from mixnet_core.files import file_aside, os_errors_explained, sha256_of
 from mixnet_core.storage import CHUNK_BYTES, OnBytes, check_digest, checked_key, stored_wrongly
+from mixnet_core.uris import shown_words
 
 # One request up to here: the server then refuses the whole object unless our digest fits it.
 MULTIPART_BYTES = 64 << 20
@@ -27,6 +28,8 @@ READ_SECONDS = 60
 MAX_ATTEMPTS = 5
 
 _PROBE = ".write-probe"
+# What botocore and urllib say of an endpoint's URL.
+_ENDPOINT_FAULT = re.compile(r"Invalid endpoint|^Port |IPv6|netloc")
 _REFUSED = {
     "AccessDenied", "ExpiredToken", "Forbidden", "InvalidAccessKeyId", "InvalidToken",
     "RequestTimeTooSkewed", "SignatureDoesNotMatch", "Unauthorized",
@@ -57,8 +60,9 @@ class S3Storage:
                     retries={"mode": "standard", "total_max_attempts": MAX_ATTEMPTS},
                 ),
             )
-        # Host and port only: an endpoint's user part would be a secret.
-        self._endpoint = urlsplit(self._client.meta.endpoint_url).netloc.rpartition("@")[2]
+        # Host and port only: an endpoint's user part would be a secret, whatever letters are in it.
+        address = self._client.meta.endpoint_url.rpartition("://")[2].rpartition("@")[2]
+        self._endpoint = address.partition("/")[0]
 
     def read(self, key: str) -> bytes:
         with self._explained(key):
@@ -81,7 +85,7 @@ class S3Storage:
                 self._client.head_bucket(Bucket=self.bucket)
             except boto.ClientError as error:
                 if _status(error) == 404:
-                    raise self._no_bucket() from error
+                    raise self._no_bucket() from None
                 raise
         return False
 
@@ -170,7 +174,7 @@ class S3Storage:
             except boto.ClientError as error:
                 # Some services make a missing bucket on the first write: a typing error would pass.
                 if _status(error) == 404:
-                    raise self._no_bucket() from error
+                    raise self._no_bucket() from None
             # One fixed name: where deleting is forbidden, probes do not pile up.
             self._client.put_object(Bucket=self.bucket, Key=self._key(_PROBE), Body=b"writable\n")
             self._client.delete_object(Bucket=self.bucket, Key=self._key(_PROBE))
@@ -219,7 +223,7 @@ class S3Storage:
                 yield
             except boto.ClientError as error:
                 if _code(error) == "NoSuchBucket":
-                    raise self._no_bucket() from error
+                    raise self._no_bucket() from None
                 raise
 
 
@@ -251,7 +255,9 @@ def s3_errors_explained(uri: str, endpoint: str = "the S3 service") -> Iterator[
             "and name it in AWS_CA_BUNDLE; verification is never switched off"
         ) from None
     except (boto.ProfileNotFound, boto.ConfigParseError, boto.InvalidRegionError) as error:
-        raise MachineError(f"the AWS configuration does not allow {uri}: {error}") from None
+        raise MachineError(
+            f"the AWS configuration does not allow {uri}: {shown_words(str(error))}"
+        ) from None
     except boto.ParamValidationError:
         raise InputError(f"{uri} is no usable S3 URI: expected s3://bucket/prefix") from None
     except (boto.ConnectionError, boto.HTTPClientError, boto.IncompleteReadError) as error:
@@ -269,7 +275,7 @@ def s3_errors_explained(uri: str, endpoint: str = "the S3 service") -> Iterator[
             f"cannot use {uri} ({type(error).__name__}): check the AWS configuration"
         ) from None
     except ValueError as error:
-        if not str(error).startswith("Invalid endpoint"):
+        if not _ENDPOINT_FAULT.search(str(error)):
             raise
         # Its text is not quoted: an endpoint can hold a password.
         raise InputError(

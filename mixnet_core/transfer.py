@@ -129,6 +129,17 @@ def check_url(url: str) -> None:
         )
 
 
+class _Shown(logging.Filter):
+    """Hides what urllib3 quotes in a warning: a URL that a server redirected to, with its query."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = shown_words(record.getMessage()), ()
+        return True
+
+
+logging.getLogger("urllib3.connection").addFilter(_Shown())
+
+
 class _Passing(Exception):
     """An attempt failed in a way that may pass; `wait`: seconds that the server asks for."""
 
@@ -179,8 +190,12 @@ def _request(client: urllib3.PoolManager, method: str, url: str) -> urllib3.Base
         location = answer.headers.get("Location")
         if answer.status not in _REDIRECTS or not location:
             raise InputError(f"{shown(url)} answered {answer.status}, expected 200: check the URL")
-        place = urljoin(place, location)
-        if urlsplit(place).scheme not in ("https", urlsplit(url).scheme):
+        try:
+            place = urljoin(place, location)
+            scheme = urlsplit(place).scheme
+        except ValueError:
+            raise InputError(f"{shown(url)} redirects to no URL: check the URL") from None
+        if scheme not in ("https", urlsplit(url).scheme):
             raise InputError(f"{shown(url)} redirects to {shown(place)}: expected https://")
         check_url(place)
     raise InputError(f"{shown(url)} redirects more than {MAX_REDIRECTS} times: check the URL")
@@ -212,11 +227,11 @@ def _client(url: str) -> urllib3.PoolManager:
         return urllib3.PoolManager(ssl_context=context)
     try:
         return urllib3.ProxyManager(proxy, ssl_context=context)
-    except urllib3.exceptions.HTTPError as error:
+    except (urllib3.exceptions.HTTPError, ValueError):
         # Not quoted: a proxy's URL can hold a password.
         raise InputError(
             f"the environment's {parts.scheme}_proxy is no usable URL: expected http://host:port"
-        ) from error
+        ) from None
 
 
 def _explained(url: str, error: urllib3.exceptions.HTTPError) -> MixnetError | _Passing:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mixnet_core.errors import MachineError
 from mixnet_core.files import os_errors_explained
+from mixnet_core.uris import refuse_credentials
 
 VARIABLE = "MIXNET_CACHE"
 
@@ -15,10 +16,12 @@ def cache_folder(kind: str) -> Path:
     """`$MIXNET_CACHE/KIND`, else `$XDG_CACHE_HOME/mixnet/KIND`, else `~/.cache/mixnet/KIND`, made.
 
     Raises:
+        InputError: credentials stand in the variable.
         MachineError: it cannot be made.
     """
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     base = os.environ.get(VARIABLE) or f"{cache}/mixnet"
+    refuse_credentials(base)
     folder = Path(base).expanduser().absolute() / kind
     try:
         with os_errors_explained(folder):
