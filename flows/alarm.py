@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from prefect import flow
 from prefect.blocks.abstract import NotificationBlock
 from prefect.blocks.core import Block
@@ -10,6 +12,9 @@ from prefect.logging import get_run_logger
 from flows.mixnet import Text
 from flows.showing import artifact_key, show_table
 from mixnet_core.errors import InputError
+from mixnet_core.uris import shown, shown_words
+
+_BLOCK = re.compile(r"[a-z0-9-]+/[a-z0-9-]+")
 
 
 @flow(name="mixnet-alarm", flow_run_name="{release}: {state}")
@@ -26,11 +31,15 @@ def alarm(
         notify: A notification block of this server, as slack-webhook/NAME or
             custom-webhook/NAME, that the line is sent to.
     """
+    line = shown_words(line)
     get_run_logger().error("%s", line)
-    rows = [{"release": release, "state": state, "uri": uri, "line": line}]
+    rows = [{"release": release, "state": state, "uri": shown(uri), "line": line}]
     show_table(artifact_key(release, "alarm"), rows, f"{release}: {state}")
     if notify is None:
         return
+    if not _BLOCK.fullmatch(notify):
+        # Not quoted: people paste a webhook's address, which is a secret.
+        raise InputError("notify is no block: expected TYPE/NAME, as in slack-webhook/NAME")
     block = Block.load(notify)
     if not isinstance(block, NotificationBlock):
         raise InputError(f"{notify} is no notification block: expected one that has `notify`")

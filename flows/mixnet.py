@@ -61,6 +61,7 @@ def mixnet(
         settings: Any other key of the recipe, dotted, as in {"training.seed": 7}.
     """
     refuse_credentials(recipe, data, run, workspace, publish_to, release, weights)
+    refuse_credentials(accept_anyway, settings)
     place = open_workspace(workspace)
     releases = releases_uri(place, publish_to)
     effective = adjusted_recipe(

@@ -79,7 +79,7 @@ def revalidate(
             $MIXNET_HOME there, else ./workspace.
         tolerance: Share of the images by which top-1 may differ from what was counted on them.
     """
-    refuse_credentials(releases, data, imagenet, workspace)
+    refuse_credentials(releases, data, imagenet, workspace, *(retired or ()))
     place = open_workspace(workspace)
     where = releases_uri(place, releases)
     history = read_history(where)

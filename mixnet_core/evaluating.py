@@ -64,7 +64,7 @@ def evaluate_file(
         CheckpointMismatch: it is no MixNet's, or of other classes than the images.
         MixnetError: as `prepare_dataset` and `measuring.measure`.
     """
-    refuse_credentials(str(file), data)
+    refuse_credentials(str(file), data, recipe, str(answers), str(page))
     sha256 = sha256_of(file) if file.is_file() else ""
     folder = workspace.root / "evaluations" / fingerprint([str(file.absolute()), sha256])[:12]
     request = LookRequest(file=str(file.absolute()))

@@ -13,6 +13,7 @@ from mixnet_core.revalidation.release import Fetched, fetch_again, measure_again
 from mixnet_core.revalidation.states import Revalidation, unmeasured
 from mixnet_core.run_dir import Workspace
 from mixnet_core.ticks import Watch, unwatched
+from mixnet_core.uris import shown
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def items(
         for result in vanished(history, [*names, *retired], releases)
     ]
     catalog = [
-        Item(entry.name, entry.url, entry, data=None if entry.recipe else imagenet)
+        Item(entry.name, shown(entry.url), entry, data=None if entry.recipe else imagenet)
         for entry in load_catalog().values()
         if entry.recipe or imagenet
     ]
@@ -68,8 +69,8 @@ def items(
     if not found:
         # A watch over nothing, as after a slip in the URI, must not look like one that is content.
         raise InputError(
-            f"nothing is published at {releases}: check where releases are, or publish one; with "
-            "a folder of ImageNet the catalog's are measured"
+            f"nothing is published at {shown(releases)}: check where releases are, or publish one; "
+            "with a folder of ImageNet the catalog's are measured"
         )
     return found
 
@@ -83,8 +84,8 @@ def fetch_item(item: Item, workspace: Workspace, *, watch: Watch = unwatched) ->
     """
     if item.gone:
         raise ReleaseMissing(
-            f"no release at {item.uri}, which an earlier revalidation measured: publish it again, "
-            f"or say that it was deleted on purpose (--retired {item.name})"
+            f"no release at {shown(item.uri)}, which an earlier revalidation measured: publish "
+            f"it again, or say that it was deleted on purpose (--retired {item.name})"
         )
     try:
         release = item.entry or read_release(item.uri)

@@ -29,6 +29,7 @@ from mixnet_core.revalidation.history import last_measured, of_release, trend
 from mixnet_core.revalidation.states import Revalidation, judged_claims, judged_state
 from mixnet_core.run_dir import Workspace
 from mixnet_core.ticks import Tick, Watch, unwatched
+from mixnet_core.uris import shown
 from mixnet_core.values import PreparedDataset
 
 STAGE = "revalidate"
@@ -165,7 +166,8 @@ def measure_again(
 
 
 def uri_of(release: AnyRelease) -> str:
-    return release.url if isinstance(release, CatalogEntry) else release.uri
+    """Returns where it lies, as history, page and event may say it."""
+    return shown(release.url if isinstance(release, CatalogEntry) else release.uri)
 
 
 def claimed_by(release: AnyRelease) -> dict[str, float]:

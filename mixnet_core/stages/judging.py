@@ -21,6 +21,7 @@ from mixnet_core.runs import exclusive, finished, forget, recorded, write_record
 from mixnet_core.stages.made_from import accept_inputs, validate_inputs
 from mixnet_core.ticks import Tick, Watch, unwatched
 from mixnet_core.train.metrics import read_metrics
+from mixnet_core.uris import refuse_credentials
 from mixnet_core.values import (
     Decision,
     PreparedDataset,
@@ -116,10 +117,12 @@ def accept(
 
     Raises:
         NotAccepted: it falls short; the report says so too.
-        InputError: the run's predictions and report are another validation's by now.
+        InputError: the run's predictions and report are another validation's by now; the reason
+            holds credentials.
         TransientError: another process works on this run.
         MixnetError: the release that it replaces cannot be fetched or measured.
     """
+    refuse_credentials(anyway)
     wanted = recipe.acceptance
     inputs = accept_inputs(recipe, dataset, validation, releases=releases, override=anyway)
     with exclusive(run) as lock:

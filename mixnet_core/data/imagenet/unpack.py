@@ -45,6 +45,7 @@ from mixnet_core.errors import (
     IntegrityError,
 )
 from mixnet_core.ticks import Tick, Watch, unwatched
+from mixnet_core.uris import refuse_credentials
 
 _VAL_PART_IMAGES = 500
 _WAIT_SECONDS = 0.1
@@ -79,6 +80,7 @@ def unpack_imagenet(
         TransientError: another process unpacks into the same folder.
     """
     begun = time.monotonic()
+    refuse_credentials(*(str(path) for path in (*vars(archives).values(), to)))
     expect_options(archives)
     with ExitStack() as stack:
         opened: dict[Split, Archive] = {}
