@@ -13,7 +13,7 @@ ORACLE_READY := $(ORACLE)/.ready
 export DO_NOT_TRACK = 1
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 
-.PHONY: help venv demo test long faults oracle trajectories sanitize check format bench serve lock clean
+.PHONY: help venv demo test long faults oracle trajectories sanitize mutate check format bench serve lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ trajectories: $(ORACLE_READY) ## docs/trajectories.md: 36 ways to train beside t
 
 sanitize: $(READY) ## the native operators under the address and undefined-behaviour sanitizers
 	@$(BIN)/python -m pytest tests/native/test_sanitized.py
+
+mutate: $(READY) ## whether tests notice small changes; MUTATE="--modules selecting --per-module 20 --seed 3"
+	@$(BIN)/python -m tests.mutate $(MUTATE)
 
 check: $(READY) ## ruff and mypy
 	$(BIN)/ruff check .

@@ -91,8 +91,8 @@ def sampled(plan: Plan, root: Path, module: str, per_module: int, seed: int) -> 
     listed = {key for key in plan.equivalent if key[0] == module}
     for _, line, before, after in listed - {mutant.key for mutant in every}:
         raise MutateError(
-            f"equivalent.toml lists {before} -> {after} in the line {line!r} of {module}, which is "
-            "not there any more: take it out, or correct its line"
+            f"equivalent.toml lists `{before}` -> `{after}` in the line `{line}` of {module}, "
+            "which is not there any more: take it out, or correct its line"
         )
     return sample((mutant for mutant in every if mutant.key not in listed), per_module, seed)
 
@@ -129,6 +129,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--modules", nargs="+", metavar="MODULE", help="of modules.toml; all")
     parser.add_argument("--per-module", type=int, default=30, help="mutants; 30, or all there are")
     parser.add_argument("--seed", type=int, default=0, help="another one takes other mutants; 0")
+    parser.add_argument("--seconds", type=float, default=30.0, help="a mutant has at least; 30")
     parser.add_argument("--root", type=Path, default=CHECKOUT, help="of the tree; this checkout")
     given = parser.parse_args(argv)
     root = given.root.resolve()
@@ -143,7 +144,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         outcomes = []
         for module, mutants in work.items():
             with tempfile.TemporaryDirectory(prefix="mutate-") as temporary:
-                tree = CopiedTree(root, plan.copied, Path(temporary))
+                tree = CopiedTree(root, plan.copied, Path(temporary), given.seconds)
                 outcomes.append(tried(plan, tree, module, mutants))
             done = outcomes[-1]
             sys.stderr.write(f"{module}: {done.noticed} of {done.sampled} noticed\n")

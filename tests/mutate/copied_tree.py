@@ -19,7 +19,6 @@ from pathlib import Path
 import pytest
 
 _SLOWEST_FACTOR = 5
-_LEAST_SECONDS = 30.0
 _NEVER_IMPORTED = 97
 _OUTPUT_LINES = 30
 
@@ -35,13 +34,17 @@ class CopiedTree:
         root: of the copy.
     """
 
-    def __init__(self, checkout: Path, copied: Sequence[str], temporary: Path) -> None:
+    def __init__(
+        self, checkout: Path, copied: Sequence[str], temporary: Path, least_seconds: float
+    ) -> None:
         """Copies without what Python compiled: that would be of other sources.
 
         Args:
             temporary: an empty folder that everything goes into.
+            least_seconds: that a mutant has, however quick the tests are.
         """
         self.root = temporary / "tree"
+        self._least_seconds = least_seconds
         self._checkout, self._temporary = checkout, temporary
         self._seconds: dict[str, float] = {}
         for name in copied:
@@ -75,7 +78,7 @@ class CopiedTree:
 
     def notices(self, path: Path, tests: Sequence[str], source: str) -> bool:
         """Says whether a module's tests fail, or hang, with another source."""
-        limit = max(_LEAST_SECONDS, _SLOWEST_FACTOR * sum(self._seconds.values()))
+        limit = max(self._least_seconds, _SLOWEST_FACTOR * sum(self._seconds.values()))
         with self._changed(self.root / path, source):
             return self._run(path, tests, seconds=limit) != 0
 
