@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
-from mixnet_core.accepting import decide, paired, require_accepted
+from mixnet_core.accepting import decide, paired, require_accepted, right
 from mixnet_core.errors import NotAccepted
 from mixnet_core.evaluate.counting import JUDGED, Judged
-from mixnet_core.evaluate.statistics import Pairing
+from mixnet_core.evaluate.statistics import Pairing, wilson_interval, worse
 from mixnet_core.recipe_choices import Acceptance
 from mixnet_core.values import Decision, Score
 
@@ -96,10 +98,54 @@ def test_an_override_accepts_and_leaves_the_reasons_on_record() -> None:
     assert [check.ok for check in decision.checks] == [False]
 
 
-def test_images_are_paired_one_by_one() -> None:
-    def rows(*places: int) -> Judged:
-        made = np.zeros(len(places), JUDGED)
-        made["place"] = places
-        return made
+def rows(*places: int) -> Judged:
+    made = np.zeros(len(places), JUDGED)
+    made["place"] = places
+    return made
 
-    assert paired(rows(0, 0, 1, 2), rows(0, 3, 0, 1)) == Pairing(4, 1, 1)
+
+def test_an_answer_is_right_where_no_class_comes_before_the_label() -> None:
+    assert right(rows(0, 1, 4, 0, 999)).tolist() == [True, False, False, True, False]
+
+
+def test_images_are_paired_one_by_one() -> None:
+    assert paired(rows(0, 0, 0, 1, 2), rows(0, 3, 1, 0, 1)) == Pairing(5, 2, 1)
+
+
+def test_a_demand_at_the_very_end_of_the_interval_is_not_missed() -> None:
+    _, high = wilson_interval(874, 1000)
+    assert decide(Acceptance(min_top1=high), scored(874)).accepted
+    assert not decide(Acceptance(min_top1=math.nextafter(high, 1)), scored(874)).accepted
+
+
+def test_a_p_that_equals_the_significance_is_chance() -> None:
+    pair = Pairing(1000, 5, 0)
+    assert worse(pair) == 1 / 32
+    assert against(pair, significance=1 / 32).accepted
+    assert not against(pair, significance=math.nextafter(1 / 32, 1)).accepted
+
+
+def test_a_drop_of_exactly_what_is_allowed_is_allowed() -> None:
+    # 64 of 1,024 images: both shares are exact in binary.
+    pair = Pairing(1024, 64, 0)
+    assert against(pair, max_drop=1 / 16).accepted
+    assert not against(pair, max_drop=math.nextafter(1 / 16, 0)).accepted
+
+
+def test_a_comparison_says_by_which_reason_it_is_accepted_or_how_much_was_allowed() -> None:
+    def said(pair: Pairing, **wanted: float) -> str:
+        return against(pair, **wanted).checks[0].line.partition("): ")[2]
+
+    assert said(Pairing(1000, 4, 0)) == "not worse"
+    assert said(Pairing(1000, 20, 0), max_drop=0.02) == "allowed"
+    assert said(Pairing(1000, 20, 0)) == "worse, not by chance"
+    assert said(Pairing(1000, 20, 0), max_drop=0.0125) == (
+        "worse, not by chance, more than the allowed 1.25"
+    )
+
+
+def test_without_the_other_releases_answers_only_thresholds_decide() -> None:
+    decision = decide(Acceptance(min_top1=0.5, replaces="old"), scored(900), replaced="old")
+    assert [check.line.partition(" ")[0] for check in decision.checks] == ["top-1"]
+    assert decision.replaces == "old"
+    assert decide(Acceptance(), scored(900), pair=Pairing(1000, 50, 0)).checks == ()

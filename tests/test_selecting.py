@@ -83,6 +83,15 @@ def test_a_mean_takes_weights_only_the_oldest_first() -> None:
     assert steps("best", 2) == steps("last", 2) == steps("ema", 2) == []
 
 
+def test_a_mean_never_takes_moving_averages_even_where_they_are_the_best() -> None:
+    files = {
+        checkpoint.file
+        for policy in ("mean_best", "mean_last")
+        for checkpoint in members(Selection(policy=policy, mean_of=9), EVERY)  # type: ignore[arg-type]
+    }
+    assert files == {"weights.ckpt"}
+
+
 def test_of_a_mean_the_mean_is_chosen_whatever_it_reached() -> None:
     mean = candidate(30, 1, of=(20, 30))
     assert choose(Selection(policy="mean_last"), (*EVERY, mean)) == mean.checkpoint
@@ -97,6 +106,14 @@ def test_every_policy_states_its_rule() -> None:
     assert len(rules) == 5
     assert "the mean of the 3 checkpoints with the highest top-1" in rule(
         Selection(policy="mean_best"), 3
+    )
+
+
+def test_a_means_rule_says_what_became_of_the_batchnorm_statistics() -> None:
+    selection = Selection(policy="mean_last")
+    assert rule(selection, 3).endswith("BatchNorm statistics estimated anew")
+    assert rule(selection, 3, frozen=True).endswith(
+        "BatchNorm statistics kept, as they were frozen"
     )
 
 
