@@ -14,7 +14,7 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from mixnet_core.errors import InputError, IntegrityError
 from mixnet_core.files import os_errors_explained, sha256_of
@@ -75,6 +75,13 @@ class Manifest(_Strict):
             raise ValueError(f"it has no file in the role {WEIGHTS!r}")
         return self
 
+    @field_validator("facts")
+    @classmethod
+    def _facts_are_json(cls, facts: dict[str, Any]) -> dict[str, Any]:
+        # Pydantic reads NaN and writes null for it: two manifests that differ would be equal bytes.
+        json.dumps(facts, allow_nan=False)
+        return facts
+
 
 class PublishedRelease(Manifest):
     """A manifest together with where it was read.
@@ -128,7 +135,7 @@ def manifest_of(name: str, files: dict[str, Path], facts: dict[str, Any]) -> Man
 def manifest_bytes(manifest: Manifest) -> bytes:
     """The document: equal manifests are equal bytes."""
     data = manifest.model_dump(mode="json", include=set(Manifest.model_fields))
-    text = json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False)
     return f"{text}\n".encode()
 
 
