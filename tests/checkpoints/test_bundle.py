@@ -19,8 +19,10 @@ from mixnet_core.checkpoints.bundle import (
     Mean,
     Position,
     complete_bundles,
+    is_of_whole_epoch,
     newest_bundle,
     read_contents,
+    step_of,
     write_bundle,
 )
 from mixnet_core.checkpoints.retention import prune
@@ -74,9 +76,17 @@ def test_a_bundle_of_the_first_format_is_read(tmp_path: Path) -> None:
     (folder / CONTENTS).write_text(json.dumps(old))
     contents = read_contents(folder)
     assert contents.position == Position(step=20, epoch=2, loss=0.25)
+    # It was written at an epoch's end only, and nobody counted epochs of guessing.
+    assert (contents.position.epoch_step, contents.position.chance_epochs) == (0, 0)
     assert contents.changes(DIVISION) == ["begun by an earlier version"]
     assert newest_bundle(tmp_path) == folder
     assert [found.step for found in complete_bundles(tmp_path)] == [20]
+
+
+def test_before_the_first_step_nothing_is_done() -> None:
+    start = Position()
+    assert (start.step, start.epoch, start.epoch_step, start.chance_epochs) == (0, 0, 0, 0)
+    assert start.epoch_loss.value is start.window_loss.value is start.loss is None
 
 
 def test_a_mean_of_nothing_is_none() -> None:
@@ -116,6 +126,24 @@ def test_bundles_come_oldest_first_however_many_digits_their_steps_have(tmp_path
     for step in steps:
         bundle(tmp_path, step)
     assert [found.step for found in complete_bundles(tmp_path)] == sorted(steps)
+    assert newest_bundle(tmp_path) == tmp_path / "step-1000000000"
+
+
+def test_a_folder_whose_name_says_no_step_is_older_than_every_bundle(tmp_path: Path) -> None:
+    (tmp_path / "step-of-mine").mkdir()
+    sound = bundle(tmp_path, 0)
+    assert step_of(tmp_path / "step-of-mine") == -1
+    assert newest_bundle(tmp_path) == Path(sound.path)
+    assert (tmp_path / "step-of-mine").is_dir()
+
+
+def test_a_bundle_says_whether_it_ends_an_epoch_and_one_that_cannot_be_read_does_not(
+    tmp_path: Path,
+) -> None:
+    whole, within, broken = (Path(bundle(tmp_path, step).path) for step in (10, 11, 20))
+    edit_contents(position={"step": "many"})(broken)
+    found = [is_of_whole_epoch(path) for path in (whole, within, broken, tmp_path / "step-30")]
+    assert found == [True, False, False, False]
 
 
 def test_a_save_that_fails_leaves_no_bundle_and_the_earlier_one(tmp_path: Path) -> None:

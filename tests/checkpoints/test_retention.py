@@ -102,6 +102,34 @@ def test_good_moving_averages_keep_their_bundle_where_they_can_be_selected(tmp_p
     assert steps(tmp_path) == [10, 40]
 
 
+def test_a_bundle_is_as_good_as_the_better_of_its_weights_and_averages(tmp_path: Path) -> None:
+    bundle(tmp_path, 10, 20, averages=99)
+    for step in (20, 30):
+        bundle(tmp_path, step, 60, averages=60)
+    prune(tmp_path, 1, Selection(policy="best"))
+    assert steps(tmp_path) == [10, 30]
+
+
+def test_the_newest_is_the_one_with_the_most_steps_however_many_digits(tmp_path: Path) -> None:
+    for step in (200_000_000, 1_000_000_000, 90):
+        bundle(tmp_path, step)
+    prune(tmp_path, 1, Selection(policy="last"))
+    assert steps(tmp_path) == [1_000_000_000]
+
+
+def test_what_a_crash_left_aside_is_cleared_and_what_cannot_be_stops_nothing(
+    tmp_path: Path,
+) -> None:
+    bundle(tmp_path, 10)
+    for name in ("aside-a", "aside-b"):
+        (tmp_path / f".{name}").mkdir()
+        (tmp_path / f".{name}" / WEIGHTS).write_text("half")
+    # Deleting it as a folder fails.
+    (tmp_path / ".aside-file").write_text("")
+    prune(tmp_path, 1, Selection(policy="last"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".aside-file", "step-00000010"]
+
+
 def test_a_mean_of_the_last_keeps_as_many_as_it_takes(tmp_path: Path) -> None:
     for step in (10, 20, 30, 40, 50):
         bundle(tmp_path, step)

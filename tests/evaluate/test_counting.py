@@ -68,6 +68,10 @@ def test_positions_other_than_each_once_are_refused(seen: list[int]) -> None:
         merged([judged([[0.0]], [0], position) for position in seen], 3)
 
 
+def test_no_batches_are_the_rows_of_no_images() -> None:
+    assert merged([], 0).size == 0
+
+
 def test_of_equal_logits_the_smaller_class_comes_first() -> None:
     assert counted(np.zeros((7, 7)), list(range(7))).correct1 == 1
     assert counted(np.zeros((7, 7)), list(range(7))).correct5 == 5

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy import stats
 
 from mixnet_core.evaluate.statistics import (
     Pairing,
+    ReliabilityBin,
     calibration_error,
     mcnemar,
     pairing,
@@ -42,6 +45,12 @@ def test_the_interval_is_the_published_one(
     assert wilson_interval(correct, count) == pytest.approx((low, high), abs=5e-5)
 
 
+def test_the_interval_never_leaves_zero_to_one_by_rounding() -> None:
+    # The formula alone gives 1.0000000000000002 and -7e-18.
+    assert wilson_interval(16, 16)[1] == 1
+    assert wilson_interval(0, 27)[0] == 0
+
+
 @pytest.mark.parametrize(
     ("lost", "gained"), [(0, 0), (1, 0), (0, 9), (6, 16), (16, 6), (500, 430), (3000, 3200)]
 )
@@ -68,6 +77,20 @@ def test_what_was_lost_and_gained_is_counted_image_by_image() -> None:
         pairing(before, now[1:])
 
 
+def test_images_right_both_times_or_wrong_both_times_are_neither_lost_nor_gained() -> None:
+    before = np.array([True] * 7 + [False] * 8)
+    now = np.array([True] * 4 + [False] * 3 + [True] * 2 + [False] * 6)
+    assert pairing(before, now) == Pairing(count=15, lost=3, gained=2)
+
+
+@pytest.mark.parametrize(
+    "figures", [Pairing(5, 2, 1), ReliabilityBin(0.0, 0.5, 2, 0.4, 0.5)], ids=["pairing", "bin"]
+)
+def test_figures_cannot_be_changed_once_they_are_counted(figures: Pairing | ReliabilityBin) -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        figures.count = 6  # type: ignore[misc]
+
+
 def test_the_calibration_error_of_a_case_by_hand() -> None:
     # Two bins. Up to 0.5: 0.5 and 0.3, one right: |0.5 - 0.4|. Above: 0.9, 0.8, 1.0, one right:
     # |1/3 - 0.9|. (2 * 0.1 + 3 * 0.5667) / 5 = 0.38.
@@ -87,3 +110,13 @@ def test_bins_without_images_count_nothing_and_zero_has_a_bin() -> None:
     bins = reliability(np.array([0.0, 1.0]), np.array([False, True]), 10)
     assert [item.count for item in bins] == [1, *[0] * 8, 1]
     assert calibration_error(bins) == 0
+    assert {(item.confidence, item.accuracy) for item in bins[1:-1]} == {(0.0, 0.0)}
+
+
+def test_bins_are_fifteen_of_equal_width_from_zero_to_one() -> None:
+    bins = reliability(np.array([0.5]), np.array([True]))
+    assert len(bins) == 15
+    assert (bins[0].low, bins[0].high) == (0, pytest.approx(1 / 15))
+    assert (bins[7].low, bins[7].high) == (pytest.approx(7 / 15), pytest.approx(8 / 15))
+    assert bins[7].count == 1
+    assert bins[-1].high == 1

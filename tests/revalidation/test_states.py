@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -15,6 +17,7 @@ from mixnet_core.errors import (
     TransientError,
 )
 from mixnet_core.evaluate.counting import JUDGED, Judged, score
+from mixnet_core.evaluate.statistics import wilson_interval
 from mixnet_core.revalidation.states import (
     Claim,
     Revalidation,
@@ -92,6 +95,36 @@ def test_without_published_answers_the_last_measuring_tells_a_regression() -> No
     assert state(870, top1=0.9, earlier=900)[0] == "regressed"
     assert state(870, top1=0.9, earlier=870)[0] == "claim not supported"
     assert state(870, top1=0.9)[0] == "claim not supported"
+
+
+def test_a_drop_of_exactly_the_tolerance_is_no_regression() -> None:
+    # Shares of 65,536 images are exact in binary; the drop of a sixteenth is far beyond chance.
+    sixteenth = 4096
+    for kind in ({"published": 61_440}, {"earlier": 61_440}):
+        for right, expected in ((61_440 - sixteenth, "confirmed"), (57_000, "regressed")):
+            assert state(right, count=65_536, tolerance=1 / 16, **kind)[0] == expected
+
+
+def test_a_significant_drop_within_the_tolerance_is_no_regression() -> None:
+    # Of 50,000: 90.00 to 90.50 %, where the interval of the lower one ends at 90.26 %.
+    assert state(45_000, count=50_000, earlier=45_250, tolerance=0.01)[0] == "confirmed"
+    assert state(45_000, count=50_000, earlier=45_250, tolerance=0.001)[0] == "regressed"
+
+
+def supported(claimed: float, found: Score, *, same_images: bool) -> bool:
+    (claim,) = judged_claims({"top-1": claimed}, found, same_images=same_images, tolerance=0.0)
+    return claim.supported
+
+
+def test_a_claim_may_differ_by_exactly_what_printing_rounds() -> None:
+    half = 0.00005
+    none = Score(count=1000, correct1=0, correct5=0, loss=1.0)
+    assert supported(half, none, same_images=True)
+    assert not supported(math.nextafter(half, 1), none, same_images=True)
+    found = Score(count=1000, correct1=900, correct5=1000, loss=1.0)
+    most = wilson_interval(900, 1000)[1] + half
+    assert supported(most, found, same_images=False)
+    assert not supported(math.nextafter(most, 1), found, same_images=False)
 
 
 def test_on_other_images_a_claim_is_judged_by_the_interval() -> None:

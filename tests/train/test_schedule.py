@@ -46,6 +46,13 @@ def test_without_warm_up_the_first_step_has_the_peak() -> None:
     assert learning_rates(schedule(warmup_epochs=0.0), steps_per_epoch=5, epochs=1)[0] == 1.0
 
 
+def test_a_decay_of_less_than_half_a_step_is_at_the_minimum_at_once() -> None:
+    rates = learning_rates(
+        schedule(warmup_epochs=1.0, decay_epochs=0.09), steps_per_epoch=5, epochs=2
+    )
+    assert rates[5:] == [0.1] * 5
+
+
 def test_fractions_of_epochs_are_whole_steps() -> None:
     rates = learning_rates(schedule(warmup_epochs=0.5), steps_per_epoch=6, epochs=1)
     assert rates[:4] == pytest.approx([0, 1 / 3, 2 / 3, 1])
