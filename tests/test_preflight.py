@@ -1,9 +1,6 @@
 from __future__ import annotations
 
 import builtins
-import os
-import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from importlib import metadata
@@ -21,13 +18,11 @@ from mixnet_core.preflight import (
     check_all,
     check_data,
     check_device,
-    check_disk,
     check_engine,
     check_msrun,
     check_operators,
     check_packages,
     check_publish,
-    check_workspace,
     require,
 )
 from mixnet_core.recipe import load_recipe
@@ -110,52 +105,6 @@ def test_results_survive_storage_as_json() -> None:
     assert CheckResult.model_validate_json(result.model_dump_json()) == result
 
 
-def test_a_workspace_that_cannot_be_made_is_a_machine_error(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("in the way")
-    error = failure(check_workspace(Workspace(tmp_path / "file" / "workspace")))
-    assert isinstance(error, errors.MachineError)
-    assert f"cannot write {tmp_path}/file/workspace" in str(error)
-
-
-def test_too_small_a_disk_is_told_with_both_sizes(tmp_path: Path) -> None:
-    recipe = load_recipe("digits", {"training.keep_checkpoints": 10**9, "training.epochs": 10**9})
-    error = failure(check_disk(recipe, Workspace(tmp_path / "not" / "there")))
-    # A billion checkpoints of 4.2 million parameters with AdamW's two moments.
-    assert "GB free at" in str(error)
-    assert "about 50400000." in str(error)
-    assert check_disk(load_recipe("digits"), Workspace(tmp_path)).ok
-
-
-def test_adamw_needs_half_as_much_again_for_a_checkpoint(tmp_path: Path) -> None:
-    changes = {
-        "training.keep_checkpoints": 10**9,
-        "training.epochs": 10**9,
-        "optimizer.name": "adamw",
-    }
-    error = failure(check_disk(load_recipe("digits", changes), Workspace(tmp_path)))
-    assert "about 50400000." in str(error)
-
-
-def test_copies_need_files_as_well_as_bytes(tmp_path: Path) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "nr_inodes=20", "tmpfs", str(disk)]
-    if os.geteuid() or not shutil.which("mount") or subprocess.run(mount).returncode:
-        pytest.skip("only root can mount a tiny disk")
-    images = write_image_folder(tmp_path / "images", {"ant": 15, "bee": 15})
-    try:
-        for layout, fits in (("links", False), ("in_place", True), ("mindrecord", True)):
-            changes = {"data.path": str(images), "data.layout": layout, "weights.name": None}
-            result = check_disk(load_recipe("finetune", changes), Workspace(disk))
-            assert result.ok == fits, result
-            if not fits:
-                message = str(failure(result))
-                assert "files fit on the disk" in message
-                assert "30 are needed; choose another workspace, or data.layout" in message
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
-
-
 def test_imagenets_classes_are_looked_for_by_name(tmp_path: Path) -> None:
     images = write_image_folder(tmp_path, dict.fromkeys(wnids()[:3], 2), {wnids()[0]: 1})
     error = failure(check_data(data("imagenet", images), tmp_path))
@@ -166,6 +115,18 @@ def test_imagenets_classes_are_looked_for_by_name(tmp_path: Path) -> None:
     (images / "val" / "cats").mkdir()
     error = failure(check_data(data("imagenet", images, subset=True), tmp_path))
     assert "the first is 'cats'" in str(error)
+
+
+def test_of_a_flat_val_the_labels_are_looked_at_instead_of_class_folders(tmp_path: Path) -> None:
+    images = write_image_folder(tmp_path / "images", {wnids()[0]: 1}, {wnids()[0]: 1})
+    (images / "val" / wnids()[0]).rename(tmp_path / "moved")
+    write_image(images / "val" / "ILSVRC2012_val_00000001.png", "v")
+    labels = tmp_path / "labels.txt"
+    labels.write_text(f"{wnids()[0]}\n")
+    flat = data("imagenet", images, subset=True, val_labels=str(labels))
+    assert check_data(flat, tmp_path).ok
+    labels.write_text(f"{wnids()[0]}\n{wnids()[0]}\n")
+    assert "2 labels" in str(failure(check_data(flat, tmp_path)))
 
 
 def test_an_unpacked_imagenets_listing_is_compared_with_its_fingerprint(tmp_path: Path) -> None:
