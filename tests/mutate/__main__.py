@@ -143,7 +143,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             importlib.import_module(name)
         outcomes = []
         for module, mutants in work.items():
-            with tempfile.TemporaryDirectory(prefix="mutate-") as temporary:
+            with tempfile.TemporaryDirectory(
+                prefix="mutate-", ignore_cleanup_errors=True
+            ) as temporary:
                 tree = CopiedTree(root, plan.copied, Path(temporary), given.seconds)
                 outcomes.append(tried(plan, tree, module, mutants))
             done = outcomes[-1]

@@ -113,11 +113,14 @@ class CopiedTree:
         )
         child.start()
         assert child.pid is not None
-        child.join(seconds)
-        with suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-        child.kill()
-        child.join()
+        try:
+            child.join(seconds)
+        finally:
+            # Also where the person at the keyboard ends it all: the child is a session of its own.
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+            child.kill()
+            child.join()
         assert child.exitcode is not None
         return child.exitcode
 

@@ -1,11 +1,11 @@
 """All small changes of a module's source that its tests ought to notice, and a sample of them.
 
-Written here rather than taken from PyPI, after a look at both candidates. mutmut 3 changes function
-bodies only, so a wrong constant or default of a class is never tried; it has neither a sample nor a
-table of tests, and its list of exceptions is a comment in the source, without a reason. cosmic-ray
-changes the files of the tree that it is started in, starts a Python process for every mutant, and
-would need operators, a filter for the sample and one for the equivalents as plugins of ours: more
-code than this file.
+Written here rather than taken from PyPI, after a look at both candidates. mutmut 3 leaves out
+whatever stands outside of functions and every decorated function and class, which here are the
+values, validators and properties; it takes no sample, and its list of exceptions is a comment in
+the source, without a reason. cosmic-ray changes the files of the tree that it is started in, starts
+a Python process for every mutant, and would need operators, a filter for the sample and one for the
+equivalents as plugins of ours: more code than this file.
 
 Not changed are docstrings, type hints, what is logged, and the text of errors.
 """
