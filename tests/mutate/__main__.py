@@ -45,7 +45,7 @@ class Plan:
     """What `modules.toml` and `equivalent.toml` say.
 
     Attributes:
-        tests: module -> files of tests.
+        tests: module -> files of tests, or single ones of them, as pytest takes them.
         equivalent: `Mutant.key` -> why no test can notice it.
     """
 

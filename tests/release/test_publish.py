@@ -214,6 +214,11 @@ def test_a_name_that_could_leave_the_place_is_refused(
     assert not (tmp_path / "r").exists()
 
 
+def test_a_name_that_no_release_can_have_is_not_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="release 'Digits-1' is not a usable name"):
+        read_release((tmp_path / "Digits-1").as_uri())
+
+
 def test_what_cannot_be_a_release_is_refused_before_anything_is_stored(
     files: dict[str, Path], tmp_path: Path
 ) -> None:
