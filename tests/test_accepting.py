@@ -5,12 +5,20 @@ import math
 import numpy as np
 import pytest
 
-from mixnet_core.accepting import decide, paired, require_accepted, right
-from mixnet_core.errors import NotAccepted
+from mixnet_core.accepting import (
+    decide,
+    decided_on,
+    differences,
+    paired,
+    require_accepted,
+    require_decided_on,
+    right,
+)
+from mixnet_core.errors import InputError, NotAccepted
 from mixnet_core.evaluate.counting import JUDGED, Judged
 from mixnet_core.evaluate.statistics import Pairing, wilson_interval, worse
 from mixnet_core.recipe_choices import Acceptance
-from mixnet_core.values import Decision, Score
+from mixnet_core.values import Checkpoint, Decision, Score, Validation
 
 
 def scored(correct1: int, count: int = 1000, correct5: int | None = None) -> Score:
@@ -149,3 +157,50 @@ def test_without_the_other_releases_answers_only_thresholds_decide() -> None:
     assert [check.line.partition(" ")[0] for check in decision.checks] == ["top-1"]
     assert decision.replaces == "old"
     assert decide(Acceptance(), scored(900), pair=Pairing(1000, 50, 0)).checks == ()
+
+
+WANTED = Acceptance(min_top1=0.9)
+
+
+def validation(weights: str = "a", answers: str = "b") -> Validation:
+    return Validation(
+        checkpoint=Checkpoint(path="/c", step=1, epoch=1, weights_sha256=weights * 64),
+        score=Score(count=100, correct1=97, correct5=100, loss=0.1),
+        dataset_fingerprint="",
+        answers="",
+        answers_sha256=answers * 64,
+        report_json="",
+        report_markdown="",
+        report_page="",
+        engine="",
+    )
+
+
+DECISION = decided_on(decide(WANTED, validation().score), WANTED, validation())
+
+
+@pytest.mark.parametrize(
+    ("wanted", "now", "named"),
+    [
+        (WANTED, validation(), ()),
+        (WANTED, validation(weights="c"), ("weights",)),
+        (WANTED, validation(answers="c"), ("predictions",)),
+        (Acceptance(min_top1=0.95), validation(), ("demands",)),
+        (Acceptance(), validation("c", "c"), ("weights", "predictions", "demands")),
+    ],
+)
+def test_a_decision_holds_for_what_it_was_made_on_and_for_nothing_else(
+    wanted: Acceptance, now: Validation, named: tuple[str, ...]
+) -> None:
+    assert differences(DECISION, wanted, now) == named
+    if not named:
+        require_decided_on(DECISION, wanted, now)
+        return
+    words = "other demands" if named == ("demands",) else f"another checkpoint's {named[0]}"
+    with pytest.raises(InputError, match=f"made on {words}.*run `mixnet accept` again"):
+        require_decided_on(DECISION, wanted, now)
+
+
+def test_a_decision_that_names_nothing_holds_for_nothing() -> None:
+    before = Decision(checks=DECISION.checks)
+    assert differences(before, WANTED, validation()) == ("weights", "predictions", "demands")

@@ -36,8 +36,8 @@ SCRIPT = Path(__file__).parent / "torch_steps.py"
 STEPS, BATCH, PIXELS, CLASSES = 12, 8, 64, 10
 SMOOTHING, EMA = 0.1, 0.9
 # Reached by three steps of warm-up from 0, as recipes have it.
-PEAKS = {"momentum": 1e-6, "nesterov": 1e-6, "adamw": 5e-4}
-DECAYS = {"momentum": 15.0, "nesterov": 15.0, "adamw": 0.5}
+PEAKS = {"momentum": 3e-7, "nesterov": 3e-7, "adamw": 5e-4}
+DECAYS = {"momentum": 50.0, "nesterov": 50.0, "adamw": 0.5}
 # Of how far a parameter moves by the formulas, in the median parameter: what moves less does so by
 # rounding alone. A block's last BatchNorm, where the next layer's takes away what it adds, has a
 # gradient of exactly 0.
