@@ -287,7 +287,7 @@ def parse_recipe(data: dict[str, Any], where: str) -> Recipe:
     except ValidationError as error:
         faults = "; ".join(_fault(item, data) for item in error.errors())
         # Not kept as the cause: its text holds keys and values as they were typed.
-        raise RecipeError(f"recipe {where}: {faults}") from None
+        raise RecipeError(f"recipe {shown(where)}: {faults}") from None
 
 
 def save_recipe(recipe: Recipe, path: Path) -> None:

@@ -134,6 +134,8 @@ class _Shown(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg, record.args = shown_words(record.getMessage()), ()
+        # Its text repeats what the server sent.
+        record.exc_info = record.exc_text = None
         return True
 
 

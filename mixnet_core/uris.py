@@ -26,9 +26,10 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(?=/)")
 # too, a slip that the eye passes over.
 _NETWORK = re.compile(
     r"(?<![A-Za-z0-9])((?:\w+\+)?(?:s3[an]?|https?|ftps?|sftp|ssh|git|gc?s|az|azure|abfss?|wasbs?"
-    r"|hdfs|oss|obs|webdavs?)(?:\+\w+)?)(?::/+|//|:(?=[^/\s@]+:[^\s@]+@))/*",
+    r"|hdfs|oss|obs|webdavs?)(?:\+\w+)?)(?::/+|//|:(?=[^/\s@]*:[^\s@]*@)|(?<=s3):(?=[^/@]*:[^@]*@))/*",
     re.IGNORECASE,
 )
+_FILES_HOST = re.compile(r"(?<![A-Za-z0-9])file:/{1,2}([^/].*)", re.IGNORECASE | re.DOTALL)
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]*[a-z0-9]")
 # Whatever stands behind its question mark is not the user's part.
 _PLAIN_HOST = re.compile(r"(https?:/+[\w.-]+(?::\d+)?/[^?@]*)\?", re.IGNORECASE)
@@ -55,12 +56,15 @@ _ASSIGNED = re.compile(rf"(?:^|\s){_SECRETS_NAME}\s*=\s*[^\s=]{{6,}}", re.IGNORE
 # A long value of all kinds of letters, or a JSON web token.
 _OPAQUE = re.compile(
     r"[?&#](?:[\w.-]+=)?(?:eyJ[\w-]+\.|(?=[^&#.]*\d)(?=[^&#.]*[A-Z])(?=[^&#.]*[a-z])"
-    r"[A-Za-z0-9+/=_~%-]{20,}(?:[&#;]|$))"
+    r"[A-Za-z0-9+/=_~%-]{20,}(?:[&#;\s]|$))"
 )
+_SPACED = re.compile(r"[^\s@]*(?:\s?:\s|\s:)[^\s@]+\s?@|[^\s@]*:[^\s@]+\s@")
 # In a sentence, where "approved by:me@example.com" is none.
-_LONG_PASSWORD = re.compile(r"^[^:@/]+:[^@]{16,}@")
+_LONG_PASSWORD = re.compile(r"^(?://)?[^:@/]+:[^@]{16,}@")
 # A word of a text that may be a URI: quotes and brackets stand around, not in it.
 _WORD = re.compile(r"[^\s'\"<>()\[\]{},;]+")
+# What stands before a value, as in --data=/a:b@c and --set=data.path=/a:b@c: these are paths.
+_OPTION = re.compile(r"^(?:--?[a-z][a-z-]*=)?(?:[a-z_]+(?:\.[a-z_]+)+=)?")
 # Copied along with a link, and seen by nobody.
 _INVISIBLE = {ord(letter): None for letter in "\u200b\u200c\u200d\u2060\ufeff\u00ad"}
 _AROUND = " \t\r\n\"'`<>()[]{},"
@@ -73,12 +77,19 @@ def holds_credentials(text: str) -> bool:
 
     A signature in a URL's query is not looked for: a server may redirect to such a URL.
     """
-    return any(_holds(form) for form in _forms(_without_query(text)))
+    text = _cleaned(_without_query(text))
+    if any(_KEY_PAIR.search(form) or _ASSIGNED.search(form) for form in _decoded(text)):
+        return True
+    if len(text.split()) > 1 and not _NETWORK.match(text):
+        # A sentence, as of why a release is published anyway.
+        words = [form for word in _WORD.findall(text) for form in _decoded(word)]
+        return _spaced(text) or any(_in_network(w) or _LONG_PASSWORD.match(w) for w in words)
+    return any(_holds(form) for form in _decoded(text))
 
 
 def shown(text: str) -> str:
     """Returns a URI, a name or a path without what may be secret."""
-    scheme, _ = _parts(text)
+    scheme = _scheme(text)
     network = _NETWORK.match(text)
     hidden = f"{network[1].lower()}://..." if network else "..."
     if holds_credentials(text):
@@ -91,10 +102,12 @@ def shown(text: str) -> str:
 
 
 def shown_words(text: str) -> str:
-    """Returns a longer text with each word in it `shown`."""
-    if _NETWORK.match(text.strip(_AROUND)) and holds_credentials(text):
-        # Of a secret with a space in it the second half would be a word like any other.
-        return shown(text.strip(_AROUND))
+    """Returns a longer text on one line, with each word in it `shown`."""
+    text = " ".join(text.split()) if "\n" in text or "\r" in text else text
+    cleaned = _cleaned(text)
+    # Of a secret with a space in it the second half would be a word like any other.
+    if (_NETWORK.match(cleaned) and holds_credentials(text)) or _spaced(cleaned):
+        return shown(cleaned)
     return _WORD.sub(lambda word: shown(word[0]), text)
 
 
@@ -125,7 +138,7 @@ def refuse_credentials(*texts: object) -> None:
             refuse_credentials(*text)
         elif isinstance(text, str) and (holds_credentials(text) or _holds_signature(text)):
             quoted = shown(text)
-            kind = repr(quoted) if quoted not in ("...", "s3://...") else "a name, path or URI"
+            kind = "a name, path or URI" if quoted == "..." else repr(quoted)
             kind = "an s3:// URI" if quoted.startswith("s3://") else kind
             raise InputError(
                 f"{kind} must not hold credentials: expected s3://bucket/prefix, a path or "
@@ -140,15 +153,12 @@ def refuse_arguments(arguments: Iterable[str]) -> None:
         InputError: as `refuse_credentials`.
     """
     for argument in arguments:
-        refuse_credentials(argument, *argument.split("="), *argument.split("=", 1))
+        refuse_credentials(_OPTION.sub("", argument))
 
 
-def _parts(text: str) -> tuple[str | None, str]:
-    """Splits off the scheme, in small letters."""
+def _scheme(text: str) -> str | None:
     found = _SCHEME.match(text)
-    if found is None:
-        return None, text
-    return found[1].lower(), text[found.end() :].lstrip("/")
+    return found[1].lower() if found else None
 
 
 def _without_query(text: str) -> str:
@@ -157,10 +167,14 @@ def _without_query(text: str) -> str:
     return found[1] if found else text
 
 
-def _forms(text: str) -> Iterator[str]:
-    """Yields what a text may be read as: as it looks, then decoded as often as that changes it."""
+def _cleaned(text: str) -> str:
+    """Makes a text what it looks like."""
     text = unicodedata.normalize("NFKC", text).translate(_INVISIBLE).replace("\\", "/")
-    text = text.strip(_AROUND)
+    return text.strip(_AROUND)
+
+
+def _decoded(text: str) -> Iterator[str]:
+    """Yields a text, then decoded as often as that changes it."""
     yield text
     for _ in range(_DECODINGS):
         decoded = unquote(text)
@@ -171,22 +185,18 @@ def _forms(text: str) -> Iterator[str]:
 
 
 def _holds(text: str) -> bool:
-    if _KEY_PAIR.search(text) or _ASSIGNED.search(text):
-        return True
-    if len(text.split()) > 1 and not _NETWORK.match(text):
-        # A sentence, as of why a release is published anyway.
-        return any(_in_network(word) or _LONG_PASSWORD.match(word) for word in _WORD.findall(text))
     if _in_network(text):
         return True
-    if text.lower().startswith("file:"):
-        # With three slashes all of it is a path, with two the host comes first.
-        host = re.match(r"file://([^/].*)", text, re.IGNORECASE | re.DOTALL)
-        return host is not None and ":" in _before_at(host[1])
     if text.startswith("//"):
         return ":" in _before_at(text[2:].partition("/")[0])
-    if text.startswith(("/", "./", "../", "~")) or _NETWORK.match(text):
+    if text.lower().startswith("file:") or text.startswith(("/", "./", "../", "~")):
         return False
-    return ":" in _before_at(text)
+    return not _NETWORK.match(text) and ":" in _before_at(text)
+
+
+def _spaced(text: str) -> bool:
+    """Says whether user and password of a URL stand in a sentence as two words."""
+    return any(_SPACED.match(text, found.end()) for found in _NETWORK.finditer(text))
 
 
 def _in_network(text: str) -> bool:
@@ -202,7 +212,8 @@ def _in_network(text: str) -> bool:
         # A password with a slash ends the host for whoever reads the URL strictly, not for people.
         elif "@" in rest and ("/" not in before or ":" in before):
             return True
-    return False
+    # With three slashes all of it is a path, with two the host comes first, and pathlib leaves one.
+    return any(":" in _before_at(found[1]) for found in _FILES_HOST.finditer(text))
 
 
 def _before_at(text: str) -> str:
@@ -210,14 +221,14 @@ def _before_at(text: str) -> str:
 
 
 def _holds_signature(text: str) -> bool:
-    is_s3 = _parts(text.strip(_AROUND))[0] == "s3"
+    is_s3 = _scheme(text.strip(_AROUND)) == "s3"
     is_url = _NETWORK.search(text) is not None
     return any(
         _SIGNATURE.search(form)
         or (is_url and _OPAQUE.search(form))
         # An s3:// URI has no query: what looks like one is what a client took for options.
         or (is_s3 and _SIGNED.search(form))
-        for form in _forms(text)
+        for form in _decoded(_cleaned(text))
     )
 
 
