@@ -177,7 +177,8 @@ def yaml_fault(error: yaml.YAMLError | UnicodeDecodeError) -> str:
         return "it is not text in UTF-8" if isinstance(error, ValueError) else type(error).__name__
     mark = error.problem_mark or error.context_mark
     where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-    return shown_words(" ".join((error.problem or error.context or "a fault").split())) + where
+    said = ": ".join(text for text in (error.context, error.problem) if text)
+    return shown_words(said) + where
 
 
 def _sync(path: Path) -> None:
