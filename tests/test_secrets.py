@@ -30,15 +30,17 @@ from mixnet_core.evaluating import evaluate_file
 from mixnet_core.options import adjusted_recipe, open_workspace, parse_settings, releases_uri
 from mixnet_core.preflight import check_all, check_publish
 from mixnet_core.recipe import load_recipe, parse_recipe, read_recipe, stored_recipe
-from mixnet_core.release.catalog import USER_CATALOG, find_release, load_catalog
+from mixnet_core.release.catalog import USER_CATALOG, CatalogEntry, find_release, load_catalog
 from mixnet_core.release.manifest import parse_manifest
 from mixnet_core.release.publish import list_releases, publish_release, read_release
 from mixnet_core.release.start import find_start
 from mixnet_core.release.weights import fetch_weights
 from mixnet_core.revalidation.all_releases import items, revalidate_all
 from mixnet_core.revalidation.history import read_history
+from mixnet_core.revalidation.release import uri_of
 from mixnet_core.run_dir import Workspace
 from mixnet_core.runs import existing_run, open_run
+from mixnet_core.stages import accept
 from mixnet_core.storage import open_object, open_storage
 from mixnet_core.transfer import check_served, check_url
 from mixnet_core.user_cache import cache_folder
@@ -145,6 +147,7 @@ def ways(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> dict[str, Way
     """Every way in for a URI, a name or a path, within one process."""
     releases = str(workspace.releases)
     cache = workspace.root / "weights"
+    nothing: Any = None
     digits = load_recipe("digits")
     finetune = load_recipe("finetune", {"data.path": "."}).model_dump(mode="json")
 
@@ -286,6 +289,10 @@ def ways(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> dict[str, Way
         "an endpoint": with_variable(
             "AWS_ENDPOINT_URL_S3", lambda: open_storage("s3://bucket/x")
         ),
+        "a reason to accept": lambda text: accept(
+            digits, workspace.run("r"), nothing, nothing, workspace=workspace, releases=releases,
+            anyway=f"they lie at {text}",
+        ),
         "workspace": open_workspace,
         "run": lambda text: open_run(digits, workspace, text),
         "a changed recipe": lambda text: open_run(changed(digits, text), workspace, "changed"),
@@ -348,6 +355,29 @@ def test_no_way_in_prints_or_writes_a_secret(
                 assert name in kept or name.startswith(("check_", "MindCV's")), (name, text)
     assert MARK not in said() + str(rows)
     expect_nothing_written(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "endpoint", [f"http://user:{MARK}", f"http://[{MARK}", f"http://user:{MARK}/x@host", MARK]
+)
+def test_an_endpoint_that_is_no_url_is_not_said(
+    endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
+    monkeypatch.setattr(storage_s3, "MAX_ATTEMPTS", 1)
+    with pytest.raises(MixnetError) as error:
+        open_storage("s3://bucket/x").names()
+    assert MARK not in whole_text(error.value)
+
+
+def test_revalidation_keeps_no_query_of_a_catalogs_url() -> None:
+    url = f"https://host/w.ckpt?download={MARK[:8]}"
+    entry = CatalogEntry(
+        name="mine", url=url, sha256="0" * 8, variant="s", flavour="mindcv", num_classes=10,
+        recipe="digits", source="me",
+    )  # fmt: skip
+    assert uri_of(entry) == "https://host/w.ckpt"
 
 
 @pytest.mark.parametrize("user", [f"user:{MARK}", f"{MARK}", f"user:{MARK}/x", f"u:/{MARK}@{MARK}"])
