@@ -3,7 +3,8 @@
     python -m tests.oracle.trajectory                     a Markdown table of all 36 cases
     python -m tests.oracle.trajectory s adamw             of those with these words
     python -m tests.oracle.trajectory --rules 1           by the optimizers of before
-    python -m tests.oracle.trajectory --faults            of formulas with one mistake each
+    python -m tests.oracle.trajectory --float32           PyTorch's float32 in this project's place
+    python -m tests.oracle.trajectory --faults            formulas with a mistake in its place
 
 MIXNET_ORACLE_PYTHON names the environment of `make oracle`, where `torch_training` computes.
 """
@@ -175,7 +176,7 @@ def trained_by_formulas(case: Case, *, dtype: str = "float64", fault: str | None
 def compared(case: Case, found: Arrays, expected: Arrays) -> Differences:
     """Compares every parameter, statistic and average but those of `moved_by_rounding`."""
     start = start_of(case)
-    assert {key.rpartition("/")[2] for key in found if key != "losses"} == start.keys()
+    assert {key.partition("/")[2] for key in found if "/" in key} == start.keys()
     left_out = moved_by_rounding(case)
 
     def apart(kind: str, *, statistics: bool) -> Iterator[float]:
@@ -221,34 +222,29 @@ def main() -> None:
     parser.add_argument("words", nargs="*", help="of the cases to run")
     parser.add_argument("--rules", type=int, default=2)
     parser.add_argument("--covering", action="store_true")
+    parser.add_argument("--float32", action="store_true")
     parser.add_argument("--faults", action="store_true")
     options = parser.parse_args()
-    cases = COVERING if options.covering else CASES
-    rows: Iterator[tuple[str, Case, Differences]]
-    if options.faults:
-        rows = (
-            (
-                fault,
-                case,
-                compared(case, trained_here(case), trained_by_formulas(case, fault=fault)),
-            )
-            for fault, case in FAULTS.items()
-        )
-    else:
-        rows = (
-            (
-                str(case),
-                case,
-                compared(case, trained_here(case, options.rules), trained_by_formulas(case)),
-            )
-            for case in cases
-            if set(options.words) <= {case.variant, case.optimizer, case.operators}
-        )
     _print("case", *Differences.__annotations__, "of bound")
     _print(*["---"] * 7)
-    for title, case, found in rows:
-        factor = found.over(BOUNDS[case.optimizer])
-        _print(title, *(f"{value:.1e}" for value in astuple(found)), f"{factor:.3g}")
+    if options.faults:
+        for fault, case in FAULTS.items():
+            _print_row(f"{fault}: {case}", case, trained_by_formulas(case, fault=fault))
+        return
+    for case in COVERING if options.covering else CASES:
+        if not set(options.words) <= {case.variant, case.optimizer, case.operators}:
+            continue
+        if options.float32:
+            found = trained_by_formulas(case, dtype="float32")
+        else:
+            found = trained_here(case, options.rules)
+        _print_row(str(case), case, found)
+
+
+def _print_row(title: str, case: Case, found: Arrays) -> None:
+    differences = compared(case, found, trained_by_formulas(case))
+    factor = differences.over(BOUNDS[case.optimizer])
+    _print(title, *(f"{value:.1e}" for value in astuple(differences)), f"{factor:.3g}")
 
 
 def _print(*cells: str) -> None:
