@@ -16,7 +16,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED = false
 .PHONY: help venv demo test long faults oracle trajectories sanitize mutate check format bench serve lock clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY) ## the whole flow on scanned digits: train, select, validate, publish
 	@$(BIN)/python -m flows.demo $(DEMO)
@@ -34,7 +34,7 @@ faults: $(READY) ## hangs, a full disk, 30 SIGKILLs while it trains; FAULTS="--k
 oracle: $(ORACLE_READY) ## training beside its formulas; EfficientNet-Lite0 on photographs that evaluation reads
 	@MIXNET_ORACLE_PYTHON=$(ORACLE)/bin/python $(BIN)/python -m pytest -m oracle tests/oracle
 
-trajectories: $(ORACLE_READY) ## docs/trajectories.md: 36 ways to train beside their formulas, 20 minutes
+trajectories: $(ORACLE_READY) ## 36 ways to train beside their formulas, as a table; half an hour
 	@MIXNET_ORACLE_PYTHON=$(ORACLE)/bin/python $(BIN)/python -m tests.oracle.trajectory
 
 sanitize: $(READY) ## the native operators under the address and undefined-behaviour sanitizers
