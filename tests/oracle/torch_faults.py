@@ -163,7 +163,7 @@ class AveragesFollowTheWeightsBefore(Formulas):
     """Of the step, not those after it."""
 
     def step(self, t: int, rate: float, parts: list[Part]) -> tuple[float, float]:
-        before = dict(self.values)
+        before = {name: value.detach() for name, value in self.values.items()}
         averages = dict(self.averages)
         found = super().step(t, rate, parts)
         keep = self.kept(t)

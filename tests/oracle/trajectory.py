@@ -112,7 +112,7 @@ _SGD = Differences(loss=3e-4, weight=3e-2, median=5e-4, statistic=1e-3, average=
 BOUNDS = {
     "momentum": _SGD,
     "nesterov": _SGD,
-    "adamw": Differences(loss=3e-4, weight=1e-1, median=2e-2, statistic=3e-3, average=1e-1),
+    "adamw": Differences(loss=3e-4, weight=6e-2, median=2e-2, statistic=3e-3, average=6e-2),
 }
 
 
