@@ -61,6 +61,14 @@ def test_a_mistake_in_a_formula_is_seen(fault: str) -> None:
     assert differences.over(BOUNDS[case.optimizer]) > 5, differences
 
 
+@pytest.mark.parametrize("fault", [name for name in FAULTS if name not in MADE + EASILY_MADE])
+def test_each_other_mistake_is_over_the_bounds(fault: str) -> None:
+    case = FAULTS[fault]
+    mistaken = trained_by_formulas(case, fault=fault)
+    differences = compared(case, mistaken, trained_by_formulas(case))
+    assert differences.over(BOUNDS[case.optimizer]) > 1, differences
+
+
 @pytest.mark.parametrize("case", COVERING[:3], ids=str)
 def test_the_optimizers_of_rules_1_are_seen_to_be_off(case: Case) -> None:
     differences = compared(case, trained_here(case, rules=1), trained_by_formulas(case))
