@@ -45,6 +45,12 @@ def images() -> NDArray[np.float32]:
     return np.random.RandomState(0).randn(2, 3, 224, 224).astype(np.float32)
 
 
+def has_avx512() -> bool:
+    """Returns whether this CPU says that it has; one that says nothing has not."""
+    told = Path("/proc/cpuinfo")
+    return told.is_file() and " avx512f " in told.read_text()
+
+
 def _statistics_first(tensors: list[Any]) -> list[Any]:
     """PyTorch lists a BatchNorm's scale, shift, mean, variance; MindSpore the last two first."""
     ordered, rest = [], list(tensors)

@@ -13,7 +13,13 @@ from mixnet_core.errors import InputError
 from mixnet_core.model.layers import conv
 from mixnet_core.model.mixnet import MixNet, build_model
 from mixnet_core.model.variants import FLAVOURS, FlavourName, VariantName
-from tests.model.reference import fill, images, reference
+from tests.model.reference import fill, has_avx512, images, reference
+
+# MindCV's logits are themselves 4e-4 of a standard deviation off float64's: 1e-4 holds for kernels
+# that round as those did which made them. On any CPU the next test holds the logits to float64's.
+AS_THE_REFERENCE = pytest.mark.skipif(
+    not has_avx512(), reason="this CPU has no AVX-512, with which the reference's logits were made"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +74,7 @@ def test_shapes_and_kinds_are_those_of_timm_checkpoints_in_order(
 @pytest.mark.parametrize(
     ("flavour", "tolerance"),
     [
-        ("mindcv", 1e-4),
+        pytest.param("mindcv", 1e-4, marks=AS_THE_REFERENCE),
         # Other float32 kernels: timm's and these are each 0.6e-4 off the logits in float64.
         ("timm", 2e-4),
     ],
@@ -82,6 +88,16 @@ def test_logits_are_those_of_the_reference_network(flavour: FlavourName, toleran
     assert off <= tolerance * facts["logits_std"]
     assert abs(logits.mean() - facts["logits_mean"]) <= tolerance * facts["logits_std"]
     assert abs(logits.std() - facts["logits_std"]) <= tolerance * facts["logits_std"]
+
+
+def test_logits_are_those_of_float64_but_for_rounding() -> None:
+    facts = reference("mindcv", "s")
+    net = build_model("s", flavour="mindcv").set_train(False)
+    fill(net, facts["tensors"])
+    off = net(Tensor(images())).asnumpy()[:, :8] - np.array(facts["logits_first8_float64"])
+    # Float32 is off by 2e-4 in PyTorch, by 4e-4 with MindSpore's AVX2 kernels; an epsilon of 1e-4
+    # in the stem alone makes 4e-2.
+    assert np.sqrt(np.mean(np.square(off))) <= 1e-3 * facts["logits_std"]
 
 
 def test_the_tf_flavour_pads_a_strided_convolution_at_the_bottom_right() -> None:
