@@ -24,8 +24,8 @@ from benchmarks.machine import machine_line
 from benchmarks.options import Options, Section
 from benchmarks.rounds import say
 from mixnet_core.errors import MixnetError
-from mixnet_core.files import write_json
 from mixnet_core.model.variants import VARIANTS
+from mixnet_core.storage.files import write_json
 
 SECTIONS = {
     "train": "training",

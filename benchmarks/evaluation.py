@@ -20,9 +20,9 @@ from benchmarks.photographs import write_photographs
 from benchmarks.rounds import Case, ratios, run_rounds, say, speed_rows, speed_table, spread
 from mixnet_core.data.prepare import prepare_dataset
 from mixnet_core.errors import MachineError
-from mixnet_core.measuring import BATCH
-from mixnet_core.recipe import Recipe
-from mixnet_core.requests import EvaluateRequest
+from mixnet_core.evaluate.job import BATCH
+from mixnet_core.processes.requests import EvaluateRequest
+from mixnet_core.recipe.recipe import Recipe
 
 STOCK = "evaluate stage on stock MindSpore operators"
 # Two batches: half a minute.

@@ -9,11 +9,11 @@ from pathlib import Path
 from benchmarks.jobs import EvaluationJob
 from benchmarks.pixels_in_memory import PixelsInMemory
 from benchmarks.rounds import Measured, peak_mb
-from mixnet_core.child import main
 from mixnet_core.data.batches import evaluation_pixels
 from mixnet_core.data.index import read_index
 from mixnet_core.evaluate.scoring import evaluate
-from mixnet_core.requests import EvaluateRequest
+from mixnet_core.processes.child import main
+from mixnet_core.processes.requests import EvaluateRequest
 
 # 77 MB of 224 px images: more than any cache holds.
 BATCHES = 8

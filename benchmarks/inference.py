@@ -15,9 +15,9 @@ from pathlib import Path
 from benchmarks.jobs import InferenceJob, SeededJob, TorchJob
 from benchmarks.options import Options, Section, published_recipe, threads
 from benchmarks.rounds import Case, Measurements, run_rounds, say, speed_rows, speed_table
-from mixnet_core.errors import StageFailed
-from mixnet_core.launch import run_stage
-from mixnet_core.recipe import Recipe
+from mixnet_core.errors import JobFailed
+from mixnet_core.processes.launch import run_job
+from mixnet_core.recipe.recipe import Recipe
 
 BATCHES = (1, 8, 32)
 STOCK_BATCHES = (8, 32)
@@ -46,7 +46,7 @@ def measure(options: Options) -> Section:
 def write_seeded(recipe: Recipe, folder: Path) -> int:
     """Fills `folder` as `seeded_stage` says; the number of learnable parameters."""
     job = SeededJob(recipe=recipe.model_dump(mode="json"), folder=str(folder))
-    result = run_stage("benchmarks.seeded_stage", job, attempts=folder / "attempts")
+    result = run_job("benchmarks.seeded_stage", job, attempts=folder / "attempts")
     return int(result["parameters"])
 
 
@@ -54,7 +54,7 @@ def agreement(found: Mapping[str, Measurements]) -> float:
     """The largest difference between two cases' logits of the first image, over the largest logit.
 
     Raises:
-        StageFailed: it exceeds TOLERANCE: what computes something else is not faster.
+        JobFailed: it exceeds TOLERANCE: what computes something else is not faster.
     """
     logits = {name: row.rounds[0].logits for name, row in found.items() if row.rounds[0].logits}
     first, *others = logits
@@ -65,7 +65,7 @@ def agreement(found: Mapping[str, Measurements]) -> float:
         apart = max(abs(a - b) for a, b in pairs) / largest
         # Written so that no number (NaN) is refused too.
         if not apart <= TOLERANCE:
-            raise StageFailed(
+            raise JobFailed(
                 f"{name} gives logits {apart:.1e} of the largest away from those of {first}, "
                 f"expected at most {TOLERANCE}: its speed says nothing, find out why",
                 retryable=False,

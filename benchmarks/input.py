@@ -17,7 +17,7 @@ from benchmarks.options import Options, Section, threads
 from benchmarks.photographs import write_photographs
 from benchmarks.rounds import Case, run_rounds, speed_rows, speed_table
 from mixnet_core.data.prepare import prepare_dataset
-from mixnet_core.recipe import load_recipe, save_recipe
+from mixnet_core.recipe.recipe import load_recipe, save_recipe
 
 TRAINING = "training, MindCV's way"
 PLAIN = "training without RandAugment and erasing, MindCV's way"

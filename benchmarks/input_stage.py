@@ -13,11 +13,11 @@ from PIL import Image
 from benchmarks.jobs import InputJob
 from benchmarks.mindcv_input import decoded_images, evaluated, itself, trained
 from benchmarks.rounds import Measured, peak_mb
-from mixnet_core.child import main
 from mixnet_core.data.batches import evaluation_batches, evaluation_pixels, training_batches
 from mixnet_core.data.index import Index, read_index
 from mixnet_core.data.pixels import decoded
-from mixnet_core.recipe import Recipe, load_recipe
+from mixnet_core.processes.child import main
+from mixnet_core.recipe.recipe import Recipe, load_recipe
 
 SECONDS = 8.0
 

@@ -6,9 +6,9 @@ from typing import Literal
 
 from pydantic import BaseModel
 
+from mixnet_core.model.native.choice import Operators
 from mixnet_core.model.variants import VariantName
-from mixnet_core.requests import EvaluateRequest
-from mixnet_core.values import Operators
+from mixnet_core.processes.requests import EvaluateRequest
 
 Averaging = Literal["joined", "one a tensor"]
 InputCase = Literal[

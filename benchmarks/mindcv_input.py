@@ -18,8 +18,8 @@ from mindspore.dataset import vision
 from numpy.typing import NDArray
 
 from mixnet_core.data.augment.rand_augment import draw_operations
-from mixnet_core.recipe import Recipe
-from mixnet_core.recipe_sections import Input, RandAugment
+from mixnet_core.recipe.recipe import Recipe
+from mixnet_core.recipe.sections import Input, RandAugment
 
 Image = NDArray[np.uint8]
 

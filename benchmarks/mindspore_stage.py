@@ -13,10 +13,10 @@ from benchmarks.jobs import InferenceJob
 from benchmarks.rounds import Measured, peak_mb, timed
 from benchmarks.seeded_images import normalised, pixels
 from mixnet_core.checkpoints.store import load_weights
-from mixnet_core.child import main
 from mixnet_core.model.device import use_device
 from mixnet_core.model.mixnet import build_model
-from mixnet_core.recipe import parse_recipe
+from mixnet_core.processes.child import main
+from mixnet_core.recipe.recipe import parse_recipe
 
 
 def infer(job: InferenceJob) -> Measured:

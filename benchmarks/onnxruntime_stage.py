@@ -14,8 +14,8 @@ from onnx import numpy_helper
 from benchmarks.jobs import InferenceJob
 from benchmarks.rounds import Measured, peak_mb, timed
 from benchmarks.seeded_images import normalised, pixels
-from mixnet_core.child import main
-from mixnet_core.recipe import parse_recipe
+from mixnet_core.processes.child import main
+from mixnet_core.recipe.recipe import parse_recipe
 
 IMAGES = "images"
 

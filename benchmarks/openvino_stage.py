@@ -12,8 +12,8 @@ from benchmarks.jobs import InferenceJob
 from benchmarks.pixels_in_memory import PixelsInMemory
 from benchmarks.rounds import Measured, peak_mb, timed
 from benchmarks.seeded_images import pixels
-from mixnet_core.child import main
-from mixnet_core.recipe import parse_recipe
+from mixnet_core.processes.child import main
+from mixnet_core.recipe.recipe import parse_recipe
 
 # Images of one batch given to the engine, which cuts it into passes.
 QUEUE = 64

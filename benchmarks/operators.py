@@ -16,10 +16,10 @@ from typing import Any
 from benchmarks.jobs import OperatorRow, OperatorsJob, OperatorsTiming
 from benchmarks.options import Options, Section, threads
 from benchmarks.rounds import markdown, ratios, say, significant, spread
-from mixnet_core.errors import StageFailed
-from mixnet_core.launch import run_stage
+from mixnet_core.errors import JobFailed
+from mixnet_core.model.native.choice import Operators
 from mixnet_core.model.variants import VARIANTS, VariantName, round_channels
-from mixnet_core.values import Operators
+from mixnet_core.processes.launch import run_job
 
 OPERATORS: tuple[Operators, ...] = ("plain", "native")
 # Rows that one process times: stock and native of them then follow each other within a minute.
@@ -47,7 +47,7 @@ def measure_rows(rows: Sequence[OperatorRow], batch: int, rounds: int) -> Sectio
                 part = list(rows[start : start + AT_A_TIME])
                 for kind in OPERATORS:
                     job = OperatorsJob(rows=part, operators=kind, batch=batch, seconds=SECONDS)
-                    result = run_stage("benchmarks.operators_stage", job, attempts=Path(folder))
+                    result = run_job("benchmarks.operators_stage", job, attempts=Path(folder))
                     found[kind].append(OperatorsTiming.model_validate(result))
                 expect_equal(part, *(found[kind][-1] for kind in OPERATORS))
                 say(
@@ -102,16 +102,17 @@ def layer_rows(variants: Sequence[VariantName], image_size: int) -> list[Operato
 def expect_equal(
     rows: Sequence[OperatorRow], stock: OperatorsTiming, native: OperatorsTiming
 ) -> None:
-    """Raises StageFailed if outputs or gradients differ: their times are then no comparison."""
+    """Raises JobFailed if outputs or gradients differ: their times are then no comparison."""
     for i, row in enumerate(rows):
         same = stock.shapes[i] == native.shapes[i] and len(stock.sums[i]) == len(native.sums[i])
         if not same or not all(
             math.isclose(a, b, rel_tol=TOLERANCE)
             for a, b in zip(stock.sums[i], native.sums[i], strict=True)
         ):
-            raise StageFailed(
+            raise JobFailed(
                 f"{row.name}: native gives {native.shapes[i]} with sums {native.sums[i]}, stock "
-                f"{stock.shapes[i]} with {stock.sums[i]}, expected equal ones: run tests/native",
+                f"{stock.shapes[i]} with {stock.sums[i]}, expected equal ones: run "
+                "tests/model/native",
                 retryable=False,
             )
 

@@ -10,11 +10,11 @@ from mindspore import Tensor, nn, ops
 
 from benchmarks.jobs import OperatorRow, OperatorsJob, OperatorsTiming
 from benchmarks.rounds import peak_mb, timed
-from mixnet_core.child import main
 from mixnet_core.model.device import use_device
 from mixnet_core.model.layers import PlainLayers
 from mixnet_core.model.native_layers import NativeLayers
 from mixnet_core.model.variants import FLAVOURS
+from mixnet_core.processes.child import main
 
 
 class WithGradients(nn.Cell):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mixnet_core.model.variants import VariantName
-from mixnet_core.recipe import Recipe, load_recipe
+from mixnet_core.recipe.recipe import Recipe, load_recipe
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Section:
 
 
 def threads() -> int:
-    """What `launch.run_stage` gives a single process."""
+    """What `processes.launch.run_job` gives a single process."""
     return len(os.sched_getaffinity(0))
 
 

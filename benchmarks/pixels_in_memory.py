@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mixnet_core.data.batches import PixelBatch
 from mixnet_core.data.index import Index
 from mixnet_core.evaluate.openvino_engine import OpenvinoEngine
-from mixnet_core.recipe import Recipe
+from mixnet_core.recipe.recipe import Recipe
 
 
 class PixelsInMemory(OpenvinoEngine):

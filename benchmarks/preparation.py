@@ -19,7 +19,7 @@ from typing import NamedTuple
 from benchmarks.imagenet_archives import Archives, write_archives
 from benchmarks.options import Options, Section
 from benchmarks.rounds import markdown, ratios, say, significant, spread
-from mixnet_core.errors import StageFailed
+from mixnet_core.errors import JobFailed
 
 PLAIN = "tar and sync"
 HEADERS = "mixnet prepare imagenet --no-decode"
@@ -60,7 +60,7 @@ def measure_archives(made: Archives, rounds: int) -> Section:
     """Every case once a round, in a folder beside the archives.
 
     Raises:
-        StageFailed: a case failed, or did not write every image.
+        JobFailed: a case failed, or did not write every image.
     """
     found: dict[str, list[_Case]] = {PLAIN: [], HEADERS: [], DECODED: []}
     for number in range(rounds):
@@ -69,9 +69,7 @@ def measure_archives(made: Archives, rounds: int) -> Section:
             say(f"round {number + 1}/{rounds}: {cases[-1].seconds:.1f} s {name}")
     images = {case.images for cases in found.values() for case in cases}
     if len(images) != 1:
-        raise StageFailed(
-            f"the cases wrote {images} images, expected equally many", retryable=False
-        )
+        raise JobFailed(f"the cases wrote {images} images, expected equally many", retryable=False)
     size = made.train_tar.stat().st_size + made.val_tar.stat().st_size
     plain = [case.seconds for case in found[PLAIN]]
     table, rows = [], []
@@ -99,7 +97,7 @@ def measure_archives(made: Archives, rounds: int) -> Section:
 def _command(name: str, made: Archives) -> list[str]:
     if name == PLAIN:
         return ["sh", "-c", _TAR, "sh", str(made.train_tar), str(made.val_tar)]
-    command = [sys.executable, "-m", "mixnet_core.cli", "prepare", "imagenet", "--to", "."]
+    command = [sys.executable, "-m", "mixnet_core.cli.app", "prepare", "imagenet", "--to", "."]
     command += ["--train-tar", str(made.train_tar), "--val-tar", str(made.val_tar)]
     command += ["--devkit", str(made.devkit), "--md5sums", str(made.md5sums)]
     return [*command, "--subset", "--quiet", *(["--no-decode"] if name == HEADERS else [])]
@@ -120,6 +118,6 @@ def _run(name: str, made: Archives) -> _Case:
         )
         case = json.loads(done.stdout)
         if case["code"] != 0:
-            raise StageFailed(f"{name} ended with {case['code']}", retryable=False)
+            raise JobFailed(f"{name} ended with {case['code']}", retryable=False)
         images = sum(1 for _ in Path(target).rglob("*.JPEG"))
     return _Case(case["seconds"], case["peak_mb"], images)

@@ -10,8 +10,8 @@ from typing import Any
 from benchmarks.jobs import Averaging, StepJob
 from benchmarks.options import Options, Section
 from benchmarks.rounds import Case, run_rounds, speed_rows, speed_table
-from mixnet_core.native.choice import choose_operators
-from mixnet_core.recipe import load_recipe
+from mixnet_core.model.native.choice import choose_operators
+from mixnet_core.recipe.recipe import load_recipe
 
 BASE = "1 rank"
 CASES: dict[str, tuple[int, Averaging]] = {

@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from mixnet_core.launch import run_stage
+from mixnet_core.processes.launch import run_job
 
 
 class Measured(BaseModel):
@@ -86,9 +86,7 @@ def run_rounds(cases: Sequence[Case], rounds: int) -> dict[str, Measurements]:
     with tempfile.TemporaryDirectory() as folder:
         for number in range(rounds):
             for case in cases:
-                result = run_stage(
-                    case.module, case.request, attempts=Path(folder), ranks=case.ranks
-                )
+                result = run_job(case.module, case.request, attempts=Path(folder), ranks=case.ranks)
                 measured = Measured.model_validate(result)
                 found[case.name].rounds.append(measured)
                 say(f"round {number + 1}/{rounds}: {significant(measured.speed)} img/s {case.name}")

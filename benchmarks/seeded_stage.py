@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from benchmarks.jobs import SeededJob
-from mixnet_core.child import main
 from mixnet_core.evaluate.onnx_export import network_graph, plain_network
-from mixnet_core.recipe import parse_recipe
+from mixnet_core.processes.child import main
+from mixnet_core.recipe.recipe import parse_recipe
 
 
 class Seeded(BaseModel):

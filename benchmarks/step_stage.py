@@ -11,10 +11,10 @@ from mindspore import Tensor, nn
 
 from benchmarks.jobs import StepJob
 from benchmarks.rounds import Measured, peak_mb, timed
-from mixnet_core.child import main
 from mixnet_core.model.mixnet import build_model
 from mixnet_core.model.ranks import average_gradients, join_ranks
-from mixnet_core.recipe import Recipe, parse_recipe
+from mixnet_core.processes.child import main
+from mixnet_core.recipe.recipe import Recipe, parse_recipe
 from mixnet_core.train.dropout import Dropout
 from mixnet_core.train.optimizer import build_optimizer
 from mixnet_core.train.step import Part, TrainStep

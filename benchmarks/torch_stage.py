@@ -13,7 +13,7 @@ from benchmarks.jobs import TorchJob
 from benchmarks.rounds import Measured, peak_mb, timed
 from benchmarks.seeded_images import normalised, pixels
 from benchmarks.torch_mixnet import build, load_values
-from mixnet_core.child import main
+from mixnet_core.processes.child import main
 
 
 def measure(job: TorchJob) -> Measured:

@@ -9,7 +9,7 @@ from prefect.concurrency.sync import concurrency
 from prefect.logging import get_run_logger
 
 from mixnet_core.errors import MachineError
-from mixnet_core.recipe_sections import Devices
+from mixnet_core.recipe.sections import Devices
 
 LIMIT = "accelerators"
 

@@ -11,13 +11,13 @@ import sys
 
 from flows.temporary_server import start_temporary_server
 from mixnet_core.errors import MixnetError
-from mixnet_core.options import adjusted_recipe, open_workspace, releases_uri
-from mixnet_core.preflight import check_all, require
-from mixnet_core.run_dir import Workspace
-from mixnet_core.runs import recorded
-from mixnet_core.terminal import TerminalWatch
-from mixnet_core.uris import refuse_arguments
-from mixnet_core.values import Validation
+from mixnet_core.runs.records import recorded
+from mixnet_core.runs.run_dir import Workspace
+from mixnet_core.runs.terminal import TerminalWatch
+from mixnet_core.runs.values import Validation
+from mixnet_core.stages.check import check_all, require
+from mixnet_core.stages.options import adjusted_recipe, open_workspace, registry_uri
+from mixnet_core.storage.uris import refuse_arguments
 
 RECIPE = "digits"
 SEED = "digits-seed"
@@ -33,7 +33,7 @@ def demo(workspace: Workspace) -> str:
         MixnetError: what the failing stage raised.
     """
     recipe = adjusted_recipe(RECIPE, weights=SEED, ranks=RANKS)
-    require(check_all(recipe, workspace=workspace, publish_to=releases_uri(workspace, None)))
+    require(check_all(recipe, workspace=workspace, registry=registry_uri(workspace, None)))
     place = str(workspace.root)
     with TerminalWatch() as watch:
         watch.line("demo", "starting a Prefect server for this run")

@@ -9,15 +9,14 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from pydantic import Field
 
-from flows.mixnet import Text
-from flows.showing import show_markdown, shown
+from flows.showing import show_markdown, told
 from flows.tasks import worth_a_retry
 from mixnet_core.data.imagenet.inputs import Archives
 from mixnet_core.data.imagenet.progress import STAGE
 from mixnet_core.data.imagenet.unpack import unpack_imagenet
 from mixnet_core.data.imagenet.unpacked import UnpackedImageNet
-from mixnet_core.options import open_workspace
-from mixnet_core.uris import refuse_credentials
+from mixnet_core.stages.options import Text, open_workspace
+from mixnet_core.storage.uris import refuse_credentials
 
 
 # 30 and 120 s: another process unpacks into the same folder; what it has done is not done again.
@@ -29,7 +28,7 @@ from mixnet_core.uris import refuse_credentials
     cache_policy=NO_CACHE,
 )
 def unpack(archives: Archives, target: Path, max_unusable: int, decode: bool) -> UnpackedImageNet:
-    return shown(
+    return told(
         STAGE,
         "imagenet",
         lambda watch: unpack_imagenet(

@@ -11,12 +11,10 @@ from prefect.events import emit_event
 from prefect.tasks import exponential_backoff
 
 from flows.accelerators import accelerators_held
-from flows.mixnet import Text
-from flows.showing import artifact_key, show_image, show_table, shown
+from flows.showing import artifact_key, show_image, show_table, told
 from flows.tasks import worth_a_retry
-from mixnet_core.evaluate.plots import trend_png
-from mixnet_core.options import open_workspace, releases_uri
-from mixnet_core.recipe_sections import Share
+from mixnet_core.evaluate.report.plots import trend_png
+from mixnet_core.recipe.sections import Share
 from mixnet_core.revalidation.all_releases import Item, fetch_item, items, one_by_one
 from mixnet_core.revalidation.history import of_release, read_history, trend
 from mixnet_core.revalidation.release import STAGE, Fetched, measure_again
@@ -25,9 +23,10 @@ from mixnet_core.revalidation.states import (
     require_all_confirmed,
     table,
 )
-from mixnet_core.run_dir import Workspace
-from mixnet_core.ticks import Watch
-from mixnet_core.uris import refuse_credentials
+from mixnet_core.runs.run_dir import Workspace
+from mixnet_core.runs.ticks import Watch
+from mixnet_core.stages.options import Text, open_workspace, registry_uri
+from mixnet_core.storage.uris import refuse_credentials
 
 # What an event is named after it; `triggers` in prefect.yaml waits for all but "confirmed".
 EVENT = "mixnet.release"
@@ -52,7 +51,7 @@ def revalidate_one(
                 fetched, workspace, history=history, tolerance=tolerance, watch=watch
             )
 
-    return shown(
+    return told(
         STAGE, item.name, lambda watch: measure(fetch_item(item, workspace, watch=watch), watch)
     )
 
@@ -80,13 +79,13 @@ def revalidate(
         tolerance: Share of the images by which top-1 may differ from what was counted on them.
     """
     refuse_credentials(releases, data, imagenet, workspace, *(retired or ()))
-    place = open_workspace(workspace)
-    where = releases_uri(place, releases)
+    opened = open_workspace(workspace)
+    where = registry_uri(opened, releases)
     history = read_history(where)
     found = items(where, history, data=data, imagenet=imagenet, retired=retired or ())
 
     def measure(item: Item) -> Revalidation:
-        return revalidate_one(item, place, history, tolerance)
+        return revalidate_one(item, opened, history, tolerance)
 
     results = one_by_one(found, where, measure, tell)
     show(where, results, [*history, *results])

@@ -22,15 +22,18 @@ from prefect.artifacts import (
     create_table_artifact,
     update_progress_artifact,
 )
+from prefect.client.orchestration import get_client
 from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
 
 from mixnet_core.errors import MixnetError
-from mixnet_core.evaluate.plots import curves_png
-from mixnet_core.files import read_json
-from mixnet_core.summaries import summary
-from mixnet_core.terminal import TerminalWatch
-from mixnet_core.ticks import Tick
-from mixnet_core.values import Release, Value
+from mixnet_core.evaluate.report.plots import curves_png
+from mixnet_core.runs.summaries import summary
+from mixnet_core.runs.terminal import TerminalWatch
+from mixnet_core.runs.ticks import Tick, Watch
+from mixnet_core.runs.values import Release, Value
+from mixnet_core.stages.context import Context
+from mixnet_core.storage.files import read_json
 
 # A request takes about 10 ms, and a person reads no faster.
 _SECONDS_BETWEEN_UPDATES = 1.0
@@ -52,11 +55,16 @@ def in_terminal(watch: TerminalWatch) -> Iterator[None]:
         _terminal.reset(token)
 
 
-def shown(stage: str, run: str, work: Callable[[Progress], V]) -> V:
+def shown(stage: str, context: Context, work: Callable[[Context], V]) -> V:
+    """Calls `work` with a context that shows its progress, then logs its result's summary."""
+    return told(stage, context.run.name, lambda watch: work(context.watched_by(watch)))
+
+
+def told(stage: str, run: str, work: Callable[[Watch], V]) -> V:
     """Calls `work` with a `Watch`, then logs its result's summary.
 
     Args:
-        run: its name, which the artifact's key begins with.
+        run: a name, which the artifact's key begins with.
     """
     terminal = _terminal.get()
     progress = Progress(stage, run, terminal)
@@ -124,6 +132,16 @@ class Progress:
         self._next = time.monotonic() + wait
 
 
+def name_flow_run(name: str) -> None:
+    """Names this flow run in the dashboard after the run that it works on."""
+
+    def rename() -> None:
+        with get_client(sync_client=True) as client:
+            client.update_flow_run(UUID(flow_run.id), name=name)
+
+    _show(rename)
+
+
 def show_report(run: str, report: Path) -> None:
     """The report as a markdown artifact."""
     show_markdown(artifact_key(run, "report"), report, f"Report of {run}")
@@ -173,7 +191,7 @@ def _show(create: Callable[[], object]) -> None:
     try:
         create()
     except Exception as error:
-        get_run_logger().warning("an artifact is missing: %s", _one_line(error))
+        get_run_logger().warning("the dashboard lacks something: %s", _one_line(error))
 
 
 def _one_line(error: Exception) -> str:

@@ -7,20 +7,18 @@ its own records whether its result is still there, a cache does not.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
-from prefect.tasks import Task, exponential_backoff
+from prefect.tasks import Task
 
 from flows.accelerators import accelerators_held
 from flows.showing import show_curves, show_release, show_report, shown
-from mixnet_core import preflight, stages
-from mixnet_core.recipe import Recipe
-from mixnet_core.run_dir import RunDir, Workspace
-from mixnet_core.values import (
+from mixnet_core.runs.values import (
     Decision,
     FetchedWeights,
     PreparedDataset,
@@ -29,179 +27,115 @@ from mixnet_core.values import (
     TrainedRun,
     Validation,
 )
+from mixnet_core.stages import table
+from mixnet_core.stages.accept import accept as accept_stage
+from mixnet_core.stages.check import check as check_stage
+from mixnet_core.stages.context import Context
+from mixnet_core.stages.fetch import fetch as fetch_stage
+from mixnet_core.stages.prepare import prepare as prepare_stage
+from mixnet_core.stages.publish import publish as publish_stage
+from mixnet_core.stages.select import select as select_stage
+from mixnet_core.stages.train import train as train_stage
+from mixnet_core.stages.validate import validate as validate_stage
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def worth_a_retry(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
-    """Only what the error itself calls passing: a wrong digest stays wrong, however often."""
+    """Tells whether the error itself says that it passes: a wrong digest stays wrong."""
     return bool(getattr(state.data, "retryable", False))
 
 
-# 5 and 10 s: a storage service that restarts; a longer outage should be said before the work.
-@task(
-    name="check",
-    retries=2,
-    retry_delay_seconds=[5, 10],
-    retry_condition_fn=worth_a_retry,
-    cache_policy=NO_CACHE,
-)
-def check(recipe: Recipe, workspace: Workspace, releases: str) -> None:
-    """Everything that would end the run later; see `mixnet_core.preflight`."""
-    preflight.require(preflight.check_all(recipe, workspace=workspace, publish_to=releases))
-
-
-# 10, 20, 40 s, spread: a download server that turns clients away, which several runs may have met.
-@task(
-    name="prepare",
-    retries=3,
-    retry_delay_seconds=exponential_backoff(10),
-    retry_jitter_factor=0.5,
-    retry_condition_fn=worth_a_retry,
-    cache_policy=NO_CACHE,
-)
-def prepare(recipe: Recipe, run: RunDir, workspace: Workspace) -> PreparedDataset:
-    return shown("prepare", run.name, lambda watch: stages.prepare(recipe, run, workspace, watch))
-
-
-# 30 and 60 s, spread: fetching itself tries four times within seconds, so this is for real outages.
-@task(
-    name="fetch",
-    retries=2,
-    retry_delay_seconds=exponential_backoff(30),
-    retry_jitter_factor=0.5,
-    retry_condition_fn=worth_a_retry,
-    cache_policy=NO_CACHE,
-)
-def fetch(
-    recipe: Recipe, run: RunDir, workspace: Workspace, releases: str
-) -> FetchedWeights | None:
-    return shown(
-        "fetch", run.name, lambda watch: stages.fetch(recipe, run, workspace, releases, watch)
+def as_task(stage: table.Stage) -> Callable[[Callable[P, R]], Task[P, R]]:
+    """Makes a Prefect task of a stage's function, named and tried again as the table says."""
+    retries = stage.retries
+    return task(
+        name=stage.name,
+        # Beside the run's name in the dashboard, not `train-74d`.
+        task_run_name=f"{stage.name} {{context.run.name}}",
+        retries=len(retries.delays),
+        retry_delay_seconds=list(retries.delays),
+        retry_jitter_factor=retries.spread or None,
+        retry_condition_fn=worth_a_retry,
+        cache_policy=NO_CACHE,
     )
 
 
-# Training goes on by itself while every attempt leaves a newer checkpoint; this is for one that
-# left none. 5 s: a killed worker's memory is free by then. 30 s: its card is let go of. 120 s: a
-# card or a link is reset, or another process has given back the memory that it took.
-@task(
-    name="train",
-    retries=3,
-    retry_delay_seconds=[5, 30, 120],
-    retry_condition_fn=worth_a_retry,
-    cache_policy=NO_CACHE,
-)
-def train(
-    recipe: Recipe, run: RunDir, dataset: PreparedDataset, weights: FetchedWeights | None
-) -> TrainedRun:
-    with accelerators_held(recipe.devices):
-        return shown(
-            "train", run.name, lambda watch: stages.train(recipe, run, dataset, weights, watch)
-        )
+@as_task(table.CHECK)
+def check(context: Context) -> None:
+    """Raises the first of what would end the run later."""
+    check_stage(context)
 
 
-# Once more after 5 s, and once after 10: as for training, a killed process is all that can pass.
-@task(
-    name="select",
-    retries=2,
-    retry_delay_seconds=exponential_backoff(5),
-    retry_condition_fn=worth_a_retry,
-    cache_policy=NO_CACHE,
-)
-def select(recipe: Recipe, run: RunDir, dataset: PreparedDataset, trained: TrainedRun) -> Selection:
-    return shown(
-        "select", run.name, lambda watch: stages.select(recipe, run, dataset, trained, watch)
-    )
+@as_task(table.PREPARE)
+def prepare(context: Context) -> PreparedDataset:
+    """Prepares the dataset, with a bar."""
+    return shown("prepare", context, prepare_stage)
 
 
-# As select.
-@task(
-    name="validate",
-    retries=2,
-    retry_delay_seconds=exponential_backoff(5),
-    retry_condition_fn=worth_a_retry,
-    cache_policy=NO_CACHE,
-)
+@as_task(table.FETCH)
+def fetch(context: Context) -> FetchedWeights | None:
+    """Fetches the initial weights, with a bar."""
+    return shown("fetch", context, fetch_stage)
+
+
+@as_task(table.TRAIN)
+def train(context: Context, dataset: PreparedDataset, weights: FetchedWeights | None) -> TrainedRun:
+    """Trains, holding as many of the server's accelerators as there are ranks."""
+    with accelerators_held(context.recipe.devices):
+        return shown("train", context, lambda watched: train_stage(watched, dataset, weights))
+
+
+@as_task(table.SELECT)
+def select(context: Context, dataset: PreparedDataset, trained: TrainedRun) -> Selection:
+    """Selects a checkpoint, with a bar."""
+    return shown("select", context, lambda watched: select_stage(watched, dataset, trained))
+
+
+@as_task(table.VALIDATE)
 def validate(
-    recipe: Recipe,
-    run: RunDir,
-    dataset: PreparedDataset,
-    trained: TrainedRun,
-    selection: Selection,
+    context: Context, dataset: PreparedDataset, trained: TrainedRun, selection: Selection
 ) -> Validation:
+    """Validates the selected checkpoint, then shows how it trained."""
     validation = shown(
         "validate",
-        run.name,
-        lambda watch: stages.validate(recipe, run, dataset, trained, selection, watch),
+        context,
+        lambda watched: validate_stage(watched, dataset, trained, selection),
     )
-    show_curves(run.name, Path(validation.report_json))
+    show_curves(context.run.name, Path(validation.report_json))
     return validation
 
 
-# As fetch, for the release that it is measured against.
-@task(
-    name="accept",
-    retries=2,
-    retry_delay_seconds=exponential_backoff(30),
-    retry_jitter_factor=0.5,
-    retry_condition_fn=worth_a_retry,
-    cache_policy=NO_CACHE,
-)
+@as_task(table.ACCEPT)
 def accept(
-    recipe: Recipe,
-    run: RunDir,
-    workspace: Workspace,
-    dataset: PreparedDataset,
-    validation: Validation,
-    *,
-    releases: str,
-    anyway: str | None,
+    context: Context, dataset: PreparedDataset, validation: Validation, override: str | None
 ) -> Decision:
+    """Decides, and shows the report: what fell short is in it too."""
     try:
         return shown(
             "accept",
-            run.name,
-            lambda watch: stages.accept(
-                recipe,
-                run,
-                dataset,
-                validation,
-                workspace=workspace,
-                releases=releases,
-                anyway=anyway,
-                watch=watch,
-            ),
+            context,
+            lambda watched: accept_stage(watched, dataset, validation, override),
         )
     finally:
-        # What fell short is in it too.
-        show_report(run.name, Path(validation.report_markdown))
+        show_report(context.run.name, Path(validation.report_markdown))
 
 
-# 10 to 160 s, spread: after hours of training it is worth outlasting a storage service's restart;
-# what was uploaded already is not uploaded again.
-@task(
-    name="publish",
-    retries=5,
-    retry_delay_seconds=exponential_backoff(10),
-    retry_jitter_factor=0.5,
-    retry_condition_fn=worth_a_retry,
-    cache_policy=NO_CACHE,
-)
+@as_task(table.PUBLISH)
 def publish(
-    recipe: Recipe,
-    run: RunDir,
+    context: Context,
     dataset: PreparedDataset,
     validation: Validation,
     decision: Decision,
     weights: FetchedWeights | None,
-    *,
-    to: str,
-    name: str | None,
+    release: str | None,
 ) -> Release:
-    release = shown(
+    """Publishes, and shows where the release is."""
+    published = shown(
         "publish",
-        run.name,
-        lambda watch: stages.publish(
-            recipe, run, dataset, validation, decision, to=to, weights=weights, name=name
-        ),
+        context,
+        lambda watched: publish_stage(watched, dataset, validation, decision, weights, release),
     )
-    show_release(run.name, release)
-    return release
+    show_release(context.run.name, published)
+    return published

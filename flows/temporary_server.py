@@ -18,9 +18,9 @@ from pathlib import Path
 
 import urllib3
 
-from mixnet_core import supervisor
 from mixnet_core.errors import MachineError
-from mixnet_core.files import os_errors_explained
+from mixnet_core.processes import supervisor
+from mixnet_core.storage.files import os_errors_explained
 
 # Making a new database takes 16 s on two idle cores.
 _START_SECONDS = 120.0
@@ -46,7 +46,7 @@ def start_temporary_server(home: Path) -> None:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     _change_environment(home, port)
-    # Isolated, so that nothing in the working folder can break it; see `launch`.
+    # Isolated, so that nothing in the working folder can break it; see `processes.launch`.
     command = [
         *(sys.executable, "-I", "-S", str(supervisor.__file__), "--"),
         *(sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1"),

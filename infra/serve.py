@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from mixnet_core import supervisor
-from mixnet_core.errors import MixnetError, StageFailed, TransientError
-from mixnet_core.files import os_errors_explained
-from mixnet_core.options import open_workspace
+from mixnet_core.errors import JobFailed, MixnetError, TransientError
+from mixnet_core.processes import supervisor
+from mixnet_core.stages.options import open_workspace
+from mixnet_core.storage.files import os_errors_explained
 
 PROJECT = Path(__file__).absolute().parents[1]
 # The first start makes the database: 16 s on two cores.
@@ -33,7 +33,7 @@ def serve(port: int, home: Path) -> None:
 
     Raises:
         TransientError: the server did not come up.
-        StageFailed: a command failed, or one of the processes ended by itself.
+        JobFailed: a command failed, or one of the processes ended by itself.
     """
     # The user's own profile and variables belong to other servers.
     others = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")}
@@ -74,7 +74,7 @@ def serve(port: int, home: Path) -> None:
         while server.poll() is None and worker.poll() is None:
             time.sleep(0.5)
         ended = "server" if server.poll() is not None else "worker"
-        raise StageFailed(f"the {ended} ended: see {home}/{ended}.log", retryable=True)
+        raise JobFailed(f"the {ended} ended: see {home}/{ended}.log", retryable=True)
 
 
 def _await_ready(server: subprocess.Popen[bytes], port: int, home: Path) -> None:
@@ -125,7 +125,7 @@ def _run(command: list[str], environment: dict[str, str]) -> None:
     done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True)
     if done.returncode != 0:
         lines = (done.stderr or done.stdout).strip().splitlines() or ["no output"]
-        raise StageFailed(f"`{' '.join(command)}` failed: {lines[-1]}", retryable=False)
+        raise JobFailed(f"`{' '.join(command)}` failed: {lines[-1]}", retryable=False)
 
 
 def _prefect() -> str:

@@ -10,7 +10,7 @@
     │   ├── DigestMismatch       sha256 differs from the published one
     │   └── CheckpointMismatch   parameter names or shapes differ from the network's
     ├── ReleaseConflict       5  another release already has this name
-    ├── StageFailed           6  a child process failed; its `retryable` says whether again helps
+    ├── JobFailed             6  a child process failed; its `retryable` says whether again helps
     ├── TransientError        7  the network or a service failed; again helps
     └── NotAccepted           8  measured, and not good enough to be published
 
@@ -18,6 +18,18 @@ Messages are one line: what was got, what was expected, what to do.
 """
 
 from __future__ import annotations
+
+EXIT_CODES = {
+    0: "done",
+    2: "a mistake in what was asked",
+    3: "this machine lacks something",
+    4: "bytes are not what they should be",
+    5: "another release has the name",
+    6: "a job failed",
+    7: "the network or a service failed, try again",
+    8: "not accepted",
+    130: "interrupted",
+}
 
 
 class MixnetError(Exception):
@@ -68,8 +80,8 @@ class ReleaseConflict(MixnetError):
     exit_code = 5
 
 
-class StageFailed(MixnetError):
-    """A supervised child process did not finish its stage.
+class JobFailed(MixnetError):
+    """A job, which is a supervised child process, did not finish.
 
     `retryable` is the instance's: a killed worker may succeed again, a diverged loss will not.
     """

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-from mixnet_core.user_cache import VARIABLE
+from mixnet_core.storage.user_cache import VARIABLE
 from tests.object_store import object_store, s3_environment  # noqa: F401
 from tests.tiny import finished_job  # noqa: F401
 from tests.web_server import plain_network, server  # noqa: F401
@@ -16,7 +16,11 @@ from tests.web_server import plain_network, server  # noqa: F401
 # Files whose tests share something that takes long to make: one worker has all of them.
 TOGETHER = {
     "flows": ("tests/flows/",),
-    "job": ("tests/test_stages.py", "tests/test_cli.py", "tests/test_evaluating.py"),
+    "job": (
+        "tests/stages/",
+        "tests/cli/test_app.py",
+        "tests/revalidation/test_weights_file.py",
+    ),
 }
 
 

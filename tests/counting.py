@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mixnet_core.data.prepare import prepare_dataset
-from mixnet_core.measuring import measure
-from mixnet_core.recipe import Recipe
-from mixnet_core.values import PreparedDataset, Score
+from mixnet_core.evaluate.job import measure
+from mixnet_core.recipe.recipe import Recipe
+from mixnet_core.runs.values import PreparedDataset, Score
 from tests.data.samples import small_recipe, write_image_folder
 
 IMAGES = 1003

@@ -22,14 +22,11 @@ import flows.demo
 import flows.imagenet
 import flows.mixnet
 import flows.revalidate
-from mixnet_core import cli, storage_s3, transfer
+from mixnet_core.cli import app as cli
 from mixnet_core.data.imagenet.inputs import Archives
 from mixnet_core.data.imagenet.unpack import unpack_imagenet
 from mixnet_core.errors import InputError, MixnetError
-from mixnet_core.evaluating import evaluate_file
-from mixnet_core.options import adjusted_recipe, open_workspace, parse_settings, releases_uri
-from mixnet_core.preflight import check_all, check_publish
-from mixnet_core.recipe import load_recipe, parse_recipe, read_recipe, stored_recipe
+from mixnet_core.recipe.recipe import load_recipe, parse_recipe, read_recipe, stored_recipe
 from mixnet_core.release.catalog import USER_CATALOG, CatalogEntry, find_release, load_catalog
 from mixnet_core.release.manifest import parse_manifest
 from mixnet_core.release.publish import list_releases, publish_release, read_release
@@ -38,12 +35,17 @@ from mixnet_core.release.weights import fetch_weights
 from mixnet_core.revalidation.all_releases import items, revalidate_all
 from mixnet_core.revalidation.history import read_history
 from mixnet_core.revalidation.release import uri_of
-from mixnet_core.run_dir import Workspace
-from mixnet_core.runs import existing_run, open_run
+from mixnet_core.revalidation.weights_file import evaluate_file
+from mixnet_core.runs.records import existing_run, open_run
+from mixnet_core.runs.run_dir import Workspace
 from mixnet_core.stages import accept
-from mixnet_core.storage import open_object, open_storage
-from mixnet_core.transfer import check_served, check_url
-from mixnet_core.user_cache import cache_folder
+from mixnet_core.stages.check import check_all, check_publish
+from mixnet_core.stages.options import adjusted_recipe, open_workspace, parse_settings, registry_uri
+from mixnet_core.storage import transfer
+from mixnet_core.storage.open import open_object, open_storage
+from mixnet_core.storage.schemes import s3 as storage_s3
+from mixnet_core.storage.transfer import check_served, check_url
+from mixnet_core.storage.user_cache import cache_folder
 from tests.tiny import mixnet
 from tests.web_server import Server
 
@@ -205,15 +207,15 @@ def ways(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> dict[str, Way
     found: dict[str, Way] = {
         "open_storage": open_storage,
         "open_object": open_object,
-        "releases_uri": lambda text: releases_uri(workspace, text),
+        "registry": lambda text: registry_uri(workspace, text),
         "find_release": lambda text: find_release(text, releases),
         "find_release below": lambda text: find_release("mine", text),
         "find_start": lambda text: find_start(text, releases),
         "fetch_weights": lambda text: fetch_weights(
-            text, cache=cache, releases_uri=releases, attempts=1
+            text, cache=cache, registry=releases, attempts=1
         ),
         "fetch_weights below": lambda text: fetch_weights(
-            "mine", cache=cache, releases_uri=text, attempts=1
+            "mine", cache=cache, registry=text, attempts=1
         ),
         "publish_release": lambda text: publish_release("r", to=text, files={}, facts={}),
         "publish_release by name": lambda text: publish_release(
@@ -235,9 +237,9 @@ def ways(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> dict[str, Way
         "transfer": lambda text: transfer.transfer(text, workspace.root / "t", attempts=1),
         "check_publish": check_publish,
         "check_all": lambda text: [
-            item for item in check_all(digits, workspace=workspace, publish_to=text) if not item.ok
+            item for item in check_all(digits, workspace=workspace, registry=text) if not item.ok
         ],
-        "--weights": lambda text: adjusted_recipe("digits", weights=text, releases=releases),
+        "--weights": lambda text: adjusted_recipe("digits", weights=text, registry=releases),
         "--data": lambda text: adjusted_recipe("finetune", data=text),
         "--set": lambda text: parse_settings([text]),
         "--set of weights": lambda text: load_recipe("digits", {"weights.name": text}),

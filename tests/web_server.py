@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from mixnet_core import transfer
+from mixnet_core.storage import transfer
 
 CONTENT = bytes(range(256)) * 1500
 

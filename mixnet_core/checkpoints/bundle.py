@@ -23,14 +23,14 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from mixnet_core.errors import InputError, IntegrityError
-from mixnet_core.files import (
+from mixnet_core.runs.values import Checkpoint, Value
+from mixnet_core.storage.files import (
     folder_aside,
     os_errors_explained,
     read_json,
     sha256_of,
     write_json,
 )
-from mixnet_core.values import Checkpoint, Value
 
 WEIGHTS, AVERAGES, OPTIMIZER = "weights.ckpt", "ema.ckpt", "optimizer.ckpt"
 CONTENTS = "bundle.json"

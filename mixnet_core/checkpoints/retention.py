@@ -18,9 +18,10 @@ from mixnet_core.checkpoints.bundle import (
     step_of,
 )
 from mixnet_core.errors import InputError, IntegrityError
-from mixnet_core.files import ASIDE_PREFIX, read_json, write_json
-from mixnet_core.recipe_choices import SCORED_POLICIES, Selection
-from mixnet_core.values import Score
+from mixnet_core.recipe.choices import Selection
+from mixnet_core.recipe.kinds import POLICIES
+from mixnet_core.runs.values import Score
+from mixnet_core.storage.files import ASIDE_PREFIX, read_json, write_json
 
 # In a bundle's folder, beside what its `bundle.json` lists: file name -> its score.
 SCORES = "scores.json"
@@ -60,7 +61,7 @@ def prune(folder: Path, newest: int, selection: Selection) -> None:
     """
     steps = sorted(folder.glob("step-*"), key=step_of)
     whole = [bundle for bundle in steps if is_of_whole_epoch(bundle)]
-    last = max(newest, selection.mean_of if selection.policy == "mean_last" else 1)
+    last = max(newest, POLICIES.load(selection.policy).last(selection))
     kept = {*whole[-last:], *steps[-1:], *_wanted_for_scores(whole, selection)}
     dropped = [bundle for bundle in steps if bundle not in kept]
     if dropped:
@@ -72,10 +73,11 @@ def prune(folder: Path, newest: int, selection: Selection) -> None:
 
 
 def _wanted_for_scores(whole: list[Path], selection: Selection) -> set[Path]:
-    if selection.policy not in SCORED_POLICIES:
+    policy = POLICIES.load(selection.policy)
+    most = policy.best(selection)
+    if not most:
         return set()
-    names = (WEIGHTS, AVERAGES) if selection.policy == "best" else (WEIGHTS,)
-    most = 1 if selection.policy == "best" else selection.mean_of
+    names = (WEIGHTS, AVERAGES) if policy.averages() else (WEIGHTS,)
     wanted, scored = set(), []
     for bundle in whole:
         scores = [score for name, score in read_scores(bundle).items() if name in names]

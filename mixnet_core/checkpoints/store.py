@@ -10,8 +10,8 @@ import mindspore
 import numpy as np
 from mindspore import Parameter, nn
 
-from mixnet_core.errors import CheckpointMismatch, InputError, IntegrityError, StageFailed
-from mixnet_core.files import os_errors_explained
+from mixnet_core.errors import CheckpointMismatch, InputError, IntegrityError, JobFailed
+from mixnet_core.storage.files import os_errors_explained
 
 CLASSIFIER = ("classifier.weight", "classifier.bias")
 
@@ -92,12 +92,12 @@ def save_into(folder: Path, files: Mapping[str, Mapping[str, Parameter]]) -> Non
 
     Raises:
         MachineError: the disk is full or not writable.
-        StageFailed: a value is infinite or no number; nothing is written.
+        JobFailed: a value is infinite or no number; nothing is written.
     """
     for name, parameters in files.items():
         odd = _without_finite_values(parameters)
         if odd:
-            raise StageFailed(
+            raise JobFailed(
                 f"{name} is not saved: {len(odd)} parameters are infinite or no numbers, the first "
                 f"is {odd[0]}; lower schedule.lr, or look for what diverged before",
                 retryable=False,

@@ -23,7 +23,7 @@ from mixnet_core.data.pixels import Pixels, ToNetwork, decoded, grey, middle
 from mixnet_core.data.reading import contents
 from mixnet_core.data.unreadable import UnreadableImages
 from mixnet_core.errors import DatasetError, RecipeError
-from mixnet_core.recipe import Recipe
+from mixnet_core.recipe.recipe import Recipe
 
 __all__ = [
     "Batch",

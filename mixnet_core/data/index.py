@@ -32,8 +32,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixnet_core.errors import DatasetError, IntegrityError
-from mixnet_core.files import os_errors_explained, read_json
-from mixnet_core.values import PreparedDataset
+from mixnet_core.runs.values import PreparedDataset
+from mixnet_core.storage.files import os_errors_explained, read_json
 
 FORMAT = 2
 SPLITS = ("train", "select", "val")

@@ -23,12 +23,12 @@ import numpy as np
 from mindspore.mindrecord import FileWriter
 from numpy.typing import NDArray
 
-from mixnet_core.child import beat, main
 from mixnet_core.data.index import SPLITS, Index, Row, read_rows
 from mixnet_core.data.shards import shard_name, shard_ranges
 from mixnet_core.errors import IntegrityError, MachineError
-from mixnet_core.files import os_errors_explained, sha256_of, write_text
-from mixnet_core.requests import PackedDataset, PackRequest, Shard
+from mixnet_core.processes.child import beat, main
+from mixnet_core.processes.requests import PackedDataset, PackRequest, Shard
+from mixnet_core.storage.files import os_errors_explained, sha256_of, write_text
 
 _SCHEMA = {
     "data": {"type": "bytes"},

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mixnet_core.recipe_sections import Input
+from mixnet_core.recipe.sections import Input
 
 Pixels = NDArray[np.uint8]
 

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mixnet_core.cores import usable_cores
+from mixnet_core.data.download import Fetch, download
 from mixnet_core.data.index import (
     FORMAT,
     SPLITS,
@@ -23,16 +23,14 @@ from mixnet_core.data.index import (
     write_index,
 )
 from mixnet_core.data.shards import SHARD_BYTES
-from mixnet_core.data.sources import open_source
-from mixnet_core.data.sources.download import Fetch, download
-from mixnet_core.data.sources.source import Source
-from mixnet_core.data.sources.validation import open_validation
+from mixnet_core.data.source import Source, source_of
 from mixnet_core.data.splits import Part, cut, whole_val
 from mixnet_core.errors import DatasetError, IntegrityError
-from mixnet_core.files import fingerprint, folder_aside, write_json
-from mixnet_core.recipe_sections import Data
-from mixnet_core.requests import PackedDataset, PackRequest
-from mixnet_core.values import PreparedDataset
+from mixnet_core.processes.cores import usable_cores
+from mixnet_core.processes.requests import PackedDataset, PackRequest
+from mixnet_core.recipe.sections import Data
+from mixnet_core.runs.values import PreparedDataset
+from mixnet_core.storage.files import fingerprint, folder_aside, write_json
 
 OnImage = Callable[[int, int], None]
 Pack = Callable[[PackRequest], PackedDataset]
@@ -82,10 +80,10 @@ def prepare_dataset(
     """
     if data.layout == "mindrecord" and pack is None:
         raise DatasetError("data.layout mindrecord is for `mixnet prepare` and flows: use those")
-    alone = open_validation(data) if val_only else None
+    alone = source_of(data).open_val(data) if val_only else None
     if alone is not None:
         data = data.model_copy(update={"layout": "in_place"})
-    source = alone or open_source(data, datasets, fetch)
+    source = alone or source_of(data).open(data, datasets, fetch)
     settings = {"splits": ["val"]} if alone else _settings(data, source)
     key = fingerprint(
         {

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mixnet_core.data.sources.source import Images, Source
+from mixnet_core.data.source import Images, Source
 from mixnet_core.errors import DatasetError
-from mixnet_core.recipe_sections import Data
+from mixnet_core.recipe.sections import Data
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mixnet_core.errors import DatasetError
-from mixnet_core.files import os_errors_explained
+from mixnet_core.storage.files import os_errors_explained
 
 _log = logging.getLogger(__name__)
 

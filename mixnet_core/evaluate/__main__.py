@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from mixnet_core.child import main
 from mixnet_core.evaluate.scoring import evaluate
-from mixnet_core.requests import EvaluateRequest
+from mixnet_core.processes.child import main
+from mixnet_core.processes.requests import EvaluateRequest
 
 if __name__ == "__main__":
     raise SystemExit(main(evaluate, EvaluateRequest))

@@ -13,8 +13,8 @@ import numpy as np
 
 from mixnet_core.errors import IntegrityError
 from mixnet_core.evaluate.counting import Judged, merged
-from mixnet_core.files import file_aside
-from mixnet_core.requests import EvaluateRequest
+from mixnet_core.processes.requests import EvaluateRequest
+from mixnet_core.storage.files import file_aside
 
 
 def write_answers(request: EvaluateRequest, checkpoint: int, rank: int, rows: Judged) -> None:

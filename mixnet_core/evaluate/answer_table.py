@@ -19,7 +19,7 @@ import numpy as np
 
 from mixnet_core.errors import IntegrityError
 from mixnet_core.evaluate.counting import JUDGED, Judged
-from mixnet_core.files import write_text
+from mixnet_core.storage.files import write_text
 
 _HEADER = ["image", "label", "answer", "place", "confidence", "loss"]
 
@@ -32,7 +32,7 @@ class AnswerTable(NamedTuple):
 
 
 def write_table(path: Path, table: AnswerTable, classes: Sequence[str]) -> None:
-    """Raises MachineError as `files.file_aside`."""
+    """Raises MachineError as `storage.files.file_aside`."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_HEADER)

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mixnet_core.errors import IntegrityError, StageFailed
-from mixnet_core.evaluate.engines import Answers
-from mixnet_core.values import Score
+from mixnet_core.errors import IntegrityError, JobFailed
+from mixnet_core.evaluate.engine import Answers
+from mixnet_core.runs.values import Score
 
 JUDGED = np.dtype(
     [
@@ -42,7 +42,7 @@ def judge(answers: Answers, weights: str) -> Judged:
         weights: the file that answered, for errors.
 
     Raises:
-        StageFailed: a logit is infinite or no number; not retryable.
+        JobFailed: a logit is infinite or no number; not retryable.
     """
     logits, labels = answers.logits.astype(np.float64), answers.labels
     _expect_finite(logits, answers.positions, weights)
@@ -92,7 +92,7 @@ def _expect_finite(logits: NDArray[np.float64], positions: NDArray[np.int32], we
     wrong = np.argwhere(~np.isfinite(logits))
     if len(wrong):
         image, label = wrong[0]
-        raise StageFailed(
+        raise JobFailed(
             f"{weights} gives image {positions[image]} the logit {logits[image, label]} for class "
             f"{label}, expected finite numbers: choose an earlier checkpoint, or train again with "
             "a lower schedule.lr",

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from mixnet_core.checkpoints.store import read_parameters
-from mixnet_core.child import main
 from mixnet_core.errors import CheckpointMismatch, InputError
 from mixnet_core.evaluate.onnx_engine import read_network
 from mixnet_core.model.variants import VARIANTS, round_channels
-from mixnet_core.requests import LookRequest, LookResult
+from mixnet_core.processes.child import main
+from mixnet_core.processes.requests import LookRequest, LookResult
 
 _STEM, _CLASSIFIER = "stem_conv.0.weight", "classifier.weight"
 

@@ -13,20 +13,20 @@ from numpy.typing import NDArray
 from mixnet_core.checkpoints.store import load_weights
 from mixnet_core.data.batches import evaluation_batches
 from mixnet_core.data.index import Index
-from mixnet_core.evaluate.engines import Answers
+from mixnet_core.evaluate.engine import Answers
 from mixnet_core.model.device import use_device
 from mixnet_core.model.mixnet import build_model
-from mixnet_core.native.choice import choose_operators
-from mixnet_core.recipe import Recipe
+from mixnet_core.model.native.choice import choose_operators
+from mixnet_core.recipe.recipe import Recipe
 
 
 class MindsporeEngine:
-    """An `engines.Engine`: one graph, compiled at once, serves every weights file."""
+    """An `engine.Engine`: one graph, compiled at once, serves every weights file."""
 
     def __init__(self, recipe: Recipe, classes: int, *, batch: int, threads: int) -> None:
         """Raises MachineError if the device is not there."""
         network, size = recipe.network, recipe.input.image_size
-        operators = choose_operators(recipe.devices)
+        operators = choose_operators(recipe.devices.operators, target=recipe.devices.target)
         self.name = f"mindspore {metadata.version('mindspore')}, {recipe.devices.target}, float32"
         if operators == "native":
             self.name += ", native operators"

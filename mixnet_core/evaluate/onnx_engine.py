@@ -8,7 +8,7 @@ from typing import Any
 
 from mixnet_core.errors import CheckpointMismatch, InputError, IntegrityError, MachineError
 from mixnet_core.evaluate.openvino_engine import OpenvinoEngine, import_openvino
-from mixnet_core.recipe import Recipe
+from mixnet_core.recipe.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class OnnxNetwork:
 
 
 class OnnxEngine(OpenvinoEngine):
-    """An `engines.Engine` for `.onnx` files: one input (N, C, S, S) float32 of normalised images,
+    """An `engine.Engine` for `.onnx` files: one input (N, C, S, S) float32 of normalised images,
     one output (N, classes)."""
 
     def __init__(self, recipe: Recipe, classes: int, *, batch: int, threads: int) -> None:
@@ -77,8 +77,7 @@ def read_network(path: Path) -> OnnxNetwork:
         openvino = import_openvino()
     except ImportError as error:
         raise MachineError(
-            "an .onnx file is read by OpenVINO, which is not installed: run "
-            "`pip install 'mixnet[cpu-inference]'`"
+            "an .onnx file is read by OpenVINO, which is not installed: run `pip install openvino`"
         ) from error
     try:
         model = openvino.Core().read_model(path)

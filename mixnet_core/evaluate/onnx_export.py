@@ -4,7 +4,7 @@ Without the weights, because compiling a graph for the export costs seconds, and
 many checkpoints of one network: they differ in nothing but values, which an engine puts in by name.
 The file is small (180 KB), and no checkpoint, however new, needs another.
 
-    ~/.cache/mixnet/engines/KEY-SHA256.onnx     see `user_cache`
+    ~/.cache/mixnet/engines/KEY-SHA256.onnx     see `storage.user_cache`
 
 KEY: of everything that shapes the graph. SHA256: of the file, so damage shows.
 """
@@ -24,11 +24,11 @@ import numpy as np
 from mindspore import Tensor, nn
 
 from mixnet_core.errors import MachineError
-from mixnet_core.files import file_aside, fingerprint
 from mixnet_core.model import mixnet
 from mixnet_core.model.device import use_device
-from mixnet_core.recipe import Recipe
-from mixnet_core.user_cache import cache_folder
+from mixnet_core.recipe.recipe import Recipe
+from mixnet_core.storage.files import file_aside, fingerprint
+from mixnet_core.storage.user_cache import cache_folder
 
 IMAGES, LOGITS = "images", "logits"
 # The files used last; a machine that tries many networks would fill its disk otherwise.

@@ -21,9 +21,9 @@ from mixnet_core.checkpoints.store import load_weights
 from mixnet_core.data.batches import PixelBatch, evaluation_pixels
 from mixnet_core.data.index import Index
 from mixnet_core.errors import MachineError
-from mixnet_core.evaluate.engines import Answers
+from mixnet_core.evaluate.engine import Answers
 from mixnet_core.evaluate.onnx_export import IMAGES, network_graph, plain_network
-from mixnet_core.recipe import Recipe
+from mixnet_core.recipe.recipe import Recipe
 
 # Per stream: one computes while the next already waits, or a stream would idle until Python has
 # collected the oldest answer (4 % of 280 img/s); a third gains nothing.
@@ -31,7 +31,7 @@ _REQUESTS_PER_STREAM = 2
 
 
 class OpenvinoEngine:
-    """An `engines.Engine`: a model is compiled for every weights file, in 0.3 s."""
+    """An `engine.Engine`: a model is compiled for every weights file, in 0.3 s."""
 
     def __init__(self, recipe: Recipe, classes: int, *, batch: int, threads: int) -> None:
         self._settle(recipe, classes, batch=batch, threads=threads)

@@ -15,15 +15,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mixnet_core.child import beat
 from mixnet_core.data.index import Index, read_index
 from mixnet_core.errors import DatasetError
 from mixnet_core.evaluate.answer_files import write_answers
 from mixnet_core.evaluate.counting import JUDGED, Judged, judge
-from mixnet_core.evaluate.engines import Engine, open_engine
-from mixnet_core.files import os_errors_explained, write_text
+from mixnet_core.evaluate.engine import Engine, open_engine
 from mixnet_core.model.ranks import Ranks, join_ranks
-from mixnet_core.requests import EvaluateRequest, EvaluateResult
+from mixnet_core.processes.child import beat
+from mixnet_core.processes.requests import EvaluateRequest, EvaluateResult
+from mixnet_core.storage.files import os_errors_explained, write_text
 
 
 def evaluate(request: EvaluateRequest) -> EvaluateResult:
@@ -32,7 +32,7 @@ def evaluate(request: EvaluateRequest) -> EvaluateResult:
     Raises:
         CheckpointMismatch: a file does not fit the recipe's network.
         DatasetError: the split has other classes, or an image cannot be read.
-        StageFailed: a network's logits are not finite.
+        JobFailed: a network's logits are not finite.
         MixnetError: as reading the recipe, the index and the weights, joining the workers and
             opening the engine raise it.
     """
@@ -46,7 +46,7 @@ def evaluate(request: EvaluateRequest) -> EvaluateResult:
         request.classes,
         batch=request.batch,
         threads=request.threads,
-        onnx=request.weights[0].endswith(".onnx"),
+        suffix=Path(request.weights[0]).suffix,
     )
     if ranks.writes:
         write_text(Path(request.progress), "")

@@ -9,6 +9,7 @@ from mindspore.common import initializer as init
 
 from mixnet_core.errors import InputError
 from mixnet_core.model.layers import MixNetBlock, PlainLayers
+from mixnet_core.model.native.choice import Operators
 from mixnet_core.model.variants import (
     FLAVOURS,
     VARIANTS,
@@ -18,7 +19,6 @@ from mixnet_core.model.variants import (
     VariantName,
     round_channels,
 )
-from mixnet_core.values import Operators
 
 
 class MixNet(nn.Cell):

@@ -16,8 +16,14 @@ from mixnet_core.model.layers import (
     SqueezeExcite,
     activation,
 )
+from mixnet_core.model.native.operators import (
+    MixConv,
+    NormActInference,
+    NormActTraining,
+    Scale,
+    StemConv,
+)
 from mixnet_core.model.variants import Activation, Flavour
-from mixnet_core.native.operators import MixConv, NormActInference, NormActTraining, Scale, StemConv
 
 
 class NativeLayers(PlainLayers):

@@ -10,15 +10,15 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mixnet_core.errors import InputError, MachineError, TransientError
-from mixnet_core.files import read_yaml
 from mixnet_core.model.variants import FlavourName, VariantName
-from mixnet_core.recipe_sections import InChannels, StemStride
+from mixnet_core.recipe.sections import InChannels, StemStride
 from mixnet_core.release.manifest import PublishedRelease
 from mixnet_core.release.publish import read_release, release_names
-from mixnet_core.run_dir import checked_name
-from mixnet_core.storage import open_storage
-from mixnet_core.transfer import check_url
-from mixnet_core.uris import refuse_credentials, shown, shown_key
+from mixnet_core.runs.run_dir import checked_name
+from mixnet_core.storage.files import read_yaml
+from mixnet_core.storage.open import open_storage
+from mixnet_core.storage.transfer import check_url
+from mixnet_core.storage.uris import refuse_credentials, shown, shown_key
 
 BUNDLED = Path(__file__).parent / "catalog.yaml"
 USER_CATALOG = "MIXNET_CATALOG"
@@ -84,21 +84,21 @@ def load_catalog() -> dict[str, CatalogEntry]:
     return entries
 
 
-def find_release(name_or_uri: str, releases_uri: str) -> CatalogEntry | PublishedRelease:
+def find_release(name_or_uri: str, registry: str) -> CatalogEntry | PublishedRelease:
     """What a name or URI stands for: a catalog entry before a published release.
 
     Args:
-        name_or_uri: of a catalog entry, of a release below `releases_uri`, or the URI or path of a
+        name_or_uri: of a catalog entry, of a release below `registry`, or the URI or path of a
             published release's folder. A published release that has the name of a catalog entry is
             reached by its URI.
-        releases_uri: as `storage.open_storage` takes it; not contacted for a catalog entry.
+        registry: as `storage.open_storage` takes it; not contacted for a catalog entry.
 
     Raises:
         InputError: nothing has this name; the message holds the near ones.
         IntegrityError: the published release's manifest is broken.
-        MachineError, TransientError: `releases_uri` cannot be looked at.
+        MachineError, TransientError: `registry` cannot be looked at.
     """
-    refuse_credentials(name_or_uri, releases_uri)
+    refuse_credentials(name_or_uri, registry)
     if "/" in name_or_uri:
         return read_release(name_or_uri)
     entries = load_catalog()
@@ -106,16 +106,16 @@ def find_release(name_or_uri: str, releases_uri: str) -> CatalogEntry | Publishe
         return entries[name_or_uri]
     checked_name(name_or_uri, "release")
     try:
-        published = release_names(releases_uri)
+        published = release_names(registry)
     except (MachineError, TransientError) as error:
         near = _did_you_mean(name_or_uri, list(entries))
         raise type(error)(f"no catalog entry {shown(name_or_uri)!r}{near}; {error}") from error
     if name_or_uri in published:
-        return read_release(f"{open_storage(releases_uri).uri}/{name_or_uri}")
+        return read_release(f"{open_storage(registry).uri}/{name_or_uri}")
     names = sorted({*entries, *published})
     raise InputError(
         f"no release {shown(name_or_uri)!r}{_did_you_mean(name_or_uri, names)}: expected a catalog "
-        f"entry ({', '.join(sorted(entries))}), a name published below {shown(releases_uri)}, or a "
+        f"entry ({', '.join(sorted(entries))}), a name published below {shown(registry)}, or a "
         "release's URI"
     )
 

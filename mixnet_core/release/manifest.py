@@ -17,9 +17,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from mixnet_core.errors import InputError, IntegrityError
-from mixnet_core.files import os_errors_explained, sha256_of
-from mixnet_core.run_dir import checked_name
-from mixnet_core.uris import shown, shown_key
+from mixnet_core.runs.run_dir import checked_name
+from mixnet_core.storage.files import os_errors_explained, sha256_of
+from mixnet_core.storage.uris import shown, shown_key
 
 MANIFEST = "manifest.json"
 WEIGHTS = "weights"

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from mixnet_core.errors import InputError, IntegrityError, ReleaseConflict
-from mixnet_core.files import fingerprint
 from mixnet_core.release.manifest import (
     MANIFEST,
     Manifest,
@@ -22,9 +21,11 @@ from mixnet_core.release.manifest import (
     manifest_of,
     parse_manifest,
 )
-from mixnet_core.run_dir import checked_name
-from mixnet_core.storage import Storage, open_object, open_storage
-from mixnet_core.values import Release
+from mixnet_core.runs.run_dir import checked_name
+from mixnet_core.runs.values import Release
+from mixnet_core.storage.files import fingerprint
+from mixnet_core.storage.open import open_object, open_storage
+from mixnet_core.storage.storage import Storage
 
 log = logging.getLogger(__name__)
 

@@ -17,14 +17,14 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mixnet_core.errors import InputError, IntegrityError
-from mixnet_core.files import yaml_fault
 from mixnet_core.model.variants import FlavourName, VariantName
-from mixnet_core.recipe import Recipe, parse_recipe
-from mixnet_core.recipe_sections import InChannels, Input, StemStride
+from mixnet_core.recipe.recipe import Recipe, parse_recipe
+from mixnet_core.recipe.sections import InChannels, Input, StemStride
 from mixnet_core.release.catalog import CatalogEntry, find_release
 from mixnet_core.release.manifest import PublishedRelease
-from mixnet_core.storage import open_storage
-from mixnet_core.uris import shown_key, shown_value, shown_words
+from mixnet_core.storage.files import yaml_fault
+from mixnet_core.storage.open import open_storage
+from mixnet_core.storage.uris import shown_key, shown_value, shown_words
 
 RESET = "weights.reset_classifier"
 
@@ -49,17 +49,17 @@ class Start:
     input: Input | None = None
 
 
-def find_start(name_or_uri: str, releases_uri: str) -> Start:
+def find_start(name_or_uri: str, registry: str) -> Start:
     """Looks a release up without fetching its weights.
 
     Args:
-        name_or_uri, releases_uri: as `catalog.find_release` takes them.
+        name_or_uri, registry: as `catalog.find_release` takes them.
 
     Raises:
         InputError: there is none, or it is of a network that is not known here.
         MixnetError: as `find_release`.
     """
-    release = find_release(name_or_uri, releases_uri)
+    release = find_release(name_or_uri, registry)
     if isinstance(release, CatalogEntry):
         network = {key: getattr(release, key) for key in _Network.model_fields}
         return Start(release.name, network, None, release.num_classes)

@@ -15,13 +15,15 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from mixnet_core.errors import DigestMismatch, IntegrityError, MixnetError
-from mixnet_core.files import file_aside, os_errors_explained, read_json, sha256_of
 from mixnet_core.release.catalog import CatalogEntry, find_release
 from mixnet_core.release.manifest import WEIGHTS, PublishedRelease
-from mixnet_core.storage import FileStorage, OnBytes, open_storage
-from mixnet_core.transfer import transfer
-from mixnet_core.uris import shown
-from mixnet_core.values import FetchedWeights
+from mixnet_core.runs.values import FetchedWeights
+from mixnet_core.storage.files import file_aside, os_errors_explained, read_json, sha256_of
+from mixnet_core.storage.open import open_storage
+from mixnet_core.storage.schemes.file import FileStorage
+from mixnet_core.storage.storage import OnBytes
+from mixnet_core.storage.transfer import transfer
+from mixnet_core.storage.uris import shown
 
 _FULL = 64
 
@@ -32,7 +34,7 @@ def fetch_weights(
     name: str,
     *,
     cache: Path,
-    releases_uri: str,
+    registry: str,
     on_bytes: OnBytes | None = None,
     attempts: int = 4,
 ) -> FetchedWeights:
@@ -55,7 +57,7 @@ def fetch_weights(
         MachineError: the cache cannot be written, an untrusted certificate, no credentials.
         TransientError: no complete answer.
     """
-    wanted = _wanted(find_release(name, releases_uri), cache.absolute(), attempts)
+    wanted = _wanted(find_release(name, registry), cache.absolute(), attempts)
     damage = ""
     if wanted.path.is_file():
         with os_errors_explained(wanted.path, "read"):

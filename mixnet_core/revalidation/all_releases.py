@@ -11,9 +11,9 @@ from mixnet_core.release.publish import read_release, release_names
 from mixnet_core.revalidation.history import add_to_history, read_history, vanished
 from mixnet_core.revalidation.release import Fetched, fetch_again, measure_again, now
 from mixnet_core.revalidation.states import Revalidation, unmeasured
-from mixnet_core.run_dir import Workspace
-from mixnet_core.ticks import Watch, unwatched
-from mixnet_core.uris import shown
+from mixnet_core.runs.run_dir import Workspace
+from mixnet_core.runs.ticks import Watch, unwatched
+from mixnet_core.storage.uris import shown
 
 
 @dataclass(frozen=True)

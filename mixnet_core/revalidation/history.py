@@ -17,8 +17,8 @@ from pydantic import ValidationError
 from mixnet_core.errors import IntegrityError
 from mixnet_core.evaluate.statistics import wilson_interval
 from mixnet_core.revalidation.states import Revalidation
-from mixnet_core.storage import open_storage
-from mixnet_core.values import Score
+from mixnet_core.runs.values import Score
+from mixnet_core.storage.open import open_storage
 
 FOLDER = "revalidations"
 

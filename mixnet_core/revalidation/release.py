@@ -13,24 +13,24 @@ from mixnet_core.data.prepare import expect_classes, prepare_dataset
 from mixnet_core.errors import DatasetError, InputError, ReleaseMissing
 from mixnet_core.evaluate.answer_table import AnswerTable, read_table
 from mixnet_core.evaluate.counting import Judged
-from mixnet_core.evaluate.report_view import measured_view
-from mixnet_core.files import os_errors_explained
+from mixnet_core.evaluate.report.view import measured_view
+from mixnet_core.evaluate.report.write import write_page
 from mixnet_core.release.catalog import CatalogEntry
 from mixnet_core.release.manifest import PublishedRelease
-from mixnet_core.released import (
+from mixnet_core.revalidation.history import last_measured, of_release, trend
+from mixnet_core.revalidation.states import Revalidation, judged_claims, judged_state
+from mixnet_core.runs.run_dir import Workspace
+from mixnet_core.runs.ticks import Tick, Watch, unwatched
+from mixnet_core.runs.values import PreparedDataset
+from mixnet_core.stages.release_to_measure import (
     AnyRelease,
     Released,
     fetch_file,
     fetch_release,
     measure_release,
 )
-from mixnet_core.reporting import write_page
-from mixnet_core.revalidation.history import last_measured, of_release, trend
-from mixnet_core.revalidation.states import Revalidation, judged_claims, judged_state
-from mixnet_core.run_dir import Workspace
-from mixnet_core.ticks import Tick, Watch, unwatched
-from mixnet_core.uris import shown
-from mixnet_core.values import PreparedDataset
+from mixnet_core.storage.files import os_errors_explained
+from mixnet_core.storage.uris import shown
 
 STAGE = "revalidate"
 # In a release's folder of the workspace: its newest figures, and how they went over time.
@@ -68,7 +68,7 @@ def fetch_again(
     Raises:
         ReleaseMissing: a file of it is gone.
         IntegrityError: what is stored is not what was published.
-        MixnetError: as `released.fetch_release`.
+        MixnetError: as `stages.release_to_measure.fetch_release`.
     """
     folder = workspace.root / "revalidations" / release.name
     cache = folder / "weights"
@@ -111,7 +111,7 @@ def measure_again(
 
     Raises:
         DatasetError: the images are not there, or are of other classes than the release's.
-        MixnetError: as `measuring.measure`.
+        MixnetError: as `evaluate.job.measure`.
     """
     ready, release = fetched.ready, fetched.release
     dataset = _dataset(ready, workspace, watch)

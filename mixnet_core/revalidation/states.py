@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from mixnet_core.accepting import paired
 from mixnet_core.errors import (
     CheckpointMismatch,
     IntegrityError,
@@ -23,8 +22,9 @@ from mixnet_core.errors import (
 )
 from mixnet_core.evaluate.counting import Judged, score
 from mixnet_core.evaluate.statistics import wilson_interval, worse
-from mixnet_core.summaries import summary
-from mixnet_core.values import Score, Value
+from mixnet_core.runs.summaries import summary
+from mixnet_core.runs.values import Score, Value
+from mixnet_core.stages.acceptance import paired
 
 State = Literal[
     "confirmed",

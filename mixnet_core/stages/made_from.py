@@ -15,8 +15,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from mixnet_core.recipe import Recipe
-from mixnet_core.values import (
+from mixnet_core.recipe.recipe import Recipe
+from mixnet_core.runs.values import (
     Checkpoint,
     FetchedWeights,
     PreparedDataset,
@@ -76,13 +76,13 @@ def accept_inputs(
     dataset: PreparedDataset,
     validation: Validation,
     *,
-    releases: str,
+    registry: str,
     override: str | None,
 ) -> Inputs:
     """Returns what a decision is made from.
 
     Args:
-        releases: URI where the release that is replaced is looked up.
+        registry: URI where the release that is replaced is looked up.
         override: why it is published whatever is demanded.
     """
     wanted = recipe.acceptance
@@ -92,7 +92,7 @@ def accept_inputs(
         "dataset": dataset.fingerprint,
         "checkpoint": validation.checkpoint.model_dump(),
         "predictions": validation.answers_sha256,
-        "releases": releases if wanted.replaces else None,
+        "releases": registry if wanted.replaces else None,
     }
 
 

@@ -9,22 +9,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mixnet_core.errors import InputError
-from mixnet_core.recipe import Recipe
-from mixnet_core.run_dir import RunDir
-from mixnet_core.runs import recorded
+from mixnet_core.recipe.recipe import Recipe
+from mixnet_core.runs.records import recorded
+from mixnet_core.runs.run_dir import RunDir
+from mixnet_core.runs.values import (
+    FetchedWeights,
+    PreparedDataset,
+    Selection,
+    TrainedRun,
+    Validation,
+)
 from mixnet_core.stages.made_from import (
     fetch_inputs,
     prepare_inputs,
     select_inputs,
     train_inputs,
     validate_inputs,
-)
-from mixnet_core.values import (
-    FetchedWeights,
-    PreparedDataset,
-    Selection,
-    TrainedRun,
-    Validation,
 )
 
 

@@ -20,16 +20,16 @@ from numpy.typing import NDArray
 
 from mixnet_core.checkpoints.bundle import WEIGHTS
 from mixnet_core.checkpoints.store import read_parameters, save_into
-from mixnet_core.child import beat, main
 from mixnet_core.data.batches import training_batches
 from mixnet_core.data.index import read_index
 from mixnet_core.errors import CheckpointMismatch
-from mixnet_core.files import folder_aside, os_errors_explained, sha256_of, write_text
 from mixnet_core.model.device import use_device
 from mixnet_core.model.mixnet import MixNet, build_model
 from mixnet_core.model.variants import FLAVOURS
-from mixnet_core.recipe import Recipe
-from mixnet_core.requests import AverageRequest, AverageResult
+from mixnet_core.processes.child import beat, main
+from mixnet_core.processes.requests import AverageRequest, AverageResult
+from mixnet_core.recipe.recipe import Recipe
+from mixnet_core.storage.files import folder_aside, os_errors_explained, sha256_of, write_text
 
 _MEAN, _VARIANCE = "moving_mean", "moving_variance"
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mixnet_core.recipe import Recipe
+from mixnet_core.recipe.recipe import Recipe
 
 # Keeps these draws apart from others with the same seed.
 _PURPOSE = 1

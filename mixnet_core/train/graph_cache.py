@@ -22,7 +22,10 @@ from pathlib import Path
 from types import TracebackType
 
 from mixnet_core.errors import MixnetError
-from mixnet_core.files import (
+from mixnet_core.model.ranks import Ranks
+from mixnet_core.processes.requests import TrainRequest
+from mixnet_core.runs.run_dir import RunDir
+from mixnet_core.storage.files import (
     ASIDE_PREFIX,
     fingerprint,
     os_errors_explained,
@@ -30,9 +33,6 @@ from mixnet_core.files import (
     sha256_of,
     write_json,
 )
-from mixnet_core.model.ranks import Ranks
-from mixnet_core.requests import TrainRequest
-from mixnet_core.run_dir import RunDir
 
 _FILES = "files.json"
 # How MindSpore is told; it reads them when a graph is compiled.

@@ -13,8 +13,8 @@ from mixnet_core.checkpoints.store import load_weights, optimizer_state, restore
 from mixnet_core.data.batches import TrainingBatch
 from mixnet_core.model.mixnet import MixNet, build_model
 from mixnet_core.model.ranks import Ranks
-from mixnet_core.recipe import Recipe
-from mixnet_core.requests import TrainRequest
+from mixnet_core.processes.requests import TrainRequest
+from mixnet_core.recipe.recipe import Recipe
 from mixnet_core.train.dropout import Dropout
 from mixnet_core.train.optimizer import build_optimizer
 from mixnet_core.train.precision import at_level
@@ -69,7 +69,7 @@ class Learner:
         )
 
     def save(self, folder: Path) -> None:
-        """Raises MachineError and StageFailed as `save_into`."""
+        """Raises MachineError and JobFailed as `save_into`."""
         save_into(folder, self._files())
 
     def restore(self, bundle: Path) -> None:

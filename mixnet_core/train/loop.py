@@ -12,20 +12,20 @@ from typing import TypeVar
 import mindspore
 
 from mixnet_core.checkpoints.bundle import Division, read_contents
-from mixnet_core.child import beat
 from mixnet_core.data.batches import steps_per_epoch, training_batches
 from mixnet_core.data.index import read_index
 from mixnet_core.data.unreadable import UnreadableImages
 from mixnet_core.model.ranks import Ranks, average_gradients, join_ranks
-from mixnet_core.recipe import Recipe
-from mixnet_core.requests import TrainRequest
-from mixnet_core.run_dir import RunDir
+from mixnet_core.processes.child import beat
+from mixnet_core.processes.requests import TrainRequest
+from mixnet_core.recipe.recipe import Recipe
+from mixnet_core.runs.run_dir import RunDir
+from mixnet_core.runs.values import TrainedRun
 from mixnet_core.train.graph_cache import GraphCache
 from mixnet_core.train.learner import Learner
 from mixnet_core.train.progress import Progress
 from mixnet_core.train.schedule import learning_rates
 from mixnet_core.train.scorer import Scorer
-from mixnet_core.values import TrainedRun
 
 T = TypeVar("T")
 
@@ -35,7 +35,7 @@ def train(request: TrainRequest) -> TrainedRun:
 
     Raises:
         CheckpointMismatch: the weights or the bundle do not fit the network.
-        StageFailed: the loss is not finite, or no better than guessing.
+        JobFailed: the loss is not finite, or no better than guessing.
         MixnetError: as the parts below raise them.
     """
     began = time.monotonic()

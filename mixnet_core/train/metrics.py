@@ -24,7 +24,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from mixnet_core.files import os_errors_explained, write_text
+from mixnet_core.storage.files import os_errors_explained, write_text
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

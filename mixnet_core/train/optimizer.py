@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from mindspore import Parameter, nn
 
-from mixnet_core.recipe import Recipe
-from mixnet_core.train.adamw import AdamW
-from mixnet_core.train.optimizer_rules_1 import build_optimizer_of_rules_1
-from mixnet_core.train.sgd import Sgd
+from mixnet_core.recipe.kinds import OPTIMIZERS
+from mixnet_core.recipe.recipe import Recipe
+from mixnet_core.train.optimizer_kind import OptimizerKind
+from mixnet_core.train.optimizer_rules_1 import OF_RULES_1, build_optimizer_of_rules_1
 
 # Depths of the layers after the blocks, whose number differs.
 _HEAD, _CLASSIFIER = 1 << 20, 1 << 21
 
 
 def build_optimizer(net: nn.Cell, recipe: Recipe, rates: list[float]) -> nn.Optimizer:
-    """Builds SGD with momentum, Nesterov's or not, or AdamW, over the trainable parameters.
+    """Builds the recipe's optimizer over the trainable parameters.
 
     Args:
         net: of its parameters' names only MixNet's are told apart by `optimizer.layer_decay`.
@@ -28,26 +28,12 @@ def build_optimizer(net: nn.Cell, recipe: Recipe, rates: list[float]) -> nn.Opti
     settings = recipe.optimizer
     parameters = net.trainable_params()
     factors = lr_factors(parameters, settings.layer_decay)
-    if not recipe.follows(2):
+    # What came later than rules 2 has no older form.
+    if not recipe.follows(2) and settings.name in OF_RULES_1:
         return build_optimizer_of_rules_1(parameters, recipe, rates, factors)
     decays = weight_decays(parameters, recipe)
-    if settings.name == "adamw":
-        return AdamW(
-            parameters,
-            rates=rates,
-            rate_factors=factors,
-            decays=decays,
-            beta1=settings.momentum,
-        )
-    return Sgd(
-        parameters,
-        rates=rates,
-        rate_factors=factors,
-        decays=decays,
-        momentum=settings.momentum,
-        # Without momentum both formulas are one.
-        nesterov=settings.nesterov and settings.momentum > 0,
-    )
+    kind: OptimizerKind = OPTIMIZERS.load(settings.name)
+    return kind.build(parameters, settings, rates=rates, rate_factors=factors, decays=decays)
 
 
 def weight_decays(parameters: list[Parameter], recipe: Recipe) -> list[float]:

@@ -1,4 +1,4 @@
-"""The optimizer as it was under rules 1 (`mixnet_core.rules`), for runs that began by them.
+"""The optimizer as it was under rules 1 (`mixnet_core.recipe.rules`), for runs that began by them.
 
 A run goes on bit for bit only if what it began with stays, its faults included: where all
 parameters have one rate and one decay they are handed to MindSpore as a plain list, of which it
@@ -14,8 +14,11 @@ from typing import Any
 import mindspore
 from mindspore import Parameter, Tensor, nn, ops
 
-from mixnet_core.recipe import Recipe
+from mixnet_core.recipe.recipe import Recipe
 from mixnet_core.train.adamw import BETA2, EPSILON
+
+# What there was then.
+OF_RULES_1 = ("momentum", "adamw")
 
 
 def build_optimizer_of_rules_1(

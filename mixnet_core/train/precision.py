@@ -1,4 +1,4 @@
-"""A network at a level of mixed precision, as `recipe_sections.Precision` describes them."""
+"""A network at a level of mixed precision, as `recipe.sections.Precision` describes them."""
 
 from __future__ import annotations
 

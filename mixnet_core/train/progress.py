@@ -20,14 +20,14 @@ from mixnet_core.checkpoints.bundle import (
     write_bundle,
 )
 from mixnet_core.checkpoints.retention import prune, write_scores
-from mixnet_core.child import beat
 from mixnet_core.data.unreadable import count_unreadable
-from mixnet_core.errors import MachineError, StageFailed
+from mixnet_core.errors import JobFailed, MachineError
 from mixnet_core.model.ranks import Ranks
-from mixnet_core.recipe import Recipe
-from mixnet_core.run_dir import RunDir
+from mixnet_core.processes.child import beat
+from mixnet_core.recipe.recipe import Recipe
+from mixnet_core.runs.run_dir import RunDir
+from mixnet_core.runs.values import Score, TrainedRun
 from mixnet_core.train.metrics import MetricsLog
-from mixnet_core.values import Score, TrainedRun
 
 ScoreBundle = Callable[[Path], dict[str, Score]]
 
@@ -97,7 +97,7 @@ class Progress:
         """Counts a step. `loss` is this rank's mean, `applied` whether the update was; scalars.
 
         Raises:
-            StageFailed: the loss before is not finite; training again would only repeat it.
+            JobFailed: the loss before is not finite; training again would only repeat it.
         """
         # Only the step before: asking for the newest would make an accelerator wait.
         self._fetch()
@@ -116,7 +116,7 @@ class Progress:
         """Closes an epoch.
 
         Raises:
-            StageFailed: the loss is not finite, or has been no better than guessing for too long.
+            JobFailed: the loss is not finite, or has been no better than guessing for too long.
         """
         self._fetch()
         loss = self._at.epoch_loss.value
@@ -149,7 +149,7 @@ class Progress:
         self._epoch_began = now
         most = self._recipe.training.chance_epochs
         if most is not None and self._at.chance_epochs >= most:
-            raise StageFailed(
+            raise JobFailed(
                 f"run {self._run.name} learns nothing: mean loss {loss:.3f} in epoch {epoch}, "
                 f"guessing has {self._chance:.3f}, and {most} epoch(s) did not lower it; lower "
                 "schedule.lr, check the labels, or raise training.chance_epochs",
@@ -174,7 +174,7 @@ class Progress:
             score: called on every rank with the bundle's folder.
 
         Raises:
-            StageFailed: the loss is not finite.
+            JobFailed: the loss is not finite.
             MachineError: the disk is full or not writable.
         """
         self._fetch()
@@ -253,7 +253,7 @@ class Progress:
         )
 
     def _stop(self, what: str) -> NoReturn:
-        raise StageFailed(
+        raise JobFailed(
             f"{what}, at step {self._at.step} of {self._run.name}: lower schedule.lr, lengthen "
             "schedule.warmup_epochs or set optimizer.clip_norm",
             retryable=False,

@@ -2,31 +2,45 @@
 
 from __future__ import annotations
 
-import math
+from typing import Protocol
 
-from mixnet_core.recipe_sections import Schedule
+from mixnet_core.recipe.kinds import SCHEDULES
+from mixnet_core.recipe.sections import Schedule
+
+
+class ScheduleKind(Protocol):
+    """A schedule as one file of `train.schedules` offers it."""
+
+    def rate(self, step: int, steps: int, *, lr: float, min_lr: float) -> float:
+        """Returns the learning rate of one step of the decay.
+
+        Args:
+            step: 0 is the first one after the warm-up.
+            steps: of the whole decay.
+            lr, min_lr: what it falls from and to.
+        """
 
 
 def learning_rates(
     schedule: Schedule, *, steps_per_epoch: int, epochs: int, factor: float = 1.0
 ) -> list[float]:
-    """One rate a step: linear warm-up from 0, half a cosine from `lr` to `min_lr`, then constant.
+    """Returns one rate a step: linear warm-up from 0, the named decay, then `min_lr`.
 
     MindCV's rule: step 0 has rate 0, the first step after the warm-up has `lr`.
 
     Args:
         factor: of every rate; see `Recipe.lr_factor`.
     """
+    kind: ScheduleKind = SCHEDULES.load(schedule.name)
     warmup = round(schedule.warmup_epochs * steps_per_epoch)
     decay = round(schedule.decay_epochs * steps_per_epoch)
     lr, min_lr = schedule.lr * factor, schedule.min_lr * factor
-    half = (lr - min_lr) / 2
     rates = []
     for step in range(epochs * steps_per_epoch):
         if step < warmup:
             rates.append(lr * step / warmup)
         elif step - warmup < decay:
-            rates.append(min_lr + half * (1 + math.cos(math.pi * (step - warmup) / decay)))
+            rates.append(kind.rate(step - warmup, decay, lr=lr, min_lr=min_lr))
         else:
             rates.append(min_lr)
     return rates

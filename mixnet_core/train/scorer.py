@@ -8,15 +8,15 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from mixnet_core.checkpoints.bundle import AVERAGES, WEIGHTS
-from mixnet_core.child import beat
 from mixnet_core.data.index import read_index
 from mixnet_core.evaluate.counting import judge
 from mixnet_core.evaluate.mindspore_engine import MindsporeEngine
 from mixnet_core.evaluate.scoring import share
 from mixnet_core.model.ranks import Ranks
-from mixnet_core.recipe import Recipe
-from mixnet_core.requests import TrainRequest
-from mixnet_core.values import Score
+from mixnet_core.processes.child import beat
+from mixnet_core.processes.requests import TrainRequest
+from mixnet_core.recipe.recipe import Recipe
+from mixnet_core.runs.values import Score
 
 # Images of a forward pass; its activations come on top of what training holds.
 _BATCH = 64
@@ -44,7 +44,7 @@ class Scorer:
 
         Raises:
             MixnetError: as `Engine.load` and `Engine.answers`.
-            StageFailed: logits are not finite.
+            JobFailed: logits are not finite.
         """
         self._totals(np.zeros(4, np.float32))
         if self._engine is None:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 
-from mixnet_core.recipe import Recipe
+from mixnet_core.recipe.recipe import Recipe
 from mixnet_core.train.joined import Mapped
 from mixnet_core.train.update import Update
 

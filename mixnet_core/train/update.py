@@ -11,7 +11,7 @@ from typing import Any
 import mindspore
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 
-from mixnet_core.recipe import Recipe
+from mixnet_core.recipe.recipe import Recipe
 from mixnet_core.train.joined import Joined, Mapped
 
 # MindCV's: doubled after so many steps without an overflow; an average that begins anew follows

@@ -27,9 +27,9 @@ from mixnet_core.checkpoints.bundle import (
 )
 from mixnet_core.checkpoints.retention import prune
 from mixnet_core.errors import IntegrityError
-from mixnet_core.files import sha256_of
-from mixnet_core.recipe_choices import Selection
-from mixnet_core.values import Checkpoint
+from mixnet_core.recipe.choices import Selection
+from mixnet_core.runs.values import Checkpoint
+from mixnet_core.storage.files import sha256_of
 
 
 def fill(text: str) -> Callable[[Path], None]:

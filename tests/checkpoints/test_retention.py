@@ -15,8 +15,8 @@ from mixnet_core.checkpoints.bundle import (
 )
 from mixnet_core.checkpoints.retention import SCORES, prune, read_scores, write_scores
 from mixnet_core.errors import IntegrityError
-from mixnet_core.recipe_choices import Selection
-from mixnet_core.values import Score
+from mixnet_core.recipe.choices import Selection
+from mixnet_core.runs.values import Score
 
 DIVISION = Division(
     ranks=1, accumulation=1, threads=1, operators="plain", target="CPU", mindspore="2.10.0"

@@ -19,7 +19,7 @@ from mixnet_core.checkpoints.store import (
     restore,
     save_into,
 )
-from mixnet_core.errors import CheckpointMismatch, InputError, IntegrityError, StageFailed
+from mixnet_core.errors import CheckpointMismatch, InputError, IntegrityError, JobFailed
 
 MakeOptimizer = Callable[[nn.Cell], nn.Optimizer]
 
@@ -254,6 +254,6 @@ def test_weights_that_are_no_numbers_are_not_saved(tmp_path: Path) -> None:
         file: {p.name: p for p in net.get_parameters()}
         for file, net in (("good.ckpt", good), ("bad.ckpt", bad))
     }
-    with pytest.raises(StageFailed, match=r"bad\.ckpt is not saved: 1 parameters .* body\.bias"):
+    with pytest.raises(JobFailed, match=r"bad\.ckpt is not saved: 1 parameters .* body\.bias"):
         save_into(tmp_path, files)
     assert not any(tmp_path.iterdir())

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mixnet_core.data.index import SPLITS, read_index
-from mixnet_core.recipe import Recipe, load_recipe
-from mixnet_core.recipe_sections import Data
-from mixnet_core.values import PreparedDataset
+from mixnet_core.recipe.recipe import Recipe, load_recipe
+from mixnet_core.recipe.sections import Data
+from mixnet_core.runs.values import PreparedDataset
 
 SIDE = 6
 

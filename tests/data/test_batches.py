@@ -23,7 +23,7 @@ from mixnet_core.data.batches import (
 from mixnet_core.data.index import Index, read_index
 from mixnet_core.data.prepare import prepare_dataset
 from mixnet_core.errors import DatasetError, RecipeError
-from mixnet_core.recipe import Recipe, load_recipe
+from mixnet_core.recipe.recipe import Recipe, load_recipe
 from tests.data.augment.photographs import CLASSES, write_photographs
 
 CROPPED = {"augment.crop_scale": [0.5, 1.0], "augment.hflip": 0.5}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mixnet_core.data.sources.download import check_reachable, download
+from mixnet_core.data.download import check_reachable, download
 from mixnet_core.errors import DatasetError, DigestMismatch, MachineError, TransientError
 from tests.web_server import Server
 

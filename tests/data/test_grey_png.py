@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mixnet_core.data.sources.grey_png import grey_images, grey_png
+from mixnet_core.data.grey_png import grey_images, grey_png
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (8, 8), (28, 28), (5, 9), (300, 411)])

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mixnet_core.data.sources.idx import read_idx
+from mixnet_core.data.idx import read_idx
 from mixnet_core.errors import DatasetError, MachineError
 from tests.data.samples import idx_bytes
 

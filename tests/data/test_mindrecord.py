@@ -23,9 +23,9 @@ from mixnet_core.data.prepare import prepare_dataset
 from mixnet_core.data.reading import contents
 from mixnet_core.data.shards import shard_name, shard_ranges
 from mixnet_core.errors import DatasetError, IntegrityError, MachineError
-from mixnet_core.recipe import load_recipe
-from mixnet_core.requests import PackedDataset, PackRequest
-from mixnet_core.values import PreparedDataset
+from mixnet_core.processes.requests import PackedDataset, PackRequest
+from mixnet_core.recipe.recipe import load_recipe
+from mixnet_core.runs.values import PreparedDataset
 from tests.data.samples import data, write_image_folder
 
 

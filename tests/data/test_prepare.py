@@ -15,8 +15,8 @@ from PIL import Image
 from mixnet_core.data.index import SPLITS, read_index
 from mixnet_core.data.prepare import expect_classes, prepare_dataset
 from mixnet_core.errors import DatasetError, MachineError
-from mixnet_core.recipe import load_recipe
-from mixnet_core.values import PreparedDataset
+from mixnet_core.recipe.recipe import load_recipe
+from mixnet_core.runs.values import PreparedDataset
 from tests.data.samples import contents, data, snapshot, write_idx_folder, write_image_folder
 
 LABELS = [0, 1, 2, 3] * 25
@@ -197,7 +197,7 @@ def test_without_scikit_learn_the_remedy_is_named(
 ) -> None:
     # None in sys.modules is what Python itself takes for "cannot be imported".
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(MachineError, match=r"pip install 'mixnet\[demo\]'"):
+    with pytest.raises(MachineError, match="pip install scikit-learn"):
         prepare_dataset(data("digits"), tmp_path)
 
 
@@ -212,7 +212,7 @@ def test_the_class_count_is_taken_or_must_fit(tmp_path: Path) -> None:
 
 def test_preparing_never_imports_mindspore() -> None:
     script = (
-        "import sys; import mixnet_core.data.prepare, mixnet_core.preflight;"
+        "import sys; import mixnet_core.data.prepare, mixnet_core.stages.check;"
         "assert 'mindspore' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", script], check=True)

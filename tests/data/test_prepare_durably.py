@@ -69,7 +69,7 @@ KILLED = """
 import sys
 from pathlib import Path
 from mixnet_core.data.prepare import prepare_dataset
-from mixnet_core.recipe_sections import Data
+from mixnet_core.recipe.sections import Data
 
 def wait(done, total):
     if done == 50:

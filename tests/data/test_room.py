@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mixnet_core.data.room import dataset_room
+from mixnet_core.data.source import dataset_room
 from tests.data.samples import data, write_image, write_image_folder
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mixnet_core.data.sources.source import Images, Source
+from mixnet_core.data.source import Images, Source
 from mixnet_core.data.splits import cut
 from mixnet_core.errors import DatasetError
 from tests.data.samples import data

@@ -14,7 +14,7 @@ from mixnet_core.data.batches import training_batches
 from mixnet_core.data.index import Index
 from mixnet_core.data.unreadable import Unreadable, UnreadableImages, count_unreadable
 from mixnet_core.errors import DatasetError
-from mixnet_core.recipe import Recipe, load_recipe
+from mixnet_core.recipe.recipe import Recipe, load_recipe
 from tests.data.augment.photographs import CLASSES, write_photographs
 
 BROKEN = (3, 11)

@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from mixnet_core.errors import IntegrityError, StageFailed
+from mixnet_core.errors import IntegrityError, JobFailed
 from mixnet_core.evaluate.counting import JUDGED, Judged, judge, merged, score
-from mixnet_core.evaluate.engines import Answers
-from mixnet_core.values import Score
+from mixnet_core.evaluate.engine import Answers
+from mixnet_core.runs.values import Score
 
 
 def judged(logits: object, labels: list[int], first: int = 0) -> Judged:
@@ -100,7 +100,7 @@ def test_the_loss_is_summed_in_double_precision() -> None:
 def test_a_logit_that_is_not_finite_is_named_and_trying_again_does_not_help(value: float) -> None:
     logits = np.zeros((2, 2), np.float32)
     logits[1, 1] = value
-    with pytest.raises(StageFailed) as raised:
+    with pytest.raises(JobFailed) as raised:
         judged(logits, [0, 0], first=3)
     assert str(raised.value).startswith(f"w.ckpt gives image 4 the logit {value} for class 1")
     assert not raised.value.retryable

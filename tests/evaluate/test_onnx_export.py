@@ -12,7 +12,7 @@ import pytest
 
 from mixnet_core.evaluate import onnx_export
 from mixnet_core.evaluate.onnx_export import network_graph
-from mixnet_core.recipe import Recipe, load_recipe
+from mixnet_core.recipe.recipe import Recipe, load_recipe
 
 RECIPE = load_recipe("digits")
 

@@ -25,9 +25,9 @@ from mixnet_core.evaluate.counting import score
 from mixnet_core.evaluate.scoring import evaluate, share
 from mixnet_core.model.mixnet import build_model
 from mixnet_core.model.ranks import Ranks
-from mixnet_core.recipe import load_recipe
-from mixnet_core.requests import EvaluateRequest, EvaluateResult
-from mixnet_core.values import Score
+from mixnet_core.processes.requests import EvaluateRequest, EvaluateResult
+from mixnet_core.recipe.recipe import load_recipe
+from mixnet_core.runs.values import Score
 from tests.data.samples import SIDE, write_image_folder
 from tests.model.reference import weight
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.temporary_server import start_temporary_server
-from mixnet_core.run_dir import Workspace
+from mixnet_core.runs.run_dir import Workspace
 from tests.faults.job import EPOCHS, STEPS_BETWEEN, TARGETS, Job, differences, ended_afterwards
 
 REFERENCE = "reference"

@@ -15,8 +15,8 @@ from typing import Any
 import psutil
 
 from mixnet_core.checkpoints.bundle import CONTENTS
-from mixnet_core.files import ASIDE_PREFIX, read_json, sha256_of
-from mixnet_core.run_dir import RunDir, Workspace
+from mixnet_core.runs.run_dir import RunDir, Workspace
+from mixnet_core.storage.files import ASIDE_PREFIX, read_json, sha256_of
 from mixnet_core.train.metrics import read_metrics
 from tests.marked import VARIABLE, marked
 from tests.tiny import SETTINGS

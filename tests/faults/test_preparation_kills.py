@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.imagenet_archives import Archives, write_archives
 from mixnet_core.data.imagenet.records import WORK_FOLDER
-from mixnet_core.files import ASIDE_PREFIX
+from mixnet_core.storage.files import ASIDE_PREFIX
 
 KILLS = 10
 # How long it takes is told by the clock.
@@ -28,7 +28,7 @@ _MOST_FOLDERS = 5
 def start(made: Archives, to: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [
-            *(sys.executable, "-m", "mixnet_core.cli", "prepare", "imagenet"),
+            *(sys.executable, "-m", "mixnet_core.cli.app", "prepare", "imagenet"),
             *("--subset", "--quiet", "--devkit", str(made.devkit), "--md5sums", str(made.md5sums)),
             *("--train-tar", str(made.train_tar), "--val-tar", str(made.val_tar)),
             *("--to", str(to)),

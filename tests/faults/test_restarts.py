@@ -15,15 +15,17 @@ from typing import Any
 import psutil
 import pytest
 
-from mixnet_core import child, stages
 from mixnet_core.checkpoints.bundle import DAMAGED_PREFIX, WEIGHTS, newest_bundle, read_contents
-from mixnet_core.errors import MachineError, StageFailed
-from mixnet_core.files import read_json
-from mixnet_core.recipe import Recipe, load_recipe
-from mixnet_core.run_dir import Workspace
-from mixnet_core.runs import open_run
-from mixnet_core.ticks import Tick
-from mixnet_core.values import PreparedDataset, TrainedRun
+from mixnet_core.errors import JobFailed, MachineError
+from mixnet_core.processes import child
+from mixnet_core.recipe.recipe import Recipe, load_recipe
+from mixnet_core.runs.run_dir import Workspace
+from mixnet_core.runs.ticks import Tick
+from mixnet_core.runs.values import PreparedDataset, TrainedRun
+from mixnet_core.stages.context import open_context
+from mixnet_core.stages.prepare import prepare
+from mixnet_core.stages.train import train
+from mixnet_core.storage.files import read_json
 from tests.faults.job import JOB, Job, differences
 from tests.marked import wait_until
 
@@ -39,12 +41,13 @@ class Training:
         settings = JOB | {"training.epochs": 2, "devices.ranks": 2}
         settings |= {key.replace("__", "."): value for key, value in more.items()}
         self.recipe: Recipe = load_recipe("digits", settings)
-        self.run, self.recipe = open_run(self.recipe, workspace, "r")
-        self.dataset = dataset or stages.prepare(self.recipe, self.run, workspace)
         self.told: list[Tick] = []
+        self.context = open_context(self.recipe, workspace, run="r").watched_by(self.told.append)
+        self.run, self.recipe = self.context.run, self.context.recipe
+        self.dataset = dataset or prepare(self.context)
 
     def train(self) -> TrainedRun:
-        return stages.train(self.recipe, self.run, self.dataset, None, self.told.append)
+        return train(self.context, self.dataset, None)
 
     def outcome(self) -> dict[str, Any]:
         return Job(Workspace(self.run.root.parents[1]), "r", "").outcome()
@@ -140,7 +143,7 @@ def test_a_failure_before_any_progress_is_left_to_the_caller(
 
     thread = threading.Thread(target=kill_at_once)
     thread.start()
-    with pytest.raises(StageFailed, match="ended by SIGKILL") as caught:
+    with pytest.raises(JobFailed, match="ended by SIGKILL") as caught:
         training.train()
     thread.join()
     assert caught.value.retryable

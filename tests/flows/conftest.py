@@ -20,8 +20,8 @@ import httpx
 import psutil
 import pytest
 
-from mixnet_core.launch import ATTEMPT_VARIABLE
-from mixnet_core.run_dir import RunDir, Workspace
+from mixnet_core.processes.launch import ATTEMPT_VARIABLE
+from mixnet_core.runs.run_dir import RunDir, Workspace
 from tests.data.samples import write_image_folder
 
 PROJECT = Path(__file__).parents[2]

@@ -6,8 +6,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.accelerators import accelerators_held
 from mixnet_core.errors import MachineError
-from mixnet_core.recipe import load_recipe
-from mixnet_core.recipe_sections import Devices
+from mixnet_core.recipe.recipe import load_recipe
+from mixnet_core.recipe.sections import Devices
 from tests.flows.conftest import Deployed, asked
 
 pytestmark = pytest.mark.slow

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mixnet_core.run_dir import Workspace
+from mixnet_core.runs.run_dir import Workspace
 from tests.flows.conftest import PROJECT, clean_environment, eventually, stage_processes
 
 DEMO = [sys.executable, "-m", "flows.demo", "--workspace"]

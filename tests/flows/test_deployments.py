@@ -10,8 +10,8 @@ import pytest
 from benchmarks.imagenet_archives import write_archives
 from mixnet_core.data.imagenet.unpacked import open_unpacked
 from mixnet_core.release.publish import read_release
-from mixnet_core.runs import recorded
-from mixnet_core.values import TrainedRun
+from mixnet_core.runs.records import recorded
+from mixnet_core.runs.values import TrainedRun
 from tests.flows.conftest import (
     RUN,
     Deployed,

@@ -12,12 +12,12 @@ from prefect.settings import (
     temporary_settings,
 )
 
-from flows.showing import Progress, artifact_key, in_terminal, shown
+from flows.showing import Progress, artifact_key, in_terminal, told
 from flows.tasks import worth_a_retry
-from mixnet_core.errors import DigestMismatch, StageFailed, TransientError
-from mixnet_core.terminal import TerminalWatch
-from mixnet_core.ticks import Tick
-from mixnet_core.values import FetchedWeights
+from mixnet_core.errors import DigestMismatch, JobFailed, TransientError
+from mixnet_core.runs.terminal import TerminalWatch
+from mixnet_core.runs.ticks import Tick, Watch
+from mixnet_core.runs.values import FetchedWeights
 
 WEIGHTS = FetchedWeights(name="w", path="/w", sha256="0" * 64, reused=True)
 
@@ -48,14 +48,14 @@ def test_a_server_that_is_down_fails_no_stage_and_is_not_asked_again_at_once() -
 def test_a_terminal_shows_results_and_what_will_be_tried_again(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def fail(watch: Progress) -> FetchedWeights:
+    def fail(watch: Watch) -> FetchedWeights:
         raise TransientError("no answer")
 
     with TerminalWatch() as watch, in_terminal(watch):
-        assert shown("fetch", "run", lambda progress: WEIGHTS) is WEIGHTS
+        assert told("fetch", "run", lambda progress: WEIGHTS) is WEIGHTS
         with pytest.raises(TransientError):
-            shown("fetch", "run", fail)
-    shown("fetch", "run", lambda progress: WEIGHTS)
+            told("fetch", "run", fail)
+    told("fetch", "run", lambda progress: WEIGHTS)
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
         "fetch    w, sha256 000000000000 verified (already done, skipped)",
@@ -71,8 +71,8 @@ def test_an_artifact_key_holds_only_what_prefect_takes() -> None:
     ("error", "again"),
     [
         (TransientError("no answer"), True),
-        (StageFailed("killed", retryable=True), True),
-        (StageFailed("diverged", retryable=False), False),
+        (JobFailed("killed", retryable=True), True),
+        (JobFailed("diverged", retryable=False), False),
         (DigestMismatch("other bytes"), False),
         (RuntimeError("a bug"), False),
     ],

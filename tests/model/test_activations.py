@@ -11,7 +11,7 @@ from mindspore import Tensor, nn, ops
 
 from mixnet_core.model.layers import activation
 from mixnet_core.model.mixnet import build_model
-from mixnet_core.values import Operators
+from mixnet_core.model.native.choice import Operators
 
 NAN, INF = float("nan"), float("inf")
 # More than a vector's width, so that both the kernel's vectors and its rest are asked.

@@ -14,7 +14,7 @@ from mixnet_core.errors import RecipeError
 from mixnet_core.model.layers import PlainLayers
 from mixnet_core.model.native_layers import NativeLayers
 from mixnet_core.model.variants import FLAVOURS, FlavourName
-from mixnet_core.recipe import load_recipe
+from mixnet_core.recipe.recipe import load_recipe
 
 KINDS = pytest.mark.parametrize("kind", [PlainLayers, NativeLayers], ids=["plain", "native"])
 # 12 values a channel: the unbiased variance is 9 % more than the biased one.

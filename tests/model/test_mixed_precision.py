@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from mixnet_core.model.layers import PlainLayers
 from mixnet_core.model.mixnet import MixNet
 from mixnet_core.model.variants import FLAVOURS, Block, Variant
-from mixnet_core.recipe import load_recipe
-from mixnet_core.stages.training import _training_operators
+from mixnet_core.recipe.recipe import load_recipe
+from mixnet_core.stages.train import _training_operators
 from mixnet_core.train.learner import freeze_backbone
 from mixnet_core.train.precision import at_level
 from mixnet_core.train.step import Gradients

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mixnet_core.model.layers import MixNetBlock, PlainLayers
 from mixnet_core.model.mixnet import MixNet, build_model
+from mixnet_core.model.native.choice import Operators
 from mixnet_core.model.native_layers import NativeLayers
 from mixnet_core.model.variants import (
     FLAVOURS,
@@ -23,7 +24,6 @@ from mixnet_core.model.variants import (
     FlavourName,
     VariantName,
 )
-from mixnet_core.values import Operators
 
 Values = dict[str, NDArray[np.float32]]
 Mode = Literal["graph", "eager"]

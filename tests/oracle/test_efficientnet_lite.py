@@ -23,7 +23,7 @@ from mixnet_core.data.batches import evaluation_batches
 from mixnet_core.data.imagenet.classes import wnids
 from mixnet_core.data.index import Index, read_index
 from mixnet_core.data.prepare import prepare_dataset
-from mixnet_core.recipe import load_recipe
+from mixnet_core.recipe.recipe import load_recipe
 from tests.data.samples import data
 
 pytestmark = pytest.mark.oracle

@@ -21,7 +21,7 @@ from tests.oracle.trajectory_cases import COVERING, Case, rates_of
 
 pytestmark = pytest.mark.oracle
 
-# Of the mistakes in `trajectory.FAULTS`, those that this project made (`mixnet_core.rules`) and
+# Of the mistakes in `trajectory.FAULTS`, those that this project made (`recipe.rules`) and
 # others that are easily made; how far off each of all of them is: `--faults` prints it.
 MADE = ("NormsDoNotDecay", "NesterovIsMomentum", "EpsilonBesideUncorrectedRoot")
 EASILY_MADE = ("DecayIsAHundredthLess", "EachPartClipped", "BiasedVarianceKept")

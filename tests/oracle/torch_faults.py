@@ -1,6 +1,6 @@
 """Formulas with one mistake each, which the comparison must see: `test_trajectory`.
 
-The first three are this project's own until rules 2 (`mixnet_core.rules`).
+The first three are this project's own until rules 2 (`mixnet_core.recipe.rules`).
 """
 
 from __future__ import annotations

@@ -26,9 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixnet_core.model.mixnet import build_model
+from mixnet_core.model.native.choice import Operators
 from mixnet_core.model.variants import VariantName
-from mixnet_core.recipe import Recipe, load_recipe
-from mixnet_core.values import Operators
+from mixnet_core.recipe.recipe import Recipe, load_recipe
 
 STEPS, BATCH, PIXELS, CLASSES = 12, 8, 64, 10
 SMOOTHING, EMA, MOMENTUM, DECAY = 0.1, 0.99, 0.8, 2.0

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mixnet_core import storage_s3
 from mixnet_core.errors import InputError, TransientError
 from mixnet_core.model.variants import VARIANTS
 from mixnet_core.release.catalog import CatalogEntry, find_release, load_catalog
 from mixnet_core.release.manifest import PublishedRelease
 from mixnet_core.release.publish import publish_release
+from mixnet_core.storage.schemes import s3 as storage_s3
 from tests.object_store import ObjectStore
 
 ENTRY = {

@@ -22,8 +22,8 @@ from mixnet_core.release.publish import (
     read_release,
     release_names,
 )
-from mixnet_core.storage import open_storage
-from mixnet_core.values import Release
+from mixnet_core.runs.values import Release
+from mixnet_core.storage.open import open_storage
 
 FACTS: dict[str, Any] = {"variant": "s", "classes": ("0", "1"), "val": {"top1": 0.5, "count": 10}}
 
@@ -164,7 +164,7 @@ CRASH = """
 import os, sys
 from pathlib import Path
 from mixnet_core.release.publish import publish_release
-from mixnet_core.storage import FileStorage
+from mixnet_core.storage.storage import FileStorage
 {storage}.create = lambda *_: os._exit(9)
 publish_release("digits-1", to=sys.argv[1], files={{"weights": Path(sys.argv[2])}}, facts={{}})
 """
@@ -176,7 +176,7 @@ def test_a_crash_before_the_manifest_leaves_no_release_and_the_next_publish_comp
     imported = "FileStorage" if to.startswith("file:") else "S3Storage"
     code = CRASH.format(storage=imported)
     if imported == "S3Storage":
-        code = "from mixnet_core.storage_s3 import S3Storage\n" + code
+        code = "from mixnet_core.storage.schemes.s3 import S3Storage\n" + code
     done = subprocess.run([sys.executable, "-c", code, to, str(weights)], check=False, timeout=60)
     assert done.returncode == 9
     assert len(open_storage(to).names("digits-1")) == 1

@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from mixnet_core.errors import DatasetError, InputError
-from mixnet_core.options import adjusted_recipe
-from mixnet_core.recipe import Recipe, load_recipe, save_recipe
+from mixnet_core.recipe.recipe import Recipe, load_recipe, save_recipe
 from mixnet_core.release.publish import publish_release
+from mixnet_core.stages.options import adjusted_recipe
 from tests.data.samples import write_image_folder
 
 NETWORK: dict[str, Any] = {
@@ -39,7 +39,7 @@ class Released:
         publish_release("mine", to=self.uri, files=files, facts=facts)
 
     def recipe(self, name: str = "digits", **options: Any) -> Recipe:
-        return adjusted_recipe(name, **{"weights": "mine", "releases": self.uri} | options)
+        return adjusted_recipe(name, **{"weights": "mine", "registry": self.uri} | options)
 
 
 @pytest.fixture

@@ -21,8 +21,8 @@ from mixnet_core.errors import (
 )
 from mixnet_core.release.publish import publish_release
 from mixnet_core.release.weights import fetch_weights
-from mixnet_core.storage import FileStorage
-from mixnet_core.values import FetchedWeights
+from mixnet_core.runs.values import FetchedWeights
+from mixnet_core.storage.schemes.file import FileStorage
 from tests.object_store import ObjectStore
 from tests.web_server import CONTENT, Server
 
@@ -72,7 +72,7 @@ class Catalogued:
         self.catalog.write_text(yaml.safe_dump({"releases": [entry]}))
 
     def fetch(self) -> FetchedWeights:
-        return fetch_weights("mine", cache=self.cache, releases_uri="file:///none", attempts=2)
+        return fetch_weights("mine", cache=self.cache, registry="file:///none", attempts=2)
 
     @property
     def kept(self) -> list[str]:
@@ -259,7 +259,7 @@ def test_a_racer_that_finds_another_pin_keeps_nothing(server: Server, mine: Cata
         (mine.cache / f"mine-{SHA256[:8]}.json").write_text(json.dumps({"sha256": other}))
 
     with pytest.raises(DigestMismatch, match=other):
-        fetch_weights("mine", cache=mine.cache, releases_uri="file:///none", on_bytes=pin_first)
+        fetch_weights("mine", cache=mine.cache, registry="file:///none", on_bytes=pin_first)
     assert mine.kept == [f"mine-{SHA256[:8]}.json"]
 
 
@@ -268,13 +268,13 @@ def test_an_interrupted_fetch_leaves_nothing(mine: Catalogued) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fetch_weights("mine", cache=mine.cache, releases_uri="file:///none", on_bytes=interrupt)
+        fetch_weights("mine", cache=mine.cache, registry="file:///none", on_bytes=interrupt)
     assert mine.kept == []
 
 
 def test_a_cache_that_cannot_be_written_is_named(mine: Catalogued, weights: Path) -> None:
     with pytest.raises(MachineError, match="a part of the path is a file"):
-        fetch_weights("mine", cache=weights / "cache", releases_uri="file:///none")
+        fetch_weights("mine", cache=weights / "cache", registry="file:///none")
 
 
 def test_a_mirror_in_a_folder_serves_a_catalog_entry(
@@ -293,22 +293,22 @@ def test_a_published_release_is_fetched_by_its_manifests_digest(
     release = publish_release("digits-1", to=to, files={"weights": weights}, facts={})
     seen: list[int] = []
     fetched = fetch_weights(
-        "digits-1", cache=cache, releases_uri=to, on_bytes=lambda done, _: seen.append(done)
+        "digits-1", cache=cache, registry=to, on_bytes=lambda done, _: seen.append(done)
     )
     assert (fetched.name, fetched.sha256, fetched.reused) == ("digits-1", SHA256, False)
     assert Path(fetched.path).read_bytes() == CONTENT
     assert seen[-1] == len(CONTENT)
-    assert fetch_weights(release.uri, cache=cache, releases_uri="file:///none").reused
+    assert fetch_weights(release.uri, cache=cache, registry="file:///none").reused
 
     Path(fetched.path).unlink()
     stored = tmp_path / "releases" / "digits-1" / release.files["weights"]
     stored.write_bytes(b"x" + CONTENT[1:])
     with pytest.raises(DigestMismatch, match=f"{release.uri}/.* expected {SHA256}"):
-        fetch_weights("digits-1", cache=cache, releases_uri=to)
+        fetch_weights("digits-1", cache=cache, registry=to)
     assert list(cache.iterdir()) == []
     stored.unlink()
     with pytest.raises(InputError, match="no file at"):
-        fetch_weights("digits-1", cache=cache, releases_uri=to)
+        fetch_weights("digits-1", cache=cache, registry=to)
 
 
 def test_a_release_on_s3_is_fetched_by_its_uri(
@@ -317,6 +317,6 @@ def test_a_release_on_s3_is_fetched_by_its_uri(
     release = publish_release(
         "digits-1", to="s3://releases/weights", files={"weights": weights}, facts={}
     )
-    fetched = fetch_weights(release.uri, cache=tmp_path / "c", releases_uri="file:///none")
+    fetched = fetch_weights(release.uri, cache=tmp_path / "c", registry="file:///none")
     assert Path(fetched.path).read_bytes() == CONTENT
     assert fetched.sha256 == SHA256

@@ -13,7 +13,7 @@ from mixnet_core.revalidation.history import (
     vanished,
 )
 from mixnet_core.revalidation.states import Revalidation, State
-from mixnet_core.values import Score
+from mixnet_core.runs.values import Score
 
 
 def result(

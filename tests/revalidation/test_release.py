@@ -21,8 +21,7 @@ from mixnet_core.errors import (
 )
 from mixnet_core.evaluate.answer_table import AnswerTable, write_table
 from mixnet_core.evaluate.counting import JUDGED
-from mixnet_core.options import adjusted_recipe
-from mixnet_core.recipe import save_recipe
+from mixnet_core.recipe.recipe import save_recipe
 from mixnet_core.release.manifest import PublishedRelease
 from mixnet_core.release.publish import publish_release, read_release
 from mixnet_core.revalidation.all_releases import Item, fetch_item, items, revalidate_all
@@ -34,7 +33,8 @@ from mixnet_core.revalidation.release import (
     measure_again,
 )
 from mixnet_core.revalidation.states import Revalidation, unmeasured
-from mixnet_core.run_dir import Workspace
+from mixnet_core.runs.run_dir import Workspace
+from mixnet_core.stages.options import adjusted_recipe
 from tests.data.samples import write_image_folder
 
 NOW = "2026-11-26T03:00:00Z"

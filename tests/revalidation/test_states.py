@@ -10,10 +10,10 @@ from mixnet_core.errors import (
     DatasetError,
     DigestMismatch,
     IntegrityError,
+    JobFailed,
     MachineError,
     MixnetError,
     ReleaseMissing,
-    StageFailed,
     TransientError,
 )
 from mixnet_core.evaluate.counting import JUDGED, Judged, score
@@ -27,7 +27,7 @@ from mixnet_core.revalidation.states import (
     table,
     unmeasured,
 )
-from mixnet_core.values import Score
+from mixnet_core.runs.values import Score
 
 NOW = "2026-11-26T03:00:00Z"
 
@@ -158,7 +158,7 @@ def test_a_figure_is_as_exact_as_it_is_printed() -> None:
         (TransientError("no answer"), "unreachable"),
         (DatasetError("no images"), "not measured"),
         (MachineError("no memory"), "not measured"),
-        (StageFailed("killed", retryable=True), "not measured"),
+        (JobFailed("killed", retryable=True), "not measured"),
     ],
 )
 def test_every_failure_has_its_state(error: MixnetError, expected: str) -> None:

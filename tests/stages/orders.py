@@ -13,22 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mixnet_core import stages
-from mixnet_core.accepting import decide, decided_on
 from mixnet_core.errors import InputError
-from mixnet_core.recipe import Recipe, load_recipe
-from mixnet_core.run_dir import RunDir, Workspace
-from mixnet_core.runs import begin, finished, key_of, open_run, write_record
-from mixnet_core.stages.made_from import (
-    accept_inputs,
-    fetch_inputs,
-    prepare_inputs,
-    select_inputs,
-    train_inputs,
-    validate_inputs,
-)
-from mixnet_core.stages.on_record import OnRecord
-from mixnet_core.values import (
+from mixnet_core.recipe.recipe import Recipe, load_recipe
+from mixnet_core.runs.records import begin, finished, key_of, open_run, write_record
+from mixnet_core.runs.run_dir import RunDir, Workspace
+from mixnet_core.runs.values import (
     Candidate,
     Checkpoint,
     Decision,
@@ -39,8 +28,21 @@ from mixnet_core.values import (
     TrainedRun,
     Validation,
 )
+from mixnet_core.stages import table
+from mixnet_core.stages.accept import standing_decision
+from mixnet_core.stages.acceptance import decide, decided_on
+from mixnet_core.stages.context import Context
+from mixnet_core.stages.made_from import (
+    accept_inputs,
+    fetch_inputs,
+    prepare_inputs,
+    select_inputs,
+    train_inputs,
+    validate_inputs,
+)
+from mixnet_core.stages.on_record import OnRecord
 
-STAGES = ("prepare", "fetch", "train", "select", "validate", "accept", "publish")
+STAGES = tuple(stage.name for stage in table.STAGES)
 RELEASES = "file:///releases"
 SCORE = Score(count=100, correct1=97, correct5=100, loss=0.1)
 
@@ -55,6 +57,10 @@ class Finished:
 
     run: RunDir
     recipe: Recipe
+
+    @property
+    def context(self) -> Context:
+        return Context(self.recipe, self.run, Workspace(self.run.root.parents[1]), RELEASES)
 
     @property
     def records(self) -> OnRecord:
@@ -124,7 +130,7 @@ class Finished:
             decide(wanted, validation.score, override=override), wanted, validation
         )
         inputs = accept_inputs(
-            self.recipe, self.records.dataset(), validation, releases=RELEASES, override=override
+            self.recipe, self.records.dataset(), validation, registry=RELEASES, override=override
         )
         write_record(self.run, "accept", inputs, decision)
 
@@ -174,12 +180,12 @@ def then(done: Finished, stage: str) -> str:
                 done.recipe,
                 records.dataset(),
                 records.validation(),
-                releases=RELEASES,
+                registry=RELEASES,
                 override=None,
             )
             return "done" if finished(done.run, "accept", inputs, Decision) else "decides anew"
         elif stage == "publish":
-            stands = stages.standing_decision(done.recipe, done.run, records.validation(), None)
+            stands = standing_decision(done.context, records.validation(), None)
             return "done" if stands else "decides anew"
     except InputError as error:
         named = re.search(r"stage (\w+) of run", str(error))
@@ -187,7 +193,7 @@ def then(done: Finished, stage: str) -> str:
     return "done"
 
 
-def table() -> list[list[str]]:
+def rows_of_all() -> list[list[str]]:
     """A row for each thing done again: it, then what each stage after it does."""
     rows = []
     for again, act in AGAIN.items():
@@ -199,7 +205,7 @@ def table() -> list[list[str]]:
 
 
 def main() -> None:
-    rows = [["again", *STAGES], ["---"] * (len(STAGES) + 1), *table()]
+    rows = [["again", *STAGES], ["---"] * (len(STAGES) + 1), *rows_of_all()]
     sys.stdout.writelines(f"| {' | '.join(row)} |\n" for row in rows)
 
 

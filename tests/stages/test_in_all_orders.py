@@ -8,16 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from mixnet_core import stages
-from mixnet_core.accepting import decided_on
 from mixnet_core.errors import InputError, IntegrityError
-from mixnet_core.recipe import load_recipe, stored_recipe
-from mixnet_core.run_dir import RunDir, Workspace
-from mixnet_core.runs import forget, recorded
+from mixnet_core.recipe.recipe import Recipe, load_recipe, stored_recipe
+from mixnet_core.runs.records import forget, recorded
+from mixnet_core.runs.run_dir import RunDir, Workspace
+from mixnet_core.runs.values import Decision, Validation
+from mixnet_core.stages.accept import accept
+from mixnet_core.stages.acceptance import decided_on
+from mixnet_core.stages.context import Context
 from mixnet_core.stages.made_from import validate_inputs
 from mixnet_core.stages.on_record import OnRecord
-from mixnet_core.values import Decision, Validation
-from tests.stages.orders import RELEASES, STAGES, finished_run, table
+from mixnet_core.stages.publish import publish as publish_stage
+from mixnet_core.stages.validate import validate
+from tests.stages.orders import STAGES, finished_run, rows_of_all
 from tests.tiny import FinishedJob, mixnet
 
 _ = "done"
@@ -38,7 +41,7 @@ TABLE = {
 
 
 def test_what_was_done_again_is_noticed_by_every_stage_after_it() -> None:
-    assert {again: tuple(cells) for again, *cells in table()} == TABLE
+    assert {again: tuple(cells) for again, *cells in rows_of_all()} == TABLE
     assert all(len(cells) == len(STAGES) for cells in TABLE.values())
 
 
@@ -89,16 +92,19 @@ def run(finished_job: FinishedJob, tmp_path: Path) -> RunDir:
     return run
 
 
+def context_of(run: RunDir, recipe: Recipe | None = None) -> Context:
+    workspace = Workspace(run.root.parents[1])
+    return Context(recipe or stored_recipe(run.recipe), run, workspace, str(run.root / "releases"))
+
+
 def publish(run: RunDir, decision: Decision, validation: Validation | None = None) -> None:
     recipe = stored_recipe(run.recipe)
     records = OnRecord(recipe, run)
-    stages.publish(
-        recipe,
-        run,
+    publish_stage(
+        context_of(run),
         records.dataset(),
         validation or records.validation(),
         decision,
-        to=str(run.root / "releases"),
     )
 
 
@@ -145,13 +151,11 @@ def test_a_recipe_that_is_not_the_runs_is_not_published_with_it(run: RunDir) -> 
     changed = load_recipe(str(run.recipe), {"acceptance.min_top1": 0.05})
     wanted = changed.acceptance
     with pytest.raises(InputError, match="says another recipe than is published"):
-        stages.publish(
-            changed,
-            run,
+        publish_stage(
+            context_of(run, changed),
             OnRecord(stored_recipe(run.recipe), run).dataset(),
             validation,
             decided_on(recorded(run, "accept", Decision), wanted, validation),
-            to=str(run.root / "releases"),
         )
 
 
@@ -164,8 +168,7 @@ def test_a_finished_validation_of_the_version_before_is_taken_with_its_digest_ad
     record = json.loads(path.read_text())
     digest = record["result"].pop("answers_sha256")
     path.write_text(json.dumps(record))
-    arguments = (recipe, run, records.dataset(), records.trained(), records.selection())
-    again = stages.validate(*arguments)
+    again = validate(context_of(run), records.dataset(), records.trained(), records.selection())
     assert again.reused
     assert again.answers_sha256 == digest
     assert records.validation().answers_sha256 == digest
@@ -182,11 +185,9 @@ def test_a_validation_that_was_interrupted_leaves_no_record_for_others_to_take(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("mixnet_core.stages.judging.write_report", interrupted)
+    monkeypatch.setattr("mixnet_core.stages.validate.write_report", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        stages.validate(
-            recipe, run, dataset, trained, selection.model_copy(update={"chosen": other})
-        )
+        validate(context_of(run), dataset, trained, selection.model_copy(update={"chosen": other}))
     # What answers.csv says is the other checkpoint's by now.
     for stage in ("validate", "accept"):
         assert not run.record(stage).exists()
@@ -198,14 +199,7 @@ def test_accept_refuses_predictions_that_are_another_validations_by_now(run: Run
     validation = records.validation()
     run.answers.write_text(run.answers.read_text() + "\n")
     with pytest.raises(InputError, match="is not what this validation predicted"):
-        stages.accept(
-            recipe,
-            run,
-            records.dataset(),
-            validation,
-            workspace=Workspace(run.root.parents[1]),
-            releases=RELEASES,
-        )
+        accept(context_of(run), records.dataset(), validation)
 
 
 @pytest.mark.slow

@@ -13,11 +13,11 @@ import mindspore
 from mindspore import Tensor, nn
 
 from mixnet_core.model.ranks import Ranks
-from mixnet_core.recipe import load_recipe
-from mixnet_core.requests import TrainRequest
-from mixnet_core.run_dir import RunDir
+from mixnet_core.processes.requests import TrainRequest
+from mixnet_core.recipe.recipe import load_recipe
+from mixnet_core.runs.run_dir import RunDir
+from mixnet_core.runs.values import PreparedDataset
 from mixnet_core.train.graph_cache import GraphCache
-from mixnet_core.values import PreparedDataset
 
 
 class Step(nn.Cell):

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from mindspore import Tensor
 
-from mixnet_core.child import current_rank, main
-from mixnet_core.requests import TrainRequest
+from mixnet_core.processes.child import current_rank, main
+from mixnet_core.processes.requests import TrainRequest
+from mixnet_core.runs.values import TrainedRun
 from mixnet_core.train.loop import train
 from mixnet_core.train.progress import Progress
-from mixnet_core.values import TrainedRun
 
 STEP_VARIABLE = "KILLED_AFTER_STEP"
 MARK_VARIABLE = "KILLED_MARK"

@@ -11,11 +11,11 @@ import numpy as np
 from mindspore import Parameter, Tensor, nn
 from pydantic import BaseModel
 
-from mixnet_core.child import main
-from mixnet_core.files import write_json
-from mixnet_core.launch import ATTEMPT_VARIABLE
 from mixnet_core.model.ranks import average_gradients, join_ranks
-from mixnet_core.recipe import load_recipe
+from mixnet_core.processes.child import main
+from mixnet_core.processes.launch import ATTEMPT_VARIABLE
+from mixnet_core.recipe.recipe import load_recipe
+from mixnet_core.storage.files import write_json
 from mixnet_core.train import update
 from mixnet_core.train.optimizer import build_optimizer
 from mixnet_core.train.step import Part, TrainStep

@@ -17,10 +17,10 @@ from mixnet_core.data.batches import training_batches
 from mixnet_core.data.index import read_index
 from mixnet_core.data.prepare import prepare_dataset
 from mixnet_core.errors import CheckpointMismatch
-from mixnet_core.files import sha256_of
 from mixnet_core.model.mixnet import build_model
-from mixnet_core.recipe import Recipe
-from mixnet_core.requests import AverageRequest
+from mixnet_core.processes.requests import AverageRequest
+from mixnet_core.recipe.recipe import Recipe
+from mixnet_core.storage.files import sha256_of
 from mixnet_core.train.average import average, mean_of
 from tests.data.samples import small_recipe, write_image_folder
 from tests.evaluate.test_scoring import write_weights

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mixnet_core.recipe import load_recipe
+from mixnet_core.recipe.recipe import load_recipe
 from mixnet_core.train.dropout import Dropout
 
 DEPTHS = (0.0, 0.25, 0.75)

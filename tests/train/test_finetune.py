@@ -14,15 +14,17 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from mixnet_core import stages
 from mixnet_core.checkpoints.bundle import WEIGHTS
-from mixnet_core.measuring import measure
-from mixnet_core.options import adjusted_recipe
-from mixnet_core.recipe import Recipe
-from mixnet_core.run_dir import Workspace
-from mixnet_core.runs import open_run
+from mixnet_core.evaluate.job import measure
+from mixnet_core.recipe.recipe import Recipe
+from mixnet_core.runs.run_dir import Workspace
+from mixnet_core.runs.values import Score
+from mixnet_core.stages.context import open_context
+from mixnet_core.stages.fetch import fetch
+from mixnet_core.stages.options import adjusted_recipe
+from mixnet_core.stages.prepare import prepare
+from mixnet_core.stages.train import train
 from mixnet_core.train.metrics import read_metrics
-from mixnet_core.values import Score
 from tests.tiny import mixnet
 
 pytestmark = pytest.mark.long
@@ -103,15 +105,15 @@ class Bench:
             "digits",
             data=str(self.data),
             weights=weights,
-            releases=releases,
+            registry=releases,
             epochs=5,
             ranks=1,
             settings=TUNED | {key.replace("__", "."): value for key, value in settings.items()},
         )
-        run, recipe = open_run(recipe, self.workspace, name)
-        dataset = stages.prepare(recipe, run, self.workspace)
-        start = stages.fetch(recipe, run, self.workspace, releases)
-        trained = stages.train(recipe, run, dataset, start)
+        context = open_context(recipe, self.workspace, run=name)
+        run, recipe = context.run, context.recipe
+        dataset = prepare(context)
+        trained = train(context, dataset, fetch(context))
         files = [Path(checkpoint.path) / WEIGHTS for checkpoint in trained.checkpoints]
         scored = measure(
             recipe,

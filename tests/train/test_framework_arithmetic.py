@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mixnet_core.data.augment.mix import soft_targets
 from mixnet_core.model.device import use_device
-from mixnet_core.recipe import load_recipe
+from mixnet_core.recipe.recipe import load_recipe
 from mixnet_core.train.optimizer import build_optimizer
 from mixnet_core.train.step import Gradients
 

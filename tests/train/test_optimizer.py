@@ -10,7 +10,7 @@ import pytest
 from mindspore import Parameter, Tensor, nn
 from numpy.typing import NDArray
 
-from mixnet_core.recipe import load_recipe
+from mixnet_core.recipe.recipe import load_recipe
 from mixnet_core.train.optimizer import build_optimizer, lr_factors
 
 RATES = [0.0, 0.01, 0.03, 0.02, 0.01]

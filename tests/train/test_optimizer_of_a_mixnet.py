@@ -13,7 +13,7 @@ from mindspore import Tensor
 from numpy.typing import NDArray
 
 from mixnet_core.model.mixnet import MixNet, build_model
-from mixnet_core.recipe import Recipe, load_recipe
+from mixnet_core.recipe.recipe import Recipe, load_recipe
 from mixnet_core.train.learner import freeze_backbone
 from mixnet_core.train.optimizer import build_optimizer
 

@@ -19,10 +19,10 @@ from mixnet_core.checkpoints.bundle import (
     newest_bundle,
     read_contents,
 )
-from mixnet_core.errors import StageFailed
+from mixnet_core.errors import JobFailed
 from mixnet_core.model.ranks import Ranks
-from mixnet_core.recipe import load_recipe
-from mixnet_core.run_dir import RunDir
+from mixnet_core.recipe.recipe import load_recipe
+from mixnet_core.runs.run_dir import RunDir
 from mixnet_core.train.metrics import read_metrics
 from mixnet_core.train.progress import Progress
 
@@ -82,14 +82,14 @@ def test_a_loss_that_is_no_number_stops_within_one_step(value: float, run: RunDi
     on = progress(run)
     step(on, 1.0)
     step(on, value)
-    with pytest.raises(StageFailed, match=r"the loss became (nan|inf), expected a finite") as error:
+    with pytest.raises(JobFailed, match=r"the loss became (nan|inf), expected a finite") as error:
         step(on, 1.0)
     assert not error.value.retryable
     assert "lower schedule.lr" in str(error.value)
 
 
 def test_the_first_loss_stops_at_once(run: RunDir) -> None:
-    with pytest.raises(StageFailed, match="the loss became nan"):
+    with pytest.raises(JobFailed, match="the loss became nan"):
         step(progress(run), math.nan)
 
 
@@ -98,7 +98,7 @@ def test_nothing_is_saved_of_a_step_whose_loss_is_no_number(run: RunDir) -> None
     step(on, 1.0)
     step(on, math.nan)
     assert on.save_due()
-    with pytest.raises(StageFailed):
+    with pytest.raises(JobFailed):
         on.save(save)
     assert newest_bundle(run.checkpoints) is None
 
@@ -108,7 +108,7 @@ def test_guessing_after_the_warm_up_stops_after_as_many_epochs_as_asked(run: Run
     # The warm-up's own epoch does not count.
     epoch(on, CHANCE + 0.1)
     epoch(on, CHANCE + 0.1)
-    with pytest.raises(StageFailed, match=r"learns nothing: mean loss 2\.403 in epoch 3") as why:
+    with pytest.raises(JobFailed, match=r"learns nothing: mean loss 2\.403 in epoch 3") as why:
         epoch(on, CHANCE + 0.1)
     assert not why.value.retryable
 
@@ -117,7 +117,7 @@ def test_a_loss_that_rises_to_guessing_again_stops(run: RunDir) -> None:
     on = progress(run)
     for loss in (3.0, 1.0, CHANCE + 0.5):
         epoch(on, loss)
-    with pytest.raises(StageFailed, match="learns nothing"):
+    with pytest.raises(JobFailed, match="learns nothing"):
         epoch(on, CHANCE)
 
 
@@ -131,7 +131,7 @@ def test_one_epoch_better_than_guessing_begins_the_count_anew(run: RunDir) -> No
     on = progress(run)
     for loss in (3.0, 3.0, CHANCE - 0.1, 3.0):
         epoch(on, loss)
-    with pytest.raises(StageFailed, match=r"2 epoch\(s\) did not"):
+    with pytest.raises(JobFailed, match=r"2 epoch\(s\) did not"):
         epoch(on, 3.0)
 
 
@@ -149,7 +149,7 @@ def test_the_count_of_guessing_epochs_survives_a_restart(run: RunDir) -> None:
     newest = newest_bundle(run.checkpoints)
     assert newest is not None
     again = progress(run, start=read_contents(newest))
-    with pytest.raises(StageFailed, match="learns nothing"):
+    with pytest.raises(JobFailed, match="learns nothing"):
         epoch(again, 3.0)
 
 
@@ -164,7 +164,7 @@ def test_dropped_steps_are_no_part_of_the_mean_and_too_many_in_a_row_stop(run: R
     assert row["loss"] == 1.5
     for _ in range(49):
         step(on, 1.0, applied=False)
-    with pytest.raises(StageFailed, match="of 50 steps in a row were not finite") as error:
+    with pytest.raises(JobFailed, match="of 50 steps in a row were not finite") as error:
         step(on, 1.0, applied=False)
     assert not error.value.retryable
 
@@ -173,7 +173,7 @@ def test_an_epoch_of_dropped_steps_alone_stops(run: RunDir) -> None:
     on = progress(run)
     for _ in range(STEPS):
         step(on, 1.0, applied=False)
-    with pytest.raises(StageFailed, match="a whole epoch were not finite"):
+    with pytest.raises(JobFailed, match="a whole epoch were not finite"):
         on.finished()
 
 

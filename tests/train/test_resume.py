@@ -5,22 +5,24 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mixnet_core import stages
 from mixnet_core.checkpoints.bundle import AVERAGES, OPTIMIZER, WEIGHTS, read_contents
-from mixnet_core.files import ASIDE_PREFIX
-from mixnet_core.launch import run_stage
-from mixnet_core.recipe import Recipe, load_recipe
-from mixnet_core.run_dir import RunDir, Workspace
-from mixnet_core.runs import open_run
-from mixnet_core.stages import training
-from mixnet_core.ticks import Tick, unwatched
+from mixnet_core.processes.launch import run_job
+from mixnet_core.recipe.recipe import Recipe, load_recipe
+from mixnet_core.runs.run_dir import RunDir, Workspace
+from mixnet_core.runs.ticks import Tick, unwatched
+from mixnet_core.runs.values import PreparedDataset, TrainedRun
+from mixnet_core.stages import train as training
+from mixnet_core.stages.context import open_context
+from mixnet_core.stages.prepare import prepare
+from mixnet_core.stages.select import select
+from mixnet_core.storage.files import ASIDE_PREFIX
 from mixnet_core.train.metrics import read_metrics
-from mixnet_core.values import PreparedDataset, TrainedRun
 from tests.tiny import SETTINGS
 from tests.train.killed import MARK_VARIABLE, STEP_VARIABLE
 
@@ -73,8 +75,10 @@ class Job:
 
     def __init__(self, root: Path, recipe: Recipe, workspace: Workspace) -> None:
         self.root = root
-        self.run, self.recipe = open_run(recipe, Workspace(root), "r")
-        self.dataset: PreparedDataset = stages.prepare(self.recipe, self.run, workspace)
+        self.context = open_context(recipe, Workspace(root), run="r")
+        self.run, self.recipe = self.context.run, self.context.recipe
+        shared = replace(self.context, workspace=workspace)
+        self.dataset: PreparedDataset = prepare(shared)
 
     def train(
         self, watch: Callable[[Tick], None] = unwatched, *, killed_after: int = -1
@@ -87,11 +91,11 @@ class Job:
 
         def killed_stage(_: str, *rest: Any, **options: Any) -> dict[str, Any]:
             # Always this module: MindSpore takes no graph that another script compiled.
-            return run_stage("tests.train.killed", *rest, **options, env=environment)
+            return run_job("tests.train.killed", *rest, **options, env=environment)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(training, "run_stage", killed_stage)
-            return stages.train(self.recipe, self.run, self.dataset, None, watch)
+            patch.setattr(training, "run_job", killed_stage)
+            return training.train(self.context.watched_by(watch), self.dataset, None)
 
 
 def digests(run: RunDir, step: int) -> dict[str, str]:
@@ -155,8 +159,8 @@ def test_on_another_number_of_ranks_it_goes_on_and_says_what_changed(
 ) -> None:
     bundle = whole.run.checkpoints / "step-00000006"
     shutil.copytree(bundle, begun.run.checkpoints / bundle.name)
-    begun.recipe = load_recipe("digits", EVERYTHING | {"devices.ranks": 1})
-    begun.run, begun.recipe = open_run(begun.recipe, Workspace(begun.root), "r")
+    other = load_recipe("digits", EVERYTHING | {"devices.ranks": 1})
+    begun.context = open_context(other, Workspace(begun.root), run="r")
     told: list[str] = []
     done = begun.train(lambda tick: told.append(tick.detail))
     assert (done.ranks, done.resumed_from_step, done.steps) == (1, 6, STEPS)
@@ -172,7 +176,7 @@ def test_on_another_number_of_ranks_it_goes_on_and_says_what_changed(
 def test_moving_averages_are_selected_among_too(whole: Job) -> None:
     trained = whole.train()
     assert trained.reused
-    selection = stages.select(whole.recipe, whole.run, whole.dataset, trained)
+    selection = select(whole.context, whole.dataset, trained)
     found = [(c.checkpoint.step, c.checkpoint.averaged) for c in selection.candidates]
     assert found == [(6, False), (6, True), (12, False), (12, True)]
     weights, averages = selection.candidates[2:]

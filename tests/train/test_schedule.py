@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mixnet_core.recipe import load_recipe
-from mixnet_core.recipe_sections import Schedule
+from mixnet_core.recipe.recipe import load_recipe
+from mixnet_core.recipe.sections import Schedule
 from mixnet_core.train.schedule import learning_rates
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mixnet_core.files import read_json
-from mixnet_core.launch import run_stage
+from mixnet_core.processes.launch import run_job
+from mixnet_core.storage.files import read_json
 from tests.train.steps import RATE, STEPS, Job, Outcome
 
 MOMENTUM = {"optimizer.name": "momentum", "optimizer.weight_decay": 0.0, "devices.ranks": 1}
@@ -37,7 +37,7 @@ def outcome(attempts: Path) -> Run:
         job = Job(settings=changed, norm=norm, spoiled=list(spoiled), scale_window=scale_window)
         key = job.model_dump_json()
         if key not in done:
-            result = run_stage(
+            result = run_job(
                 "tests.train.steps", job, attempts=attempts, ranks=changed["devices.ranks"]
             )
             done[key] = Outcome.model_validate(result)

@@ -14,7 +14,7 @@ from mixnet_core.data.augment.draws import Box, Draws
 from mixnet_core.data.augment.geometry import Fill, is_geometric, warped
 from mixnet_core.data.augment.rand_augment import Operation
 from mixnet_core.data.pixels import Pixels, interpolation
-from mixnet_core.recipe import Recipe
+from mixnet_core.recipe.recipe import Recipe
 
 
 @dataclass(frozen=True)

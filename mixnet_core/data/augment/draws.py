@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from numpy.random import Generator
 
 from mixnet_core.data.augment.rand_augment import Operation, draw_operations
-from mixnet_core.recipe_sections import Augment, RandomErasing, Range
+from mixnet_core.recipe.sections import Augment, RandomErasing, Range
 
 _TRIES = 10
 

@@ -21,7 +21,7 @@ from mixnet_core.data.augment.randomness import batch_generator, image_generator
 from mixnet_core.data.index import Index
 from mixnet_core.data.pixels import ToNetwork, decoded
 from mixnet_core.data.unreadable import Unreadable
-from mixnet_core.recipe import Recipe
+from mixnet_core.recipe.recipe import Recipe
 
 # Enough that handing them to a thread costs nothing, few enough that all threads have some.
 _IMAGES_A_TASK = 4

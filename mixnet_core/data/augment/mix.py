@@ -17,7 +17,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from mixnet_core.data.augment.draws import Box
-from mixnet_core.recipe_sections import Mix
+from mixnet_core.recipe.sections import Mix
 
 
 @dataclass(frozen=True)

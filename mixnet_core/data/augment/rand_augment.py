@@ -34,7 +34,7 @@ from typing import Literal
 
 from numpy.random import Generator
 
-from mixnet_core.recipe_sections import RandAugment
+from mixnet_core.recipe.sections import RandAugment
 
 Flavour = Literal["timm", "mindcv"]
 OperationName = Literal[

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from mixnet_core.data.imagenet.classes import label_of, wnids
 from mixnet_core.errors import DatasetError, InputError, IntegrityError
-from mixnet_core.files import os_errors_explained
+from mixnet_core.storage.files import os_errors_explained
 
 _BLOCK = tarfile.BLOCKSIZE
 _MOST_HEADER_BYTES = 1 << 20

@@ -20,7 +20,7 @@ from typing import Any
 from mixnet_core.data.imagenet.archives import val_name
 from mixnet_core.data.imagenet.classes import label_of, wnids
 from mixnet_core.errors import DatasetError, InputError, IntegrityError, MachineError
-from mixnet_core.files import os_errors_explained
+from mixnet_core.storage.files import os_errors_explained
 
 _GROUND_TRUTH = "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt"
 _META = "ILSVRC2012_devkit_t12/data/meta.mat"
@@ -139,7 +139,7 @@ def _synsets(path: Path, meta: bytes) -> Any:
     except ImportError:
         raise MachineError(
             "scipy, which reads the devkit's meta.mat, is not installed: run "
-            "`pip install 'mixnet[imagenet]'`, or give the labels with --val-labels"
+            "`pip install scipy`, or give the labels with --val-labels"
         ) from None
     try:
         # MATLAB's version 5 holds arrays only; nothing in it is run or unpickled.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mixnet_core.data.imagenet.archives import Archive
 from mixnet_core.errors import DigestMismatch, InputError
-from mixnet_core.files import os_errors_explained
+from mixnet_core.storage.files import os_errors_explained
 
 _CHUNK_BYTES = 512 << 10
 # What one reads the other finds in the page cache, where they stay this near to each other.

@@ -17,7 +17,13 @@ from typing import Any, Literal, NamedTuple
 
 from mixnet_core.data.imagenet.classes import label_of, wnids
 from mixnet_core.errors import DatasetError, IntegrityError
-from mixnet_core.files import file_aside, os_errors_explained, read_json, sha256_of, write_json
+from mixnet_core.storage.files import (
+    file_aside,
+    os_errors_explained,
+    read_json,
+    sha256_of,
+    write_json,
+)
 
 FORMAT = 1
 Split = Literal["train", "val"]

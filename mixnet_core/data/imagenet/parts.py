@@ -19,12 +19,12 @@ from pathlib import Path
 
 from PIL import Image
 
-from mixnet_core.cores import usable_cores
 from mixnet_core.data.imagenet.archives import Archive, Member
 from mixnet_core.data.imagenet.listing import Listed, Split
 from mixnet_core.data.imagenet.records import LeftOut, Part, Records
 from mixnet_core.data.inspection import Unusable, header, inspected
-from mixnet_core.files import os_errors_explained
+from mixnet_core.processes.cores import usable_cores
+from mixnet_core.storage.files import os_errors_explained
 
 # Read but not yet written, a thread: enough that none waits while headers are read.
 _AHEAD = 4

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from mixnet_core.data.imagenet.archives import Archive, Member
-from mixnet_core.ticks import Tick, Watch
+from mixnet_core.runs.ticks import Tick, Watch
 
 STAGE = "unpack"
 _TICK_SECONDS = 0.1

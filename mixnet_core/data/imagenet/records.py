@@ -21,7 +21,7 @@ from mixnet_core.data.imagenet.archives import Identity
 from mixnet_core.data.imagenet.edition import Role
 from mixnet_core.data.imagenet.listing import Listed, Split
 from mixnet_core.errors import InputError, IntegrityError
-from mixnet_core.files import os_errors_explained, read_json, sha256_of, write_json
+from mixnet_core.storage.files import os_errors_explained, read_json, sha256_of, write_json
 
 WORK_FOLDER = ".unpacking"
 _BOOT = Path("/proc/sys/kernel/random/boot_id")

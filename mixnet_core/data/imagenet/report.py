@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mixnet_core.data.imagenet.classes import class_names, label_of
 from mixnet_core.data.imagenet.listing import SPLITS, Listed, Split, rows_of
 from mixnet_core.data.imagenet.records import LeftOut
-from mixnet_core.files import os_errors_explained, write_json, write_text
+from mixnet_core.storage.files import os_errors_explained, write_json, write_text
 
 _NAMED = 100
 _IN_MARKDOWN = 10

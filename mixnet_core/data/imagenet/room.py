@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from mixnet_core.errors import MachineError
-from mixnet_core.files import os_errors_explained
+from mixnet_core.storage.files import os_errors_explained
 
 # The 1,281,167 images of train have 138 GB.
 _MEAN_BYTES = 108_000

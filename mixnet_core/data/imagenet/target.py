@@ -11,7 +11,7 @@ from pathlib import Path
 from mixnet_core.data.imagenet.listing import SPLITS
 from mixnet_core.data.imagenet.records import Records
 from mixnet_core.errors import InputError, TransientError
-from mixnet_core.files import ASIDE_PREFIX, os_errors_explained
+from mixnet_core.storage.files import ASIDE_PREFIX, os_errors_explained
 
 # It would be mixed with, or replaced by, what is unpacked.
 _OWN = (*SPLITS, *(f"{split}.csv" for split in SPLITS), "report.md", "report.json")

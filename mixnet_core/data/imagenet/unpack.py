@@ -44,8 +44,8 @@ from mixnet_core.errors import (
     InputError,
     IntegrityError,
 )
-from mixnet_core.ticks import Tick, Watch, unwatched
-from mixnet_core.uris import refuse_credentials
+from mixnet_core.runs.ticks import Tick, Watch, unwatched
+from mixnet_core.storage.uris import refuse_credentials
 
 _VAL_PART_IMAGES = 500
 _WAIT_SECONDS = 0.1

@@ -17,9 +17,9 @@ from mixnet_core.data.imagenet.listing import (
     rows_of,
 )
 from mixnet_core.errors import IntegrityError
-from mixnet_core.files import os_errors_explained
-from mixnet_core.summaries import summary
-from mixnet_core.values import Value
+from mixnet_core.runs.summaries import summary
+from mixnet_core.runs.values import Value
+from mixnet_core.storage.files import os_errors_explained
 
 
 class UnpackedImageNet(Value):

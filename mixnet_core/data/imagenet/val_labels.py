@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mixnet_core.data.imagenet.classes import label_of
 from mixnet_core.errors import DatasetError
-from mixnet_core.files import os_errors_explained
+from mixnet_core.storage.files import os_errors_explained
 
 _EXPECTED = "expected lines `name wnid` or `name,wnid`, or a wnid a line in the order of the names"
 

@@ -3,16 +3,42 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 
-from mixnet_core.data.sources.grey_png import grey_images
-from mixnet_core.data.sources.source import Source
+from mixnet_core.data.download import Fetch
+from mixnet_core.data.grey_png import grey_images
+from mixnet_core.data.source import DataSource, Source
 from mixnet_core.errors import MachineError
+from mixnet_core.recipe.sections import Data
 
 MISSING = (
-    "data.source digits needs scikit-learn, which is not installed: pip install 'mixnet[demo]'"
+    "data.source digits needs scikit-learn, which is not installed: run `pip install scikit-learn`"
 )
+
+
+class Digits(DataSource):
+    """Embedded: nothing to download, no folder to name."""
+
+    takes_path = False
+    fixed_classes = True
+    images_written = 1_797
+
+    def classes(self, data: Data) -> tuple[str, ...]:
+        return open_digits().classes
+
+    def described(self, data: Data) -> str:
+        return "digits, inside scikit-learn"
+
+    def quick(self, data: Data, datasets: Path) -> Source | None:
+        return open_digits()
+
+    def open(self, data: Data, datasets: Path, fetch: Fetch) -> Source:
+        return open_digits()
+
+
+SOURCE = Digits()
 
 
 def open_digits() -> Source:

@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mixnet_core.data.sources.download import Fetch
-from mixnet_core.data.sources.grey_png import grey_images
-from mixnet_core.data.sources.idx import decompressed, read_idx
-from mixnet_core.data.sources.source import Images, Source
+from mixnet_core.data.download import Fetch, check_reachable, download
+from mixnet_core.data.grey_png import grey_images
+from mixnet_core.data.idx import decompressed, read_idx
+from mixnet_core.data.source import Claim, DataSource, Images, Source
 from mixnet_core.errors import DatasetError, DigestMismatch
+from mixnet_core.recipe.sections import Data
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 """Where Debian's package `dataset-fashion-mnist` puts the files."""
@@ -45,6 +46,39 @@ CLASSES = (
     "8-bag",
     "9-ankle-boot",
 )
+
+
+class FashionMnist(DataSource):
+    """Four IDX files: of a given folder, the Debian package's, or downloaded."""
+
+    fixed_classes = True
+    images_written = 70_000
+
+    def claim(self, folder: Path, *, expected: bool) -> Claim:
+        """A folder that is named for its recipe has its files, whatever else is there."""
+        return Claim.ITS_OWN if expected else Claim.NO
+
+    def classes(self, data: Data) -> tuple[str, ...]:
+        if data.path is None:
+            # Any other files in its place are refused.
+            return CLASSES
+        return open_fashion_mnist(data.path, Path(), download).classes
+
+    def quick(self, data: Data, datasets: Path) -> Source | None:
+        return None if data.path is None else open_fashion_mnist(data.path, datasets, download)
+
+    def look(self, data: Data, datasets: Path) -> str:
+        """Looks whether the files are on this machine, or could be had."""
+        if is_here(datasets):
+            return "Fashion-MNIST: on this machine"
+        check_reachable(first_url())
+        return "Fashion-MNIST: can be downloaded"
+
+    def open(self, data: Data, datasets: Path, fetch: Fetch) -> Source:
+        return open_fashion_mnist(data.path, datasets, fetch)
+
+
+SOURCE = FashionMnist()
 
 
 def open_fashion_mnist(path: str | None, datasets: Path, fetch: Fetch) -> Source:

@@ -11,11 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mixnet_core.data.imagenet.classes import label_of, wnids
-from mixnet_core.data.imagenet.listing import Split, has_listing, read_facts, read_listing
-from mixnet_core.data.imagenet.val_labels import read_val_labels
-from mixnet_core.data.sources.file_images import files_as_images
-from mixnet_core.data.sources.image_folder import (
+from mixnet_core.data.class_folders import (
     Listing,
     checked_root,
     class_names,
@@ -26,10 +22,94 @@ from mixnet_core.data.sources.image_folder import (
     listing_digest,
     stamp,
 )
-from mixnet_core.data.sources.source import ImageFile, Images, Source
-from mixnet_core.errors import DatasetError
+from mixnet_core.data.download import Fetch
+from mixnet_core.data.file_images import files_as_images
+from mixnet_core.data.imagenet.classes import label_of, wnids
+from mixnet_core.data.imagenet.listing import (
+    SPLITS,
+    Split,
+    has_listing,
+    iterate_listing,
+    listing_fingerprint,
+    read_facts,
+    read_listing,
+)
+from mixnet_core.data.imagenet.val_labels import read_val_labels
+from mixnet_core.data.source import Claim, DataSource, ImageFile, Images, Source
+from mixnet_core.data.sources.image_folder import val_alone
+from mixnet_core.errors import DatasetError, IntegrityError
+from mixnet_core.recipe.sections import Data
 
 _NAMED = 3
+
+
+class ImageNet(DataSource):
+    """ILSVRC2012's 1,000 classes, whatever folders are there."""
+
+    needs_path = True
+    are_files = True
+    fixed_classes = True
+    takes_subset = True
+    takes_val_labels = True
+    layout = "in_place"
+
+    def claim(self, folder: Path, *, expected: bool) -> Claim:
+        """What `mixnet prepare imagenet` left, or where it is expected no folder of other classes.
+
+        Where class folders are missing, or all are, `classes_there` says so later.
+        """
+        if has_listing(folder):
+            return Claim.ITS_OWN
+        folders = {entry.name for entry in folder.glob("train/*") if entry.is_dir()}
+        return Claim.EXPECTED if expected and folders <= set(wnids()) else Claim.NO
+
+    def classes(self, data: Data) -> tuple[str, ...]:
+        return wnids()
+
+    def look(self, data: Data, datasets: Path) -> str:
+        """Looks at the class folders and the listing: a million images take too long."""
+        root = checked_root(data.path or "")
+        train = classes_there(root / "train", subset=data.subset)
+        flat = flat_val(root, data.val_labels)
+        if flat is None and (root / "val").is_dir():
+            classes_there(root / "val", subset=data.subset)
+        found = f"{root}: {len(train):,} of ImageNet's 1,000 classes"
+        if not has_listing(root):
+            return found
+        facts = read_facts(root)
+        actual = listing_fingerprint({split: iterate_listing(root, split) for split in SPLITS})
+        if actual != facts["fingerprint"]:
+            raise IntegrityError(
+                f"the listing of {root} has fingerprint {actual}, its imagenet.json says "
+                f"{facts['fingerprint']}: delete it and run `mixnet prepare imagenet` again"
+            )
+        counts = ", ".join(f"{count:,} {split} images" for split, count in facts["counts"].items())
+        return f"{found}, {counts}, fingerprint {actual[:12]} as listed"
+
+    def open(self, data: Data, datasets: Path, fetch: Fetch) -> Source:
+        return open_imagenet(data.path or "", val_labels=data.val_labels, subset=data.subset)
+
+    def open_val(self, data: Data) -> Source | None:
+        """A folder that has neither train/ nor val/ is taken for what val/ holds."""
+        root = Path(data.path or "").expanduser()
+        if not root.is_dir():
+            raise DatasetError(
+                f"{data.path} is no folder: expected one of images, a folder a class"
+            )
+        if has_listing(root):
+            return listed_val(root, subset=data.subset)
+        flat = flat_val(root, data.val_labels)
+        if flat is not None:
+            return val_alone(root, flat, wnids(), sparse=data.subset)
+        split = root / "val" if (root / "val").is_dir() else root
+        if split == root and (root / "train").is_dir():
+            return None
+        named = classes_there(split, subset=data.subset)
+        listing = listed_split(split.parent, split.name, named, wnids())
+        return val_alone(split.parent, listing, wnids(), sparse=data.subset)
+
+
+SOURCE = ImageNet()
 
 
 def open_imagenet(path: str, *, val_labels: str | None = None, subset: bool = False) -> Source:

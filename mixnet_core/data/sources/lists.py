@@ -16,11 +16,14 @@ from pathlib import Path
 
 import numpy as np
 
-from mixnet_core.data.sources.file_images import files_as_images
-from mixnet_core.data.sources.image_folder import UNUSABLE, listing_digest
-from mixnet_core.data.sources.source import Images, Source
+from mixnet_core.data.class_folders import UNUSABLE, listing_digest
+from mixnet_core.data.download import Fetch
+from mixnet_core.data.file_images import files_as_images
+from mixnet_core.data.room import Room, list_room
+from mixnet_core.data.source import Claim, DataSource, Images, Source
 from mixnet_core.errors import DatasetError
-from mixnet_core.files import os_errors_explained
+from mixnet_core.recipe.sections import Data
+from mixnet_core.storage.files import os_errors_explained
 
 _LISTS = {"train": "train.csv", "val": "val.csv"}
 _COLUMNS = "expected a header with path and label, or path and class"
@@ -28,6 +31,37 @@ _A_LINE = "expected a class a line, in label order"
 _NAMED = 3
 # A label beyond is rather a mistake, and would make as many classes.
 _MOST_CLASSES = 1_000_000
+
+
+class Lists(DataSource):
+    """Classes are the lists' values, or the lines of classes.txt."""
+
+    needs_path = True
+    are_files = True
+    takes_subset = True
+    layout = "in_place"
+
+    def claim(self, folder: Path, *, expected: bool) -> Claim:
+        """A folder with a list and without class folders; any that is expected to have one."""
+        if (folder / _LISTS["train"]).is_file() and not (folder / "train").is_dir():
+            return Claim.SHOWN
+        return Claim.EXPECTED if expected else Claim.NO
+
+    def classes(self, data: Data) -> tuple[str, ...]:
+        return open_lists(data.path or "", subset=data.subset).classes
+
+    def rooms(self, data: Data) -> list[Room]:
+        root = Path(data.path or "").expanduser()
+        return [list_room(root, paths) for paths in listed_paths(data.path or "").values()]
+
+    def quick(self, data: Data, datasets: Path) -> Source | None:
+        return open_lists(data.path or "", subset=data.subset)
+
+    def open(self, data: Data, datasets: Path, fetch: Fetch) -> Source:
+        return open_lists(data.path or "", subset=data.subset)
+
+
+SOURCE = Lists()
 
 
 def open_lists(path: str, *, subset: bool = False) -> Source:

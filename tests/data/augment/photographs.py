@@ -12,8 +12,8 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from mixnet_core.data.index import Index
-from mixnet_core.recipe import Recipe, load_recipe
-from mixnet_core.recipe_sections import Input
+from mixnet_core.recipe.recipe import Recipe, load_recipe
+from mixnet_core.recipe.sections import Input
 
 CLASSES = 5
 

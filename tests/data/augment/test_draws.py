@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from mixnet_core.data.augment.draws import Box, Draws, draw_crop, draw_erasing, draw_image
-from mixnet_core.recipe import load_recipe
-from mixnet_core.recipe_sections import Augment, RandomErasing
+from mixnet_core.recipe.recipe import load_recipe
+from mixnet_core.recipe.sections import Augment, RandomErasing
 
 SCALE, RATIO = (0.08, 1.0), (0.75, 1.333)
 DRAWS = 20000

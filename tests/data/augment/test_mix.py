@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from mixnet_core.data.augment.draws import Box
 from mixnet_core.data.augment.mix import MixDraw, draw_mix, mix_images, soft_targets
-from mixnet_core.recipe_sections import Mix
+from mixnet_core.recipe.sections import Mix
 
 SIZE = 12
 LABELS = np.array([3, 1, 4, 1, 0], np.int32)

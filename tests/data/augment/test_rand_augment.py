@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mixnet_core.data.augment.rand_augment import Flavour, draw_operations, operation_names
-from mixnet_core.recipe_sections import RandAugment
+from mixnet_core.recipe.sections import RandAugment
 
 TIMM = {
     "AutoContrast",

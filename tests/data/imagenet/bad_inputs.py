@@ -25,7 +25,7 @@ from PIL import ExifTags, Image
 
 from benchmarks.imagenet_archives import write_archives
 from benchmarks.photographs import photographs
-from mixnet_core.cli import main
+from mixnet_core.cli.app import main
 from mixnet_core.data.imagenet.classes import wnids
 from mixnet_core.data.imagenet.listing import read_listing
 from tests.data.imagenet.tars import Entry, photo, special, tar, train_tar, val_tar

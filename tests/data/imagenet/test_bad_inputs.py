@@ -16,7 +16,7 @@ from mixnet_core.data.imagenet.listing import has_listing, read_listing
 from mixnet_core.data.index import SPLITS, Index, read_index
 from mixnet_core.data.pixels import decoded, middle
 from mixnet_core.data.prepare import prepare_dataset
-from mixnet_core.recipe import Recipe, load_recipe
+from mixnet_core.recipe.recipe import Recipe, load_recipe
 from tests.data.imagenet.bad_inputs import BAD_INPUTS, SIDE, BadInput, Kept, Refused, run
 from tests.data.imagenet.tars import tar
 from tests.data.samples import data

@@ -31,7 +31,7 @@ from mixnet_core.errors import (
     MachineError,
     TransientError,
 )
-from mixnet_core.ticks import Tick
+from mixnet_core.runs.ticks import Tick
 from tests.data.imagenet.tars import photo, tar, train_tar, val_tar
 
 TENCH, GOLDFISH, SHARK = "n01440764", "n01443537", "n01484850"

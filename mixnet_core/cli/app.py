@@ -1,0 +1,179 @@
+"""`mixnet`: every stage as a subcommand, without Prefect.
+
+Results go to standard output, progress and errors to standard error. Exit codes: `errors`, 130 for
+Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from importlib import metadata
+from typing import Annotated
+
+import typer
+import yaml
+
+from mixnet_core.cli import imagenet as cli_imagenet
+from mixnet_core.cli import measuring as cli_measuring
+from mixnet_core.cli import stages as cli_stages
+from mixnet_core.cli.options import (
+    EPILOG,
+    JsonOption,
+    NamedRecipeArgument,
+    RecipeOption,
+    SetOption,
+    named_recipe,
+    print_json,
+    refuse_empty,
+)
+from mixnet_core.errors import MixnetError
+from mixnet_core.recipe.recipe import load_recipe, recipe_names
+from mixnet_core.release.publish import list_releases
+from mixnet_core.stages.check import check_all, require
+from mixnet_core.stages.options import (
+    DataOption,
+    RegistryOption,
+    WeightsOption,
+    WorkspaceOption,
+    adjusted_recipe,
+    open_workspace,
+    parse_settings,
+    registry_uri,
+)
+from mixnet_core.storage.uris import refuse_arguments
+
+# What typer makes of Ctrl-C.
+_INTERRUPTED = 130
+
+app = typer.Typer(
+    cls=cli_imagenet.TwoWordCommands,
+    help="Train, fine-tune, validate and publish MixNet on MindSpore.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    # Its tracebacks print local variables, and those can hold secrets.
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+recipe_app = typer.Typer(help="Look at recipes.", no_args_is_help=True)
+app.add_typer(recipe_app, name="recipe")
+cli_stages.add_to(app)
+cli_measuring.add_to(app)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"mixnet {metadata.version('mixnet')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _global(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Show the version and exit.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(epilog=EPILOG)
+def check(
+    recipe: NamedRecipeArgument = None,
+    recipe_option: RecipeOption = None,
+    workspace: WorkspaceOption = None,
+    registry: RegistryOption = None,
+    data: DataOption = None,
+    weights: WeightsOption = None,
+    set_: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say before the work what would end it: packages, devices, disk, data, permissions."""
+    opened = open_workspace(workspace)
+    named = named_recipe(recipe, recipe_option)
+    uri = registry_uri(opened, registry)
+    checked = adjusted_recipe(
+        named, data=data, weights=weights, registry=uri, settings=parse_settings(set_ or [])
+    )
+    results = check_all(checked, workspace=opened, registry=uri)
+    if as_json:
+        print_json({"checks": [result.model_dump(mode="json") for result in results]})
+    else:
+        for result in results:
+            fix = f"; {result.fix}" if result.fix else ""
+            typer.echo(f"{'ok' if result.ok else 'FAIL':<4} {result.name:<9} {result.detail}{fix}")
+    require(result for result in results if not as_json or not result.ok)
+
+
+@app.command(epilog=EPILOG)
+def releases(
+    workspace: WorkspaceOption = None,
+    registry: RegistryOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List what is published."""
+    found = list_releases(registry_uri(open_workspace(workspace), registry))
+    if as_json:
+        print_json({"releases": [item.model_dump(mode="json") for item in found]})
+        return
+    for item in found:
+        val = item.facts.get("val")
+        top1 = f"top-1 {100 * val['top1']:.2f} %" if val else "no figures"
+        typer.echo(f"{item.name:<24} {top1:<14} {item.uri}")
+
+
+@recipe_app.command("list")
+def recipe_list() -> None:
+    """The bundled recipes, a line each."""
+    for name in recipe_names():
+        typer.echo(f"{name:<14} {load_recipe(name).description}")
+
+
+@recipe_app.command("show")
+def recipe_show(
+    recipe: NamedRecipeArgument = None,
+    recipe_option: RecipeOption = None,
+    set_: SetOption = None,
+) -> None:
+    """Print a recipe in full, as it would run: a start for one of your own."""
+    named = named_recipe(recipe, recipe_option)
+    full = adjusted_recipe(named, settings=parse_settings(set_ or []))
+    typer.echo(yaml.safe_dump(full.model_dump(mode="json"), sort_keys=False), nl=False)
+
+
+def main() -> None:
+    """Runs the command line; a user's mistake ends in one line, never in a traceback."""
+    logging.basicConfig(level=logging.WARNING, format="mixnet: %(message)s", stream=sys.stderr)
+    try:
+        refuse_empty(sys.argv[1:])
+        # Before anything of it is written down, or printed by who refuses it.
+        refuse_arguments(sys.argv[1:])
+        app()
+    except MixnetError as error:
+        if "--json" in sys.argv:
+            fields = {
+                "type": type(error).__name__,
+                "message": str(error),
+                "retryable": error.retryable,
+            }
+            print_json({"error": fields})
+        typer.echo(f"mixnet: {error}", err=True)
+        raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        # Before typer has begun to look out for it.
+        _say_interrupted()
+        raise SystemExit(_INTERRUPTED) from None
+    except SystemExit as done:
+        if done.code == _INTERRUPTED:
+            _say_interrupted()
+        raise
+
+
+def _say_interrupted() -> None:
+    typer.echo("mixnet: interrupted; the same command goes on from what is finished", err=True)
+
+
+if __name__ == "__main__":
+    main()

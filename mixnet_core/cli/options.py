@@ -1,0 +1,91 @@
+"""The options that only the command line has; those that flows have too: `stages.options`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from mixnet_core.errors import EXIT_CODES, InputError
+from mixnet_core.stages.options import DEFAULT_RECIPE
+from mixnet_core.storage.uris import shown
+
+EPILOG = f"Exit codes: {'; '.join(f'{code} {text}' for code, text in EXIT_CODES.items())}."
+
+RecipeArgument = Annotated[
+    str | None,
+    typer.Argument(
+        help="A bundled recipe's name (`mixnet recipe list`) or a YAML file, ours or MindCV's. "
+        f"Without it the recipe of --run; without both: {DEFAULT_RECIPE}.",
+        show_default=False,
+    ),
+]
+RecipeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe",
+        help="The same as RECIPE: a name or a YAML file, MindCV's too.",
+        metavar="RECIPE",
+    ),
+]
+NamedRecipeArgument = Annotated[
+    str | None,
+    typer.Argument(
+        help="A bundled recipe's name or a YAML file, ours or MindCV's.", show_default=False
+    ),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Any key of the recipe, as in training.seed=7. Repeatable.",
+    ),
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Results as one JSON object on standard output.")
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+
+
+def refuse_empty(arguments: Sequence[str]) -> None:
+    """Refuses an empty argument, as an unset shell variable leaves: it asks for nothing.
+
+    Raises:
+        InputError: one is empty, or an option's value is.
+    """
+    for number, argument in enumerate(arguments, start=1):
+        option, separator, value = argument.partition("=")
+        if argument == "" or (option.startswith("--") and separator and value == ""):
+            what = option if separator else f"argument {number}"
+            raise InputError(f"{what} is empty: give it a value, or leave it out")
+
+
+def one_recipe(argument: str | None, option: str | None) -> str | None:
+    """Takes RECIPE or --recipe.
+
+    Raises:
+        InputError: both are given.
+    """
+    if argument is not None and option is not None:
+        raise InputError(f"two recipes, {shown(argument)} and --recipe {shown(option)}: name one")
+    return argument if option is None else option
+
+
+def named_recipe(argument: str | None, option: str | None) -> str:
+    """Takes RECIPE or --recipe, one of which has to be there.
+
+    Raises:
+        InputError: both are given, or none is.
+    """
+    recipe = one_recipe(argument, option)
+    if recipe is None:
+        raise InputError("no recipe: name a bundled one (`mixnet recipe list`) or a YAML file")
+    return recipe
+
+
+def print_json(data: object) -> None:
+    """Prints one JSON value on standard output."""
+    typer.echo(json.dumps(data, indent=2, ensure_ascii=False))

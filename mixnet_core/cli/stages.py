@@ -1,0 +1,269 @@
+"""`mixnet run` and a subcommand for each stage."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import typer
+
+from mixnet_core.cli import imagenet as cli_imagenet
+from mixnet_core.cli.options import (
+    EPILOG,
+    JsonOption,
+    QuietOption,
+    RecipeArgument,
+    RecipeOption,
+    SetOption,
+    one_recipe,
+    print_json,
+)
+from mixnet_core.errors import InputError
+from mixnet_core.recipe.lines import recipe_lines
+from mixnet_core.recipe.recipe import stored_recipe
+from mixnet_core.runs.records import existing_run
+from mixnet_core.runs.run_dir import Workspace
+from mixnet_core.runs.summaries import summary
+from mixnet_core.runs.terminal import TerminalWatch
+from mixnet_core.runs.values import Decision, Validation, Value
+from mixnet_core.stages import table
+from mixnet_core.stages.accept import accept, standing_decision
+from mixnet_core.stages.check import check
+from mixnet_core.stages.context import Context, open_context
+from mixnet_core.stages.fetch import fetch
+from mixnet_core.stages.on_record import OnRecord
+from mixnet_core.stages.options import (
+    DEFAULT_RECIPE,
+    AcceptAnywayOption,
+    DataOption,
+    EpochsOption,
+    GlobalBatchOption,
+    LrOption,
+    RanksOption,
+    RegistryOption,
+    ReleaseOption,
+    RunOption,
+    ScaleLrOption,
+    WeightsOption,
+    WorkspaceOption,
+    adjusted_recipe,
+    open_workspace,
+    parse_settings,
+    registry_uri,
+)
+from mixnet_core.stages.prepare import prepare
+from mixnet_core.stages.publish import publish
+from mixnet_core.stages.select import select
+from mixnet_core.stages.train import train
+from mixnet_core.stages.validate import validate
+
+Results = dict[str, Value | None]
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """What one call of the command works on.
+
+    Attributes:
+        release: name of what is published; None: the run's.
+        override: a reason to publish it whatever is demanded.
+    """
+
+    context: Context
+    watch: TerminalWatch
+    release: str | None
+    override: str | None
+
+    @property
+    def records(self) -> OnRecord:
+        """What the run's finished stages left."""
+        return OnRecord(self.context.recipe, self.context.run)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Registers the subcommands in the order of the work."""
+    _add(app, "run", _run, "All stages; started again, it goes on where it stopped.")
+    for stage, work, own in (
+        (table.PREPARE, _prepare, ()),
+        (table.FETCH, _fetch, ()),
+        (table.TRAIN, _train, ()),
+        (table.SELECT, _select, ()),
+        (table.VALIDATE, _validate, ()),
+        (table.ACCEPT, _accept, ("accept_anyway",)),
+        (table.PUBLISH, _publish, ("accept_anyway", "release")),
+    ):
+        _add(app, stage.name, work, stage.help, own)
+        if stage is table.PREPARE:
+            cli_imagenet.add_to(app)
+
+
+def _add(
+    app: typer.Typer,
+    name: str,
+    work: Callable[[Invocation], Results],
+    text: str,
+    own: tuple[str, ...] = ("accept_anyway", "release"),
+) -> None:
+    """Registers a subcommand.
+
+    Args:
+        own: which of the options that not every stage has are its own; the others are refused.
+    """
+
+    def command(
+        recipe: RecipeArgument = None,
+        recipe_option: RecipeOption = None,
+        run: RunOption = None,
+        workspace: WorkspaceOption = None,
+        registry: RegistryOption = None,
+        release: ReleaseOption = None,
+        accept_anyway: AcceptAnywayOption = None,
+        data: DataOption = None,
+        weights: WeightsOption = None,
+        epochs: EpochsOption = None,
+        global_batch: GlobalBatchOption = None,
+        lr: LrOption = None,
+        ranks: RanksOption = None,
+        scale_lr: ScaleLrOption = False,
+        set_: SetOption = None,
+        as_json: JsonOption = False,
+        quiet: QuietOption = False,
+    ) -> None:
+        opened = open_workspace(workspace)
+        context = _context(
+            one_recipe(recipe, recipe_option),
+            run,
+            opened,
+            registry_uri(opened, registry),
+            settings=parse_settings(set_ or []),
+            data=data,
+            weights=weights,
+            epochs=epochs,
+            global_batch=global_batch,
+            lr=lr,
+            ranks=ranks,
+            scale_lr=scale_lr,
+        )
+        with TerminalWatch(quiet=quiet) as watch:
+            results = work(Invocation(context.watched_by(watch), watch, release, accept_anyway))
+        if as_json:
+            values = {
+                stage: value.model_dump(mode="json") if value else None
+                for stage, value in results.items()
+            }
+            print_json({"run": context.run.name, **values})
+
+    # typer makes an option of each parameter that the signature says.
+    signature = inspect.signature(command)
+    others = {"accept_anyway", "release"} - set(own)
+    kept = [item for item in signature.parameters.values() if item.name not in others]
+    command.__signature__ = signature.replace(parameters=kept)  # type: ignore[attr-defined]
+    app.command(name, help=text, epilog=EPILOG)(command)
+
+
+def _context(
+    recipe: str | None,
+    run: str | None,
+    workspace: Workspace,
+    registry: str,
+    *,
+    settings: dict[str, Any],
+    **options: Any,
+) -> Context:
+    if recipe is not None or run is None:
+        chosen = adjusted_recipe(
+            recipe or DEFAULT_RECIPE, registry=registry, settings=settings, **options
+        )
+        return open_context(chosen, workspace, run=run, registry=registry)
+    given = [f"--{key.replace('_', '-')}" for key, value in options.items() if value]
+    if given:
+        raise InputError(
+            f"{', '.join(given)} would change the recipe of run {run}: leave it out, or "
+            "name a recipe"
+        )
+    existing, kept = existing_run(workspace, run)
+    if not settings:
+        return Context(kept, existing, workspace, registry)
+    # What computes nothing may change, as selection and acceptance; opening refuses the rest.
+    changed = stored_recipe(existing.recipe, settings)
+    return open_context(changed, workspace, run=run, registry=registry)
+
+
+def _run(invocation: Invocation) -> Results:
+    check(invocation.context)
+    results: Results = {}
+    for work in (_prepare, _fetch, _train_checked, _select, _validate, _accept, _publish):
+        results |= work(invocation)
+    invocation.watch.line("report", str(invocation.context.run.report_page))
+    return results
+
+
+def _prepare(invocation: Invocation) -> Results:
+    return _finished(invocation, "prepare", prepare(invocation.context))
+
+
+def _fetch(invocation: Invocation) -> Results:
+    return _finished(invocation, "fetch", fetch(invocation.context))
+
+
+def _train(invocation: Invocation) -> Results:
+    check(invocation.context)
+    return _train_checked(invocation)
+
+
+def _train_checked(invocation: Invocation) -> Results:
+    records = invocation.records
+    dataset, weights = records.dataset(), records.weights()
+    for line in recipe_lines(invocation.context.recipe):
+        invocation.watch.line("recipe", line)
+    return _finished(invocation, "train", train(invocation.context, dataset, weights))
+
+
+def _select(invocation: Invocation) -> Results:
+    records = invocation.records
+    selection = select(invocation.context, records.dataset(), records.trained())
+    return _finished(invocation, "select", selection)
+
+
+def _validate(invocation: Invocation) -> Results:
+    records = invocation.records
+    validation = validate(
+        invocation.context, records.dataset(), records.trained(), records.selection()
+    )
+    return _finished(invocation, "validate", validation)
+
+
+def _accept(invocation: Invocation) -> Results:
+    decision = _decided(invocation, invocation.records.validation())
+    return _finished(invocation, "accept", decision)
+
+
+def _publish(invocation: Invocation) -> Results:
+    records = invocation.records
+    validation = records.validation()
+    decision = standing_decision(invocation.context, validation, invocation.override)
+    if decision is None:
+        # There is none, or it is on another checkpoint or on other demands than these.
+        decision = _decided(invocation, validation)
+        _finished(invocation, "accept", decision)
+    release = publish(
+        invocation.context,
+        records.dataset(),
+        validation,
+        decision,
+        records.weights(),
+        invocation.release,
+    )
+    return _finished(invocation, "publish", release)
+
+
+def _decided(invocation: Invocation, validation: Validation) -> Decision:
+    dataset = invocation.records.dataset()
+    return accept(invocation.context, dataset, validation, invocation.override)
+
+
+def _finished(invocation: Invocation, stage: str, value: Value | None) -> Results:
+    invocation.watch.finished(stage, summary(value))
+    return {stage: value}

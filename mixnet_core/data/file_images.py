@@ -1,0 +1,90 @@
+"""Images that are files somewhere already: checked there, or linked or copied from there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixnet_core.data.inspection import Unusable, inspected
+from mixnet_core.data.source import Files, ImageFile, Images
+from mixnet_core.errors import DatasetError
+from mixnet_core.storage.files import os_errors_explained
+
+_PUT_BACK = "put it back, or delete the folder and run `mixnet prepare imagenet` again"
+
+
+def files_as_images(
+    root: Path,
+    paths: Sequence[str],
+    names: tuple[str, ...],
+    labels: NDArray[np.int32],
+    known: Sequence[ImageFile] | None = None,
+) -> Images:
+    """Images of which each is a file below `root`.
+
+    Args:
+        paths: from `root`, with slashes.
+        names, labels: as `Images`.
+        known: what each file is, as a listing has it: only its size is compared; None: it is read
+            and decoded to find out.
+    """
+
+    def check(position: int) -> ImageFile:
+        if known:
+            return _as_listed(root / paths[position], known[position])
+        return _checked(root / paths[position])[1]
+
+    def write(position: int, target: Path) -> ImageFile:
+        return _linked_or_copied(root / paths[position], target, known[position] if known else None)
+
+    # Absolute: whoever reads the prepared dataset later works in another folder.
+    return Images(names, labels, write, Files(root.resolve(), tuple(paths), check))
+
+
+def _checked(file: Path) -> tuple[bytes, ImageFile]:
+    with os_errors_explained(file, "read"):
+        content = file.read_bytes()
+    try:
+        inspected(content)
+    except Unusable as error:
+        raise DatasetError(f"{file} cannot be used ({error}): replace or remove it") from error
+    return content, ImageFile(hashlib.sha256(content).hexdigest(), len(content))
+
+
+def _as_listed(file: Path, known: ImageFile) -> ImageFile:
+    try:
+        size = file.stat().st_size
+    except OSError as error:
+        raise DatasetError(
+            f"{file} is listed, but cannot be read ({error.strerror}): {_PUT_BACK}"
+        ) from error
+    if size != known.bytes:
+        raise DatasetError(f"{file} has {size} bytes, its listing says {known.bytes}: {_PUT_BACK}")
+    return known
+
+
+def _linked_or_copied(source: Path, target: Path, known: ImageFile | None) -> ImageFile:
+    """Checks an image, then hard-links it, or copies it where the file system does not allow that.
+
+    A link costs no space, but shares its content with the original: writing into the original
+    later changes the prepared image as well, and its recorded digest no longer fits. Replacing the
+    original by a new file, as most tools do, or deleting it leaves the prepared image as it was.
+    """
+    content, found = (b"", _as_listed(source, known)) if known else _checked(source)
+    try:
+        os.link(os.path.realpath(source), target)
+    except OSError:
+        if known:
+            with os_errors_explained(source, "read"):
+                content = source.read_bytes()
+            if hashlib.sha256(content).hexdigest() != known.sha256:
+                raise DatasetError(
+                    f"{source} has another content than its listing says: {_PUT_BACK}"
+                ) from None
+        target.write_bytes(content)
+    return found

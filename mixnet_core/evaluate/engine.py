@@ -1,0 +1,124 @@
+"""What turns a split's images into logits: what every engine can do, and which one is chosen.
+
+OpenVINO is chosen for speed. MixNet-S, 224x224, float32, two cores: MindSpore on its own CPU
+operators 8 img/s, on native ones 200, onnxruntime 220, OpenVINO 390 and with decoding 280. Its
+first answer comes sooner too: it needs 2.5 s once a network and 0.3 s a weights file, MindSpore's
+graph 2 to 10 s in every process, so a small split gains as well.
+
+Letters: N images of a batch, C classes.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixnet_core.data.index import Index
+from mixnet_core.recipe.kinds import ENGINES
+from mixnet_core.recipe.recipe import Recipe
+from mixnet_core.recipe.sections import Devices
+
+
+@dataclass(frozen=True)
+class Answers:
+    """logits (N, C) float32; labels (N,) int32; positions (N,) int32 in the split's index."""
+
+    logits: NDArray[np.float32]
+    labels: NDArray[np.int32]
+    positions: NDArray[np.int32]
+
+
+class Engine(Protocol):
+    """Answers with one weights file at a time.
+
+    Attributes:
+        name: package, version, device and precision: what a figure depends on besides its inputs.
+    """
+
+    name: str
+
+    def load(self, weights: Path) -> None:
+        """Takes a weights file's parameters in place of any earlier ones.
+
+        Raises:
+            InputError, IntegrityError, CheckpointMismatch: as `checkpoints.store.load_weights`.
+        """
+
+    def answers(self, index: Index, positions: NDArray[np.int32]) -> Iterator[Answers]:
+        """The images at these positions of the split, in this order.
+
+        Raises:
+            DatasetError: an image cannot be read.
+        """
+
+
+class EngineKind(ABC):
+    """An engine as one file of `evaluate.engines` offers it; nothing large is imported yet.
+
+    Attributes:
+        reads: suffixes of the weights files that it takes.
+    """
+
+    reads: ClassVar[tuple[str, ...]] = (".ckpt", ".safetensors")
+
+    def check(self, devices: Devices) -> None:
+        """Raises ValueError where a recipe that names it has other devices than it works on."""
+        return
+
+    def require(self) -> None:
+        """Makes sure that it is installed.
+
+        Raises:
+            MachineError: it is not.
+        """
+        return
+
+    @abstractmethod
+    def preference(self, devices: Devices) -> int:
+        """Tells how well devices.engine auto would choose it: the most wins, 0 is never."""
+
+    @abstractmethod
+    def open(
+        self, recipe: Recipe, classes: int, *, suffix: str, batch: int, threads: int
+    ) -> Engine:
+        """Opens it; arguments and errors as `open_engine`."""
+
+
+def open_engine(
+    recipe: Recipe, classes: int, *, suffix: str = ".ckpt", batch: int, threads: int
+) -> Engine:
+    """Opens the engine that the recipe names, or one that reads such files, ready for weights.
+
+    Args:
+        classes: width of the classifier.
+        suffix: of the weights files.
+        batch: images of one `Answers`; the last may hold fewer.
+        threads: of decoding; also of OpenVINO's computing.
+
+    Raises:
+        MachineError: the device or the engine is not there.
+    """
+    engine = ENGINES.load(choose_engine(recipe.devices))
+    if suffix not in engine.reads:
+        engine = next(other for other in ENGINES.all().values() if suffix in other.reads)
+    opened: Engine = engine.open(recipe, classes, suffix=suffix, batch=batch, threads=threads)
+    return opened
+
+
+def choose_engine(devices: Devices) -> str:
+    """Returns the name of `devices.engine`; of "auto" that of the one which prefers the devices.
+
+    Raises:
+        MachineError: an engine is asked for by name and not installed.
+    """
+    if devices.engine == "auto":
+        engines = ENGINES.all()
+        return max(engines, key=lambda name: engines[name].preference(devices))
+    ENGINES.load(devices.engine).require()
+    return devices.engine

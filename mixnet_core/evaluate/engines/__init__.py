@@ -1,0 +1,1 @@
+"""What evaluates: one file for each devices.engine; see `evaluate.engine`."""

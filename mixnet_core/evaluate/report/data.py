@@ -1,0 +1,156 @@
+"""The report of a validated run as plain data, from which its Markdown and its page are made.
+
+Equal inputs give equal bytes: it holds no times of day and no paths of the machine.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from typing import Any
+
+from mixnet_core.evaluate.answer_table import AnswerTable
+from mixnet_core.evaluate.report.findings import (
+    calibration,
+    class_accuracies,
+    confusions,
+    extremes,
+    score_data,
+)
+from mixnet_core.recipe.recipe import Recipe
+from mixnet_core.runs.values import Decision, PreparedDataset, Score, Selection, TrainedRun
+
+
+def versions() -> dict[str, str]:
+    """What the figures depend on besides the inputs: package -> version."""
+    return {"python": platform.python_version(), "mindspore": metadata.version("mindspore")}
+
+
+def report_data(
+    *,
+    run: str,
+    release: str | None,
+    recipe: Recipe,
+    dataset: PreparedDataset,
+    trained: TrainedRun,
+    selection: Selection,
+    table: AnswerTable,
+    evaluated_per_second: float,
+    metrics: Sequence[Mapping[str, Any]],
+    environment: Mapping[str, str],
+) -> dict[str, Any]:
+    """The report as JSON values; shares are in 0..1.
+
+    Args:
+        run: the run's name.
+        release: the name it is published under, if that is known.
+        table: what `selection.chosen` answered to the val split.
+        evaluated_per_second: images, while it did.
+        metrics: rows of `train.metrics`.
+        environment: `versions()` of where it was measured, and the engine.
+    """
+    chosen = selection.chosen
+    return {
+        "run": run,
+        "release": release,
+        "val": score_data(table.rows),
+        "calibration": calibration(table.rows),
+        "classes": class_accuracies(table.rows, dataset.classes),
+        "confusions": confusions(table.rows, dataset.classes),
+        "images": extremes(table, dataset.classes),
+        "checkpoint": {
+            "epoch": chosen.epoch,
+            "step": chosen.step,
+            "weights": chosen.kind,
+            "mean_of": list(chosen.mean_of),
+            "sha256": chosen.weights_sha256,
+        },
+        "dataset": {
+            "source": recipe.data.source,
+            "classes": len(dataset.classes),
+            "counts": dict(dataset.counts),
+            "fingerprint": dataset.fingerprint,
+        },
+        "recipe": {
+            "name": recipe.name,
+            "fingerprint": recipe.fingerprint,
+            "variant": recipe.network.variant,
+            "flavour": recipe.network.flavour,
+            "image_size": recipe.input.image_size,
+        },
+        "batch": {
+            "global": recipe.training.global_batch,
+            "lr": recipe.schedule.lr * recipe.lr_factor,
+            "lr_batch": recipe.schedule.lr_batch,
+            # As it was trained: a finished run's recipe may name other devices since.
+            "sentence": trained.batch or recipe.batch_sentence,
+        },
+        "training": {
+            "epochs": trained.epochs,
+            "steps": trained.steps,
+            "ranks": trained.ranks,
+            "loss": trained.loss,
+            "images_per_second": trained.images_per_second,
+            "seconds": trained.seconds,
+            "resumed_from_step": trained.resumed_from_step,
+            "changes": list(trained.changes),
+            "unreadable_images": trained.unreadable,
+        },
+        "curves": curves(metrics),
+        "evaluation": {"images_per_second": round(evaluated_per_second, 1)},
+        "selection": {
+            "policy": selection.policy,
+            "rule": selection.rule,
+            "candidates": [
+                {
+                    "epoch": candidate.checkpoint.epoch,
+                    "step": candidate.checkpoint.step,
+                    "weights": candidate.checkpoint.kind,
+                    "sha256": candidate.checkpoint.weights_sha256,
+                    "chosen": candidate.checkpoint == chosen,
+                    **_score(candidate.score),
+                }
+                for candidate in selection.candidates
+            ],
+        },
+        "acceptance": None,
+        "environment": dict(environment),
+    }
+
+
+def with_decision(report: Mapping[str, Any], decision: Decision) -> dict[str, Any]:
+    """Returns the report with what was decided about publishing.
+
+    On what is in the report already: the checkpoint's digest, and figures of its predictions.
+    """
+    acceptance = decision.model_dump(
+        mode="json", exclude={"reused", "weights_sha256", "answers_sha256", "demands"}
+    )
+    return {**report, "acceptance": {"accepted": decision.accepted, **acceptance}}
+
+
+def curves(metrics: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """How training went: logged steps, epochs, and scores of the weights where there are any."""
+
+    def rows(event: str, *keys: str) -> list[dict[str, Any]]:
+        return [{key: row[key] for key in keys} for row in metrics if row["event"] == event]
+
+    return {
+        "steps": rows("step", "step", "loss", "lr"),
+        "epochs": rows("epoch", "epoch", "step", "loss"),
+        "scores": [
+            {
+                "epoch": row["epoch"],
+                "step": row["step"],
+                "top1": row["correct1"] / row["count"],
+                "top5": row["correct5"] / row["count"],
+            }
+            for row in metrics
+            if row["event"] == "score" and row["file"] == "weights.ckpt"
+        ],
+    }
+
+
+def _score(score: Score) -> dict[str, Any]:
+    return {**score.model_dump(), "top1": score.top1, "top5": score.top5}

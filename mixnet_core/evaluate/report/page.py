@@ -1,0 +1,109 @@
+"""The report of a run as one HTML page: no other file, no script, nothing from any other host."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup, escape
+
+from mixnet_core.evaluate.report.plots import reliability_plot, training_curves, trend_plot, utc
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+# The others are folded away.
+_OPEN_CLASSES = 20
+_MAY_BE_MISSING = (
+    "acceptance",
+    "batch_sentence",
+    "calibration",
+    "candidates",
+    "claims",
+    "classes",
+    "confusions",
+    "curves",
+    "images",
+    "release",
+    "throughput",
+    "trend",
+)
+
+
+def report_page(data: Mapping[str, Any], thumbnails: Mapping[str, str]) -> str:
+    """The page's HTML; equal arguments give equal text.
+
+    Args:
+        data: title, subtitle, val (count, correct1, correct5, loss in nats, and shares in 0..1),
+            split, sentence, facts; and what `_MAY_BE_MISSING` names, which is left out of the page
+            where it is missing, None or empty. Text may hold `code` in backticks.
+        thumbnails: an image's name in `data` -> a `data:` URI of its picture; may be missing.
+
+    Raises:
+        ValueError: a thumbnail is no `data:` URI, or a time of the trend is not ISO 8601.
+        jinja2.UndefinedError: a value that must be there is not.
+    """
+    for image, uri in thumbnails.items():
+        if not uri.startswith("data:"):
+            raise ValueError(
+                f"the thumbnail of {image} is {uri[:40]!r}, expected a data: URI: a report must "
+                "not depend on other files"
+            )
+    given = {key: value for key, value in data.items() if value is not None}
+    view = {**dict.fromkeys(_MAY_BE_MISSING), **given}
+    bins = [row for row in (view["calibration"] or {}).get("bins") or () if row["count"]]
+    curves = {key: rows for key, rows in (view["curves"] or {}).items() if rows}
+    view |= {
+        "bins": bins,
+        "calibration": view["calibration"] if bins else None,
+        "candidates": view["candidates"] if (view["candidates"] or {}).get("rows") else None,
+        "curves": {"epochs": (), "scores": (), **curves} if curves else None,
+        "images": view["images"] or {},
+        "throughput": view["throughput"] or {},
+    }
+    plots = {
+        "calibration": reliability_plot(bins) if bins else "",
+        "curves": training_curves(curves) if curves else "",
+        "trend": trend_plot(view["trend"]) if view["trend"] else "",
+    }
+    return _template().render(
+        view
+        | {
+            "plots": {name: Markup(svg) for name, svg in plots.items()},
+            "thumbnails": thumbnails,
+            "open_classes": _OPEN_CLASSES,
+        }
+    )
+
+
+@cache
+def _template() -> Template:
+    # Most commands write no page and need not wait for it.
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        # Names of classes and files are whatever somebody chose.
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    filters: dict[str, Callable[[Any], str]] = {
+        "percent": lambda share: f"{100 * share:.2f} %",
+        "loss": lambda loss: f"{loss:.4f}",
+        "whole": lambda count: f"{count:,}",
+        "speed": lambda speed: f"{speed:,.1f}",
+        "utc": lambda time: f"{utc(time):%Y-%m-%d %H:%M} UTC",
+        "text": _text,
+    }
+    environment.filters.update(filters)
+    return environment.get_template("page.html")
+
+
+def _text(text: str) -> Markup:
+    """`backticks` become code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))

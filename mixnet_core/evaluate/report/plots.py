@@ -1,0 +1,207 @@
+"""The report's plots: SVG that a page takes in as its own elements, PNG for a dashboard."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from operator import itemgetter
+from typing import Any
+
+from mixnet_core.evaluate.report.plot_style import (
+    PAGE,
+    PAPER,
+    Palette,
+    drawing,
+    panels,
+    png,
+    svg_element,
+    ticks,
+    titled,
+    whole,
+)
+
+Rows = Sequence[Mapping[str, Any]]
+
+# Steps of a long training are thinned out to two for each of so many columns: a page stays small.
+_COLUMNS = 300
+
+
+def reliability_plot(bins: Rows) -> str:
+    """Share of right answers over their confidence, above how many images each bin holds.
+
+    Args:
+        bins: low, high, confidence and accuracy in 0..1, and count; empty ones are left out.
+
+    Returns:
+        an SVG element; equal bins give equal bytes.
+    """
+    with drawing():
+        return svg_element(_reliability(bins, PAGE), "reliability", "Right answers over confidence")
+
+
+def training_curves(curves: Mapping[str, Rows | None]) -> str:
+    """Training loss with the epochs' means, top-1 on the select split if any, and learning rate.
+
+    Args:
+        curves: steps (step, loss, lr), epochs (step, loss), scores (step, top1 in 0..1). A loss may
+            be None or not finite: its point is left out.
+
+    Returns:
+        an SVG element; equal curves give equal bytes.
+    """
+    with drawing():
+        return svg_element(_curves(curves, PAGE), "curves", "Course of the training")
+
+
+def curves_png(curves: Mapping[str, Rows | None]) -> bytes:
+    """`training_curves` on white, a PNG."""
+    with drawing():
+        return png(_curves(curves, PAPER))
+
+
+def trend_plot(points: Rows) -> str:
+    """Top-1 with its interval over time; crosses at the bottom where nothing was measured.
+
+    Args:
+        points: time (ISO 8601), state, and top1, low, high in 0..1 or None.
+
+    Returns:
+        an SVG element; equal points give equal bytes.
+
+    Raises:
+        ValueError: a time is not ISO 8601.
+    """
+    with drawing():
+        return svg_element(_trend(points, PAGE), "trend", "Top-1 over time")
+
+
+def trend_png(points: Rows) -> bytes:
+    """`trend_plot` on white, as a PNG; raises as it does."""
+    with drawing():
+        return png(_trend(points, PAPER))
+
+
+def utc(time: str) -> datetime:
+    """Of ISO 8601, or ValueError; without an offset it is UTC."""
+    parsed = datetime.fromisoformat(time)
+    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+
+
+def _reliability(bins: Rows, colours: Palette) -> Any:
+    filled = [item for item in bins if item["count"]]
+    figure, (shares, counts) = panels(4.6, 4.5, (3.2, 1), colours)
+    titled(shares, "Right answers, %", colours)
+    titled(counts, "Images", colours)
+    shares.plot(
+        [0, 100], [0, 100], color=colours.ink, alpha=0.6, linewidth=1, linestyle=(0, (4, 3))
+    )
+    most = max((item["count"] for item in filled), default=1)
+    for item in filled:
+        x, y = 100 * item["confidence"], 100 * item["accuracy"]
+        shares.plot([x, x], [x, y], color=colours.second, linewidth=2.2, solid_capstyle="butt")
+        # Area by the number of images, or bins of one image look as sure as bins of a thousand.
+        size = 18 + 80 * item["count"] / most
+        look = {"color": colours.first, "linewidths": 0, "zorder": 3}
+        # Whole, also on the edge of the plot.
+        shares.scatter([x], [y], s=size, clip_on=False, **look)
+        middle, width = 50 * (item["low"] + item["high"]), 100 * (item["high"] - item["low"])
+        counts.bar(middle, item["count"], 0.86 * width, color=colours.first, linewidth=0)
+    shares.set_xlim(-2, 102)
+    shares.set_ylim(-2, 102)
+    counts.set_ylim(bottom=0)
+    counts.set_xlabel("Confidence, %")
+    ticks(counts.yaxis, 2, whole, integer=True)
+    return figure
+
+
+def _curves(curves: Mapping[str, Rows | None], colours: Palette) -> Any:
+    steps, epochs = curves.get("steps") or (), curves.get("epochs") or ()
+    scores = curves.get("scores") or ()
+    ratios = (2.6, 1.3, 1) if scores else (2.6, 1)
+    figure, (losses, *middle, rates) = panels(4.6, 1.1 + 0.85 * sum(ratios), ratios, colours)
+    titled(losses, "Training loss", colours)
+    x, y = _thinned(_finite(steps, "loss"))
+    losses.plot(x, y, color=colours.first, alpha=0.65, linewidth=1, label="logged step")
+    x, y = _apart(_finite(epochs, "loss"))
+    losses.plot(
+        x, y, color=colours.second, marker="o", markersize=3.5, label="epoch mean, at its end"
+    )
+    # Beside the title: inside, lines cross its words.
+    above = {"loc": "lower right", "bbox_to_anchor": (1.02, 0.98), "ncols": 2, "columnspacing": 1.2}
+    losses.legend(**above, frameon=False, fontsize=9, labelcolor=colours.ink)
+    titled(rates, "Learning rate", colours)
+    x, y = _thinned(_finite(steps, "lr"))
+    rates.plot(x, y, color=colours.first, linewidth=1.4)
+    rates.set_ylim(bottom=0)
+    ticks(rates.yaxis, 3, "{:g}".format)
+    for axes in middle:
+        titled(axes, "Top-1 on the select split, %", colours)
+        x, y = [row["step"] for row in scores], [100 * row["top1"] for row in scores]
+        axes.plot(x, y, color=colours.third, marker="o", markersize=3.5)
+        ticks(axes.yaxis, 3, "{:g}".format)
+    rates.set_xlabel("Step")
+    ticks(rates.xaxis, 5, whole, integer=True)
+    return figure
+
+
+def _trend(points: Rows, colours: Palette) -> Any:
+    figure, (axes,) = panels(5.4, 2.9, (1,), colours)
+    titled(axes, "Top-1, %", colours)
+    timed = [(utc(point["time"]), point) for point in points]
+    measured = [(time, point) for time, point in timed if point["top1"] is not None]
+    # Not a number breaks the line: nobody knows what was between.
+    y = [math.nan if point["top1"] is None else 100 * point["top1"] for _, point in timed]
+    axes.plot([time for time, _ in timed], y, color=colours.ink, alpha=0.45, linewidth=1, zorder=1)
+    good = [(time, point) for time, point in measured if point["state"] == "confirmed"]
+    bad = [(time, point) for time, point in measured if point["state"] != "confirmed"]
+    _with_intervals(axes, good, color=colours.first, fmt="o", label="confirmed")
+    _with_intervals(axes, bad, color=colours.second, fmt="D", label="measured, not confirmed")
+    lost = [time for time, point in timed if point["top1"] is None]
+    if lost:
+        # At the foot of the plot wherever that is: nothing was measured, so it has no height.
+        foot = {"transform": axes.get_xaxis_transform(), "label": "nothing measured"}
+        look = {"fmt": "x", "markersize": 7, "markeredgewidth": 1.8, "color": colours.second}
+        axes.errorbar(lost, [0.06] * len(lost), **look, **foot)
+    ticks(axes.yaxis, 5, "{:g}".format)
+    if not measured:
+        axes.set_yticks([])
+    if timed:
+        first, last = min(time for time, _ in timed), max(time for time, _ in timed)
+        # A single point has no span; half a day of room then.
+        room = max((last - first) / 25, timedelta(hours=12))
+        axes.set_xlim(first - room, last + room)
+        axes.xaxis.get_offset_text().set(color=colours.ink, fontsize=9)
+        above = {"loc": "outside upper left", "ncols": 3, "frameon": False}
+        figure.legend(fontsize=9, labelcolor=colours.ink, **above)
+    return figure
+
+
+def _with_intervals(axes: Any, timed: Sequence[tuple[datetime, Any]], **look: Any) -> None:
+    if timed:
+        low, top1, high = ([100 * p[key] for _, p in timed] for key in ("low", "top1", "high"))
+        # Rounded figures may put the middle a hair outside, which Matplotlib refuses.
+        below = [max(0.0, m - end) for m, end in zip(top1, low, strict=True)]
+        above = [max(0.0, end - m) for m, end in zip(top1, high, strict=True)]
+        look = {"markersize": 5.5, "elinewidth": 1.3, "capsize": 3, **look}
+        axes.errorbar([time for time, _ in timed], top1, (below, above), **look)
+
+
+def _finite(rows: Rows, key: str) -> list[tuple[float, float]]:
+    """(step, value)."""
+    found = [(row["step"], row[key]) for row in rows]
+    return [(step, value) for step, value in found if value is not None and math.isfinite(value)]
+
+
+def _thinned(points: list[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    """Steps and values; of many points each column's lowest and highest: no spike is lost."""
+    size = math.ceil(len(points) / _COLUMNS)
+    if size > 2:
+        columns = [points[i : i + size] for i in range(0, len(points), size)]
+        ends = [{min(c, key=itemgetter(1)), max(c, key=itemgetter(1))} for c in columns]
+        points = [point for pair in ends for point in sorted(pair)]
+    return _apart(points)
+
+
+def _apart(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    return [step for step, _ in points], [value for _, value in points]

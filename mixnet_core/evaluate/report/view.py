@@ -1,0 +1,97 @@
+"""A report's data as what `report_page.report_page` shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mixnet_core.evaluate.answer_table import AnswerTable
+from mixnet_core.evaluate.report.findings import (
+    calibration,
+    class_accuracies,
+    confusions,
+    extremes,
+    score_data,
+)
+from mixnet_core.evaluate.report.markdown import facts, sentence
+from mixnet_core.recipe.recipe import Recipe
+
+
+def report_view(data: Mapping[str, Any]) -> dict[str, Any]:
+    """`report.report_data`'s values under the page's headings."""
+    recipe, acceptance = data["recipe"], data["acceptance"]
+    return {
+        "title": data["run"],
+        "subtitle": f"MixNet-{recipe['variant'].upper()}, {recipe['flavour']} flavour, "
+        f"{recipe['image_size']} px",
+        "release": data["release"],
+        "val": data["val"],
+        "split": "val",
+        "sentence": "Measured once on the val split, which neither training nor selection saw.",
+        "facts": [list(fact) for fact in facts(data)],
+        "acceptance": _acceptance(acceptance) if acceptance else None,
+        "batch_sentence": sentence(data["batch"]["sentence"]),
+        "candidates": {
+            "rule": data["selection"]["rule"],
+            "rows": [
+                {"name": f"epoch {row['epoch']}, step {row['step']}", **row}
+                for row in data["selection"]["candidates"]
+            ],
+        },
+        "calibration": data["calibration"],
+        "classes": data["classes"],
+        "confusions": data["confusions"],
+        "images": data["images"],
+        "curves": data["curves"],
+        "throughput": {
+            "training": data["training"]["images_per_second"],
+            "evaluation": data["evaluation"]["images_per_second"],
+        },
+    }
+
+
+def measured_view(
+    title: str,
+    recipe: Recipe,
+    table: AnswerTable,
+    classes: Sequence[str],
+    *,
+    sentence: str,
+    facts: Sequence[tuple[str, str]],
+    claims: Sequence[Mapping[str, Any]],
+    images_per_second: float,
+    trend: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
+    """What a file answered to a val split, for a page that tells of no training.
+
+    Args:
+        facts: name and text, in Markdown.
+        claims: rows as `revalidation.states.Claim`.
+        trend: earlier results and this one, the oldest first.
+    """
+    return {
+        "title": title,
+        "subtitle": f"MixNet-{recipe.network.variant.upper()}, {recipe.network.flavour} flavour, "
+        f"{recipe.input.image_size} px",
+        "release": None,
+        "val": score_data(table.rows),
+        "split": "val",
+        "sentence": sentence,
+        "facts": [list(fact) for fact in facts],
+        "claims": [dict(claim) for claim in claims],
+        "calibration": calibration(table.rows),
+        "classes": class_accuracies(table.rows, classes),
+        "confusions": confusions(table.rows, classes),
+        "images": extremes(table, classes),
+        "throughput": {"training": None, "evaluation": images_per_second},
+        "trend": [dict(point) for point in trend],
+    }
+
+
+def _acceptance(acceptance: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "accepted": acceptance["accepted"],
+        "lines": [check["line"] for check in acceptance["checks"]]
+        or ["Nothing is demanded by the recipe."],
+        "override": acceptance["override"],
+    }

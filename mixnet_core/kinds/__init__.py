@@ -1,0 +1,1 @@
+"""What there is several of is found by name: one kind of thing a folder, one of them a file."""

@@ -1,0 +1,156 @@
+"""The inside of a stage's process: request.json in, result.json or failure-RANK.json out.
+
+A stage's module ends with
+
+    if __name__ == "__main__":
+        raise SystemExit(child.main(train, TrainRequest))
+
+and is started by `processes.launch.run_job` as `python -m MODULE ATTEMPT_FOLDER`; by msrun once a
+rank and once more as the scheduler, where the job's call of MindSpore's `init()` serves the ranks
+and does not return.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from mixnet_core.errors import InputError, MachineError, MixnetError
+from mixnet_core.processes.supervisor import die_with_parent
+from mixnet_core.storage.files import read_json, write_json
+
+__all__ = ["beat", "die_with_parent", "failure_file", "main", "process_file"]
+
+# In the environment of every process of an attempt: its folder.
+ATTEMPT_VARIABLE = "MIXNET_ATTEMPT"
+# Makes a rank write the Python stacks of all its threads to its log, whatever it is busy with.
+STACKS_SIGNAL = signal.SIGUSR1
+# In seconds since 1970: no later beat's time, wherever the clock stands.
+FIRST_BEAT = 0
+
+REQUEST = "request.json"
+RESULT = "result.json"
+SCHEDULER = "scheduler"
+
+Request = TypeVar("Request", bound=BaseModel)
+
+
+def main(
+    stage: Callable[[Request], BaseModel],
+    request_type: type[Request],
+    argv: Sequence[str] | None = None,
+) -> int:
+    """Runs the stage on the request in the attempt's folder; the exit code.
+
+    Rank 0 writes the result. What the stage raises goes to the rank's failure file, its traceback
+    to the log.
+
+    Args:
+        argv: the attempt's folder, and nothing else; `sys.argv[1:]` if absent.
+    """
+    die_with_parent()
+    # A crash in native code then leaves the Python stack in the log, and a hang does when asked.
+    faulthandler.enable()
+    faulthandler.register(STACKS_SIGNAL, all_threads=True)
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    if len(arguments) != 1:
+        sys.stderr.write(f"got {arguments}: expected one argument, an attempt's folder\n")
+        return InputError.exit_code
+    attempt = Path(arguments[0])
+    rank = current_rank()
+    try:
+        if rank != SCHEDULER:
+            write_json(attempt / process_file(rank), os.getpid())
+        # As JSON: a recipe in it is strict, and takes a list for a tuple there only.
+        request = request_type.model_validate_json(json.dumps(read_json(attempt / REQUEST)))
+        result = stage(request)
+        if rank == "0":
+            write_json(attempt / RESULT, result.model_dump(mode="json"))
+        return 0
+    except MemoryError as error:
+        explained = MachineError(
+            f"out of memory ({_line(error) or 'MemoryError'}): lower devices.micro_batch or "
+            "devices.ranks, or take a machine with more memory; trying again will not help"
+        )
+        return _failed(attempt, rank, explained, error)
+    except Exception as error:
+        return _failed(attempt, rank, error, error)
+
+
+def current_rank() -> str:
+    """RANK_ID, "0" without msrun; "scheduler" where MS_ROLE says so: RANK_ID is 0 there too."""
+    if os.environ.get("MS_ROLE") == "MS_SCHED":
+        return SCHEDULER
+    return os.environ.get("RANK_ID", "0")
+
+
+def beat() -> None:
+    """Gives a sign of life from a rank's main thread, as `processes.watchdog` waits for.
+
+    Call it after a finished piece of work that no hung rank could have finished, never before the
+    first, which compiles. Takes microseconds and never fails.
+    """
+    attempt = os.environ.get(ATTEMPT_VARIABLE)
+    if attempt is None:
+        return
+    alive = f"{attempt}/{alive_file(current_rank())}"
+    with suppress(OSError):
+        try:
+            os.utime(alive)
+        except FileNotFoundError:
+            begun = f"{alive}.begun"
+            os.close(os.open(begun, os.O_WRONLY | os.O_CREAT, 0o644))
+            os.utime(begun, (FIRST_BEAT, FIRST_BEAT))
+            os.rename(begun, alive)  # noqa: PTH104
+
+
+def alive_file(rank: str) -> str:
+    """Not there before the rank's first beat; its time of change is FIRST_BEAT, then the last's."""
+    return f"alive-{rank}"
+
+
+def failure_file(rank: str) -> str:
+    return f"failure-{rank}.json"
+
+
+def process_file(rank: str) -> str:
+    """Holds the rank's process id: msrun names a worker that failed by nothing else."""
+    return f"process-{rank}.json"
+
+
+def _failed(attempt: Path, rank: str, error: Exception, cause: Exception) -> int:
+    """Leaves what `processes.launch` raises again; keeps the exit code even if it cannot."""
+    traceback.print_exception(type(cause), cause, cause.__traceback__)
+    expected = isinstance(error, MixnetError)
+    code = error.exit_code if isinstance(error, MixnetError) else 1
+    failure: dict[str, Any] = {
+        "type": type(error).__name__,
+        "message": _line(error),
+        "expected": expected,
+        "retryable": error.retryable if isinstance(error, MixnetError) else False,
+        "exit_code": code,
+        "rank": rank,
+        "time": time.time(),
+    }
+    try:
+        write_json(attempt / failure_file(rank), failure)
+    except MachineError as unwritten:
+        sys.stderr.write(f"{unwritten}\n")
+    return code
+
+
+def _line(error: BaseException) -> str:
+    """The first line that says something: MindSpore's messages run over many."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next((line for line in lines if line.strip("- ")), "")

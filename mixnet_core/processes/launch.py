@@ -1,0 +1,277 @@
+"""Runs one MindSpore job as a supervised child process: `python`, or msrun for several ranks.
+
+A segfault or an out-of-memory kill in a job then fails a call, not the caller, and whoever dies
+first, nothing of the job outlives it: `processes.supervisor` holds the job, this module the
+supervisor.
+
+    attempts/attempt-001/
+        request.json  result.json     what the stage was given and returned
+        failure-RANK.json             what it raised
+        process-RANK.json alive-RANK  its process id; touched by each sign of life
+        log.txt  workers/*.log        its output; msrun writes one log a rank
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from itertools import count
+from pathlib import Path
+from typing import IO, Any
+
+import psutil
+from pydantic import BaseModel
+
+from mixnet_core.errors import MachineError
+from mixnet_core.processes import child, supervisor
+from mixnet_core.processes.child import ATTEMPT_VARIABLE
+from mixnet_core.processes.cores import usable_cores
+from mixnet_core.processes.failure import LOG, WORKERS, cause_of, failed_worker, stalled
+from mixnet_core.processes.oom_kills import OomKills
+from mixnet_core.processes.row_follower import RowFollower
+from mixnet_core.processes.watchdog import Patience, Watchdog
+from mixnet_core.storage.files import os_errors_explained, read_json, write_json
+
+__all__ = ["ATTEMPT_VARIABLE", "Patience", "held_port", "run_job"]
+
+_POLL_SECONDS = 0.2
+_STOP_SECONDS = 9.0
+_SWEEP_SECONDS = 2.0
+# Left by an msrun around the caller, they would make one rank wait for others.
+_RANK_VARIABLES = (
+    "MS_NODE_ID",
+    "MS_ROLE",
+    "MS_SCHED_HOST",
+    "MS_SCHED_PORT",
+    "MS_WORKER_NUM",
+    "RANK_ID",
+    "RANK_SIZE",
+)
+
+
+def run_job(
+    module: str,
+    request: BaseModel,
+    *,
+    attempts: Path,
+    ranks: int = 1,
+    threads: int = 0,
+    env: Mapping[str, str] | None = None,
+    progress: Path | None = None,
+    on_progress: Callable[[dict[str, Any]], None] | None = None,
+    keep_open: tuple[int, ...] = (),
+    patience: Patience | None = None,
+) -> dict[str, Any]:
+    """Runs `python -m MODULE ATTEMPT_FOLDER` on every rank; returns what rank 0 wrote as result.
+
+    Whatever ends this call, KeyboardInterrupt and a cancel raised in this thread included, the
+    stage's processes are gone when it returns. The child inherits the working folder.
+
+    Args:
+        module: ends in `processes.child.main`.
+        attempts: gets a fresh folder for this attempt; kept, also after a failure.
+        ranks: processes on this machine; with more than one the stage must join them by itself.
+        threads: CPU threads of each rank; 0: its share of this machine's cores.
+        env: goes over this process's environment and over what is set here.
+        progress: JSON lines that the stage appends to and may rewrite; see `RowFollower`.
+        on_progress: called with each new row, in this thread. What it raises stops the stage.
+        keep_open: file descriptors that the supervisor inherits, as of a lock that has to outlive
+            this process until the stage's processes are gone too.
+        patience: how long it may give no `processes.child.beat`; None: for ever.
+
+    Raises:
+        MixnetError: the type that the stage raised.
+        JobFailed: it was killed or hung (retryable), or failed in a way that it did not foresee.
+        MachineError: the folder cannot be written, msrun is not installed.
+    """
+    attempt = _new_attempt(attempts)
+    write_json(attempt / child.REQUEST, request.model_dump(mode="json"))
+    follower = RowFollower(progress) if progress is not None and on_progress is not None else None
+
+    def report() -> None:
+        if follower is not None and on_progress is not None:
+            for row in follower.rows():
+                on_progress(row)
+
+    with ExitStack() as stack:
+        command = [sys.executable, "-m", module, str(attempt)]
+        if ranks > 1:
+            port = stack.enter_context(held_port())
+            command = _msrun(module, attempt, ranks=ranks, port=port)
+        environment = _environment(attempt, ranks=ranks, threads=threads, env=env)
+        with os_errors_explained(attempt / LOG):
+            log = stack.enter_context((attempt / LOG).open("wb"))
+        kills, watchdog, hang = OomKills(), Watchdog(attempt, ranks, patience), None
+        process = stack.enter_context(_supervised(command, environment, log, attempt, keep_open))
+        while process.poll() is None:
+            report()
+            hang = watchdog.look()
+            if hang is not None:
+                watchdog.dump_stacks()
+                break
+            # msrun has killed the other workers then, but waits 30 s for its scheduler to notice.
+            if ranks > 1 and failed_worker(attempt) is not None:
+                break
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_POLL_SECONDS)
+    report()
+    code = process.returncode
+    # What hangs at its exit, with its result written, has done its work.
+    if (code == 0 or hang is not None) and (attempt / child.RESULT).exists():
+        result: dict[str, Any] = read_json(attempt / child.RESULT)
+        return result
+    if hang is not None:
+        raise stalled(module, attempt, hang, ranks=ranks)
+    stopped = watchdog.stopped()
+    raise cause_of(module, attempt, code, ranks=ranks, kills=kills, stopped=stopped)
+
+
+def _new_attempt(attempts: Path) -> Path:
+    """Makes the next free `attempt-NNN`; two callers never get the same."""
+    with os_errors_explained(attempts):
+        attempts.mkdir(parents=True, exist_ok=True)
+        taken = [
+            int(path.name[8:]) for path in attempts.glob("attempt-*") if path.name[8:].isdigit()
+        ]
+        for number in count(max(taken, default=0) + 1):
+            attempt = attempts.absolute() / f"attempt-{number:03d}"
+            try:
+                attempt.mkdir()
+            except FileExistsError:
+                continue
+            return attempt
+    raise AssertionError("unreachable")
+
+
+def _msrun(module: str, attempt: Path, *, ranks: int, port: int) -> list[str]:
+    """MindSpore's launcher beside this interpreter, around one worker a rank.
+
+    Raises:
+        MachineError: it is not there.
+    """
+    msrun = _folder_of_python() / "msrun"
+    # msrun runs an interpreter by these names only, found on PATH; all else is a script to it.
+    names = [name for name in ("python", "python3") if (_folder_of_python() / name).exists()]
+    if not os.access(msrun, os.X_OK) or not names:
+        raise MachineError(
+            f"{ranks} ranks need {msrun} with python beside it, but they are not there: "
+            "install mindspore into this environment, or set devices.ranks to 1"
+        )
+    return [
+        str(msrun),
+        f"--worker_num={ranks}",
+        f"--local_worker_num={ranks}",
+        "--master_addr=127.0.0.1",
+        f"--master_port={port}",
+        # Without it msrun returns at once, and 0.
+        "--join=True",
+        f"--log_dir={attempt / WORKERS}",
+        # A rank that does not exist: the default starts one `tail -f` a worker.
+        f"--tail_worker_log={ranks}",
+        names[0],
+        "-m",
+        module,
+        str(attempt),
+    ]
+
+
+def _environment(
+    attempt: Path, *, ranks: int, threads: int, env: Mapping[str, str] | None
+) -> dict[str, str]:
+    cores = usable_cores()
+    inherited = {key: value for key, value in os.environ.items() if key not in _RANK_VARIABLES}
+    environment = {
+        # Errors only; its lower levels write a line an operation.
+        "GLOG_v": "3",
+        # Lines reach the log when they are printed, not when a killed process would have ended.
+        "PYTHONUNBUFFERED": "1",
+        # Large tensors come from mmap otherwise, and every step pays for fresh, zeroed pages again:
+        # training MixNet-S on a CPU takes 1.6 times as long.
+        "GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=4294967296:"
+        "glibc.malloc.trim_threshold=17179869184",
+        **inherited,
+        "OMP_NUM_THREADS": str(threads or max(1, cores // ranks)),
+        # Threads that spin between operations steal time from MindSpore's own pool.
+        "OMP_WAIT_POLICY": "PASSIVE",
+        **(env or {}),
+        ATTEMPT_VARIABLE: str(attempt),
+    }
+    path = environment.get("PATH", os.defpath)
+    environment["PATH"] = f"{_folder_of_python()}{os.pathsep}{path}"
+    return environment
+
+
+def _folder_of_python() -> Path:
+    # Not resolved: a virtual environment's python is a link out of it.
+    return Path(sys.executable).absolute().parent
+
+
+@contextmanager
+def held_port() -> Iterator[int]:
+    """A free port for msrun's scheduler, which no other call gets while the block runs.
+
+    It stays bound here without listening, which keeps the kernel from handing it out again. Both
+    ends set SO_REUSEADDR, so the scheduler can still listen on it.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", 0))
+        yield holder.getsockname()[1]
+
+
+@contextmanager
+def _supervised(
+    command: list[str],
+    environment: dict[str, str],
+    log: IO[bytes],
+    attempt: Path,
+    keep_open: tuple[int, ...],
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Starts the command below a supervisor; at the end of the block nothing of it runs."""
+    process = subprocess.Popen(
+        # As an isolated script: what lies in the working folder or in PYTHONPATH cannot break it.
+        [sys.executable, "-I", "-S", str(supervisor.__file__), "--", *command],
+        stdin=subprocess.PIPE,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        env=environment,
+        pass_fds=keep_open,
+        # A SIGKILL to the caller's process group must not take the supervisor along.
+        start_new_session=True,
+    )
+    lifeline = process.stdin
+    assert lifeline is not None
+    try:
+        yield process
+    finally:
+        try:
+            lifeline.close()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_STOP_SECONDS)
+        finally:
+            process.kill()
+            process.wait()
+            _kill_marked(attempt)
+
+
+def _kill_marked(attempt: Path) -> None:
+    """Kills what carries the attempt's folder in its environment.
+
+    There is something if the supervisor was killed: a stage's own children then outlive it.
+    """
+    deadline = time.monotonic() + _SWEEP_SECONDS
+    while time.monotonic() < deadline:
+        left = []
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                if process.environ().get(ATTEMPT_VARIABLE) == str(attempt):
+                    process.kill()
+                    left.append(process)
+        if not left:
+            return
+        psutil.wait_procs(left, timeout=0.5)

@@ -1,0 +1,214 @@
+"""Runs one command and leaves nothing of it behind: `python supervisor.py -- COMMAND...`.
+
+Why a process of its own: msrun gives every worker its own session, so no process-group kill reaches
+them, and a caller that is SIGKILLed cannot clean up. This process adopts every orphan below it
+(PR_SET_CHILD_SUBREAPER) and watches its standard input, a pipe that only the caller holds: end of
+file means that the caller is gone, or wants the command stopped.
+
+    stop       SIGINT to the command, then SIGTERM, then SIGKILL to every descendant; gone in 8 s
+    when       end of file, the caller's death, SIGTERM, SIGINT or SIGHUP
+    also       SIGTERM, then SIGKILL, to what the command leaves when it ends by itself
+    exit code  the command's; 128 + n if signal n ended it or this process; 130 at end of file
+
+If this process itself is SIGKILLed, the kernel kills the command, and a stage kills itself: see
+`die_with_parent`. A stage's own children, which neither covers, `processes.launch` finds by an
+environment variable.
+
+Standard library only, and no import of this project's: it must start in milliseconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+# In the environment of everything below a supervisor: its process id.
+SUPERVISOR_VARIABLE = "MIXNET_SUPERVISOR"
+
+_Steps = Sequence[tuple[signal.Signals, float]]
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_STOP: _Steps = ((signal.SIGINT, 2.0), (signal.SIGTERM, 2.0), (signal.SIGKILL, 3.0))
+_SWEEP: _Steps = _STOP[1:]
+_STOPPED_AT_END_OF_FILE = 130
+_POLL_SECONDS = 0.05
+
+
+def die_with_parent() -> None:
+    """Asks the kernel to SIGKILL this process when its parent dies; nothing without a supervisor.
+
+    The setting does not survive a fork, so msrun's workers ask for themselves. The supervisor may
+    have died before the call, while MindSpore was imported: then this process ends here.
+    """
+    supervisor = os.environ.get(SUPERVISOR_VARIABLE)
+    if supervisor is None:
+        return
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if int(supervisor) not in _ancestors():
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Supervises the command after `--`; returns the exit code as the module's header says."""
+    command = list(argv[argv.index("--") + 1 :])
+    caller = os.getppid()
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    wake, received = _catch_signals()
+    os.environ[SUPERVISOR_VARIABLE] = str(os.getpid())
+    process = subprocess.Popen(
+        command,
+        # Not the lifeline: what reads it would take bytes and the end of file from this process.
+        stdin=subprocess.DEVNULL,
+        preexec_fn=_before_command,
+    )
+    tree = _Tree(process.pid)
+    watched = [0, wake]
+    steps = _SWEEP
+    while tree.reap() and tree.status is None:
+        ready, _, _ = select.select(watched, [], [], 1.0)
+        if wake in ready:
+            os.read(wake, 4096)
+        ended = 0 in ready and not os.read(0, 4096)
+        # A process that the caller forked may hold the pipe open after the caller's death.
+        if ended or os.getppid() != caller or received:
+            steps = _STOP
+            break
+    tree.stop(steps)
+    process.returncode = 0  # Reaped by the tree; else Popen would warn of a running child.
+    if received:
+        return 128 + received[0]
+    if tree.status is None:
+        return _STOPPED_AT_END_OF_FILE
+    code = os.waitstatus_to_exitcode(tree.status)
+    return code if code >= 0 else 128 - code
+
+
+class _Tree:
+    """The command and everything below it; orphans included, because they become children of ours.
+
+    Attributes:
+        status: the command's wait status once it ended by itself.
+    """
+
+    def __init__(self, command: int) -> None:
+        self.status: int | None = None
+        self._command = command
+        self._command_lives = True
+        self._stopping = False
+
+    def reap(self) -> bool:
+        """Collects what has ended; whether anything is left."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return False
+            if pid == 0:
+                return True
+            if pid == self._command:
+                self._command_lives = False
+                if not self._stopping:
+                    self.status = status
+
+    def stop(self, steps: _Steps) -> None:
+        """Returns when nothing is left, or after the last step if SIGKILL does not help."""
+        self._stopping = True
+        for signum, seconds in steps:
+            deadline = time.monotonic() + seconds
+            sent: set[int] = set()
+            while self.reap():
+                if signum == signal.SIGINT:
+                    targets = {self._command} if self._command_lives else set()
+                else:
+                    targets = _descendants()
+                for pid in targets - sent:
+                    _send(pid, signum)
+                # Once each, so that a handler is not interrupted by the next one.
+                if signum != signal.SIGKILL:
+                    sent |= targets
+                if time.monotonic() >= deadline or (signum == signal.SIGINT and not targets):
+                    break
+                time.sleep(_POLL_SECONDS)
+            else:
+                return
+        sys.stderr.write("mixnet: processes are left that SIGKILL does not end\n")
+
+
+def _before_command() -> None:
+    """In the forked child; the setting survives the exec."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _catch_signals() -> tuple[int, list[int]]:
+    """A descriptor that becomes readable at every signal, and a list that gets those to stop by."""
+    received: list[int] = []
+
+    def note(signum: int, _: FrameType | None) -> None:
+        if signum != signal.SIGCHLD:
+            received.append(signum)
+
+    wake, write = os.pipe()
+    os.set_blocking(wake, False)
+    os.set_blocking(write, False)
+    signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    for signum in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, note)
+    # The command inherits the mask, and default actions for what is caught here: an interrupt that
+    # the caller ignores or blocks, as a shell's background job does, then still reaches it.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    return wake, received
+
+
+def _descendants() -> set[int]:
+    children: dict[int, list[int]] = {}
+    for entry in os.listdir("/proc"):  # noqa: PTH208
+        if entry.isdigit():
+            children.setdefault(_parent(int(entry)), []).append(int(entry))
+    found: set[int] = set()
+    pending = [os.getpid()]
+    while pending:
+        below = children.get(pending.pop(), [])
+        found.update(below)
+        pending.extend(below)
+    return found
+
+
+def _ancestors() -> list[int]:
+    found = [os.getppid()]
+    while found[-1] > 1:
+        found.append(_parent(found[-1]))
+    return found
+
+
+def _parent(pid: int) -> int:
+    """0 for init, and for a process that is gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return 0
+    # The command's name stands in parentheses and may hold spaces and parentheses itself.
+    return int(stat.rpartition(")")[2].split()[1])
+
+
+def _send(pid: int, signum: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, signum)
+
+
+def _prctl(option: int, value: int) -> None:
+    if ctypes.CDLL(None, use_errno=True).prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), f"prctl({option}) failed")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,198 @@
+"""Looks at the ranks of a running attempt: which gave no sign of life for too long, and why.
+
+A rank gives one with `processes.child.beat`, which touches a file; what counts is when this
+process saw the file changed. Time is counted by looks: a step of the wall clock, a suspended
+machine or a caller that was stopped itself adds no more than one look's worth.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mixnet_core.errors import InputError, IntegrityError
+from mixnet_core.processes import child
+from mixnet_core.storage.files import read_json
+
+# More between two looks is not the ranks' time: nobody was looking.
+_LONGEST_LOOK_SECONDS = 5.0
+# Ranks that wait for each other beat within milliseconds; one this much behind the others hangs.
+_BEHIND_SECONDS = 2.0
+_STACKS_SECONDS = 2.0
+_POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long an attempt may give no sign of life.
+
+    Attributes:
+        first_seconds: from its start until every rank's second sign: imports and compilation. The
+            first may be given before the work that compiles.
+        stall_seconds: between two signs of a rank after that.
+    """
+
+    first_seconds: float
+    stall_seconds: float
+
+
+@dataclass
+class _Rank:
+    """What is known of a rank.
+
+    Attributes:
+        pid: None until it said it.
+        changed: its alive file's time in ns; None before its first sign.
+        steps: whether it has given a second one.
+        seen: when it was last seen changed, by the watchdog's own time.
+        stopped: whether it was stopped when last looked at, while it lived; before: when looked at
+            once more before that. A stopped process that is killed runs for a moment.
+    """
+
+    pid: int | None = None
+    changed: int | None = None
+    steps: bool = False
+    seen: float = 0.0
+    lives: bool = True
+    stopped: bool = False
+    before: bool = False
+
+
+@dataclass
+class Watchdog:
+    """Call `look` every fraction of a second.
+
+    Args:
+        clock: seconds that never go back.
+    """
+
+    attempt: Path
+    ranks: int
+    patience: Patience | None
+    clock: Callable[[], float] = time.monotonic
+    _known: list[_Rank] = field(init=False)
+    _looked: float = field(init=False)
+    _time: float = field(init=False, default=0.0)
+    _began: float | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        self._known = [_Rank() for _ in range(self.ranks)]
+        self._looked = self.clock()
+
+    def look(self) -> str | None:
+        """What is wrong if the patience is used up: "no progress for 600 s (rank 1 is ...)"."""
+        now = self.clock()
+        self._time += min(now - self._looked, _LONGEST_LOOK_SECONDS)
+        self._looked = now
+        for number, rank in enumerate(self._known):
+            self._look_at(rank, str(number))
+        if self.patience is None:
+            return None
+        if self._began is None and all(rank.steps for rank in self._known):
+            self._began = self._time
+        if self._began is None:
+            if self._time < self.patience.first_seconds:
+                return None
+            return f"no first step within {self.patience.first_seconds:g} s ({self._blame()})"
+        # A rank that has ended waits for nobody; if all have, what started them hangs.
+        waiting = [rank for rank in self._known if rank.lives] or self._known
+        oldest = min(max(rank.seen, self._began) for rank in waiting)
+        if self._time - oldest < self.patience.stall_seconds:
+            return None
+        return f"no progress for {self.patience.stall_seconds:g} s ({self._blame()})"
+
+    def stopped(self) -> tuple[str, ...]:
+        """Ranks that were stopped, as by SIGSTOP, when last seen alive."""
+        return tuple(
+            str(number) for number, rank in enumerate(self._known) if rank.stopped or rank.before
+        )
+
+    def dump_stacks(self) -> None:
+        """Has every rank write its Python stacks to its log; returns when they had time to."""
+        asked = []
+        for rank in self._known:
+            if rank.pid is not None and rank.lives and not rank.stopped:
+                with suppress(ProcessLookupError, PermissionError):
+                    os.kill(rank.pid, child.STACKS_SIGNAL)
+                    asked.append(rank.pid)
+        deadline = time.monotonic() + _STACKS_SECONDS
+        while asked and time.monotonic() < deadline:
+            # Still pending: not written yet.
+            asked = [pid for pid in asked if _is_pending(pid, child.STACKS_SIGNAL)]
+            time.sleep(_POLL_SECONDS)
+
+    def _look_at(self, rank: _Rank, name: str) -> None:
+        with suppress(OSError):
+            changed = (self.attempt / child.alive_file(name)).stat().st_mtime_ns
+            if changed != rank.changed:
+                rank.changed, rank.seen = changed, self._time
+                rank.steps = changed != child.FIRST_BEAT
+        if rank.pid is None:
+            with suppress(InputError, IntegrityError):
+                rank.pid = int(read_json(self.attempt / child.process_file(name)))
+        if rank.pid is not None:
+            state = _state(rank.pid)
+            rank.lives = state not in ("", "Z", "X")
+            if rank.lives:
+                rank.before = rank.stopped
+                rank.stopped = state in ("T", "t")
+
+    def _blame(self) -> str:
+        """Who hangs, as far as that can be told."""
+        states = {
+            number: _state(rank.pid) if rank.pid is not None else ""
+            for number, rank in enumerate(self._known)
+        }
+        stopped = [number for number, state in states.items() if state in ("T", "t")]
+        if stopped:
+            return f"{_named(stopped)} stopped (SIGSTOP)"
+        blocked = [number for number, state in states.items() if state == "D"]
+        if blocked:
+            return f"{_named(blocked)} blocked in the kernel, as by a disk or a device"
+        if self._began is None:
+            silent = [n for n, rank in enumerate(self._known) if not rank.steps]
+            if len(silent) < self.ranks:
+                return f"{_named(silent)} silent, the others are not"
+        else:
+            newest = max(rank.seen for rank in self._known)
+            behind = [
+                n
+                for n, rank in enumerate(self._known)
+                if rank.lives and newest - rank.seen > _BEHIND_SECONDS
+            ]
+            if behind:
+                return f"{_named(behind)} silent for longer than the others"
+        return "it is running but silent" if self.ranks == 1 else "all ranks are silent"
+
+
+def _named(ranks: list[int]) -> str:
+    if len(ranks) == 1:
+        return f"rank {ranks[0]} is"
+    return f"ranks {', '.join(map(str, ranks))} are"
+
+
+def _state(pid: int) -> str:
+    """The letter of /proc/PID/stat; "" for a process that is gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return ""
+    return stat.rpartition(")")[2].split()[0]
+
+
+def _is_pending(pid: int, signum: signal.Signals) -> bool:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(errors="replace")
+    except OSError:
+        return False
+    masks = [
+        int(line.split()[1], 16)
+        for line in status.splitlines()
+        if line.startswith(("SigPnd:", "ShdPnd:"))
+    ]
+    return any(mask >> (signum - 1) & 1 for mask in masks)

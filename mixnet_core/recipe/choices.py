@@ -1,0 +1,68 @@
+"""A recipe's sections on what a training ends with: which weights, and whether they will do.
+
+They change nothing of what training computes, so a run that has them otherwise is the same run.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from mixnet_core.recipe.kinds import POLICIES, one_of
+from mixnet_core.recipe.sections import Place, Section, Share
+
+
+class Selection(Section):
+    """Which weights a run ends with, of the checkpoints of whole epochs."""
+
+    policy: Annotated[str, one_of(POLICIES)] = Field(
+        default="best",
+        description="best: the highest top-1 on the select split, moving averages included; last: "
+        "the last epoch's; ema: its moving averages; mean_best, mean_last: the mean of the weights "
+        "of the best or last checkpoints, with BatchNorm statistics estimated anew",
+    )
+    mean_of: Annotated[int, Field(ge=1)] = Field(
+        default=5, description="checkpoints that mean_best and mean_last take, or all there are"
+    )
+    statistics_images: Annotated[int, Field(ge=1)] = Field(
+        default=4096,
+        description="training images that a mean's BatchNorm statistics are estimated on, at least",
+    )
+    score_in_training: Literal["auto", "always", "never"] = Field(
+        default="auto",
+        description="score every checkpoint of a whole epoch on the select split once it is saved; "
+        "auto: where the policy goes by figures and training saves more checkpoints than it keeps",
+    )
+
+
+class Acceptance(Section):
+    """What a validated checkpoint must reach to be published."""
+
+    min_top1: Share | None = Field(
+        default=None,
+        description="share of the val images; refused if it lies above the 95 % interval of what "
+        "was measured; null: nothing is demanded",
+    )
+    min_top5: Share | None = Field(default=None, description="as min_top1")
+    replaces: Place | None = Field(
+        default=None,
+        description="a release's name or URI that both are measured against on the same images; "
+        "null: none",
+    )
+    max_drop: Share = Field(
+        default=0.0,
+        description="share of the val images by which top-1 may be below that of `replaces`: more "
+        "is refused where it is not by chance",
+    )
+    significance: Annotated[float, Field(gt=0, lt=1)] = Field(
+        default=0.05, description="one-sided, of McNemar's exact test against `replaces`"
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Acceptance:
+        if None not in (self.min_top1, self.min_top5) and self.min_top1 > self.min_top5:  # type: ignore[operator]
+            raise ValueError(
+                f"acceptance.min_top1 {self.min_top1} exceeds acceptance.min_top5 {self.min_top5}"
+            )
+        return self

@@ -1,0 +1,34 @@
+"""What a recipe chooses by name. The names are those of files in other folders.
+
+A recipe is read below all of them: nothing here is imported before a recipe names it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import AfterValidator
+from pydantic_core import PydanticCustomError
+
+from mixnet_core.kinds.kind import Kind
+
+SOURCES: Kind[Any] = Kind("mixnet_core.data.sources", "SOURCE")
+OPTIMIZERS: Kind[Any] = Kind("mixnet_core.train.optimizers", "OPTIMIZER")
+SCHEDULES: Kind[Any] = Kind("mixnet_core.train.schedules", "SCHEDULE")
+ENGINES: Kind[Any] = Kind("mixnet_core.evaluate.engines", "ENGINE")
+POLICIES: Kind[Any] = Kind("mixnet_core.stages.policies", "POLICY")
+
+
+def one_of(kind: Kind[Any], *more: str) -> AfterValidator:
+    """Makes a field's text the name of one of a kind, or one of `more`."""
+
+    def check(name: str) -> str:
+        known = (*more, *kind.names())
+        if name not in known:
+            quoted = [f"'{item}'" for item in known]
+            raise PydanticCustomError(
+                "choice", f"Input should be {', '.join(quoted[:-1])} or {quoted[-1]}"
+            )
+        return name
+
+    return AfterValidator(check)

@@ -1,0 +1,365 @@
+"""Recipe: everything that decides what a run computes, strict and typed, in one complete file."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import json
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from mixnet_core.errors import InputError, RecipeError
+from mixnet_core.recipe.choices import Acceptance, Selection
+from mixnet_core.recipe.kinds import POLICIES
+from mixnet_core.recipe.mindcv import from_mindcv, is_mindcv
+from mixnet_core.recipe.rules import NEWEST, UNNAMED, Rules
+from mixnet_core.recipe.sections import (
+    CREDENTIALS,
+    Augment,
+    Data,
+    Devices,
+    Input,
+    Network,
+    Optimizer,
+    Precision,
+    Schedule,
+    Section,
+    Training,
+    Weights,
+    Words,
+)
+from mixnet_core.storage.files import fingerprint, read_yaml, write_text
+from mixnet_core.storage.uris import refuse_credentials, shown, shown_key, shown_value, shown_words
+
+RECIPES = Path(__file__).parent / "bundled"
+# Of a recipe: what changes nothing of what training computes.
+# The rules do change it, but a run's never change: see `recipe.rules`.
+NOT_COMPUTED = {"name", "description", "devices", "selection", "acceptance", "rules"}
+
+log = logging.getLogger(__name__)
+
+
+class Recipe(Section):
+    """What to train, in full; `mixnet recipe show` prints one.
+
+    A file says all, but for keys that came after the first release (`recipe.sections`).
+    """
+
+    name: Words
+    description: Words
+    network: Network
+    weights: Weights
+    data: Data
+    input: Input
+    augment: Augment
+    training: Training
+    optimizer: Optimizer
+    schedule: Schedule
+    precision: Precision
+    devices: Devices
+    selection: Selection = Selection()
+    acceptance: Acceptance = Acceptance()
+    rules: Rules | None = Field(
+        default=None,
+        description="which version's rules of computing it follows, where versions differ; null: "
+        "the newest for a new run, 1 in a run or release that says none",
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Recipe:
+        if self.training.global_batch % self.devices.ranks:
+            raise ValueError(
+                f"training.global_batch {self.training.global_batch} is not divisible by "
+                f"devices.ranks {self.devices.ranks}"
+            )
+        if self.schedule.warmup_epochs >= self.training.epochs:
+            raise ValueError(
+                f"schedule.warmup_epochs {self.schedule.warmup_epochs} leaves none of "
+                f"training.epochs {self.training.epochs}"
+            )
+        if self.weights.freeze != "nothing" and self.weights.name is None:
+            raise ValueError(
+                f"weights.freeze {self.weights.freeze} without weights.name would keep a random "
+                "backbone: name a release (--weights), or set weights.freeze to nothing"
+            )
+        # Strides of the stem and of four blocks; an odd side is halved to the larger half.
+        smallest = -(-self.input.image_size // (16 * self.network.stem_stride))
+        alone = self.rank_batch == self.accumulation
+        if alone and smallest == 1 and self.weights.freeze == "nothing":
+            raise ValueError(
+                f"one image at a time, of {self.input.image_size} pixels, leaves a BatchNorm one "
+                "value a channel, which has no variance: make devices.micro_batch, "
+                "training.global_batch or input.image_size larger"
+            )
+        if self.devices.operators == "native" and self.precision.amp_level != "O0":
+            raise ValueError(
+                f"devices.operators native computes in float32, precision.amp_level is "
+                f"{self.precision.amp_level}: use O0, or operators auto or plain"
+            )
+        POLICIES.load(self.selection.policy).check(self.training)
+        return self
+
+    @property
+    def fingerprint(self) -> str:
+        """Hex sha256 of what training computes.
+
+        Devices are left out so that a run can be continued on another number of ranks; its global
+        batch stays the same. So are what decides about its checkpoints afterwards, and keys with a
+        default that have it: a later version that adds one still knows the runs begun without.
+        """
+        computed = self.model_dump(mode="json", exclude=NOT_COMPUTED, exclude_defaults=True)
+        return fingerprint(computed)
+
+    def follows(self, rules: Rules) -> bool:
+        """Says whether what changed with these rules holds for this recipe (`recipe.rules`)."""
+        return (self.rules or NEWEST) >= rules
+
+    @property
+    def short_side(self) -> int:
+        """Pixels that evaluation resizes an image's shorter side to before it crops."""
+        side = self.input.image_size / self.input.crop_pct
+        return math.floor(side) if self.follows(2) else round(side)
+
+    @property
+    def scores_in_training(self) -> bool:
+        """Whether checkpoints are scored when they are saved (`Selection.score_in_training`)."""
+        training, selection = self.training, self.selection
+        saved = -(-training.epochs // training.checkpoint_every_epochs)
+        scored = POLICIES.load(selection.policy).best(selection) > 0
+        needed = scored and saved > training.keep_checkpoints
+        return selection.score_in_training == "always" or (
+            selection.score_in_training == "auto" and needed
+        )
+
+    @property
+    def most_checkpoints(self) -> int:
+        """Bundles that are on the disk at once, at most, while a next one is written."""
+        training, selection = self.training, self.selection
+        saved = -(-training.epochs // training.checkpoint_every_epochs)
+        policy = POLICIES.load(selection.policy)
+        best = policy.best(selection)
+        kept: int = max(training.keep_checkpoints, policy.last(selection)) + best
+        return min(saved if best and not self.scores_in_training else kept, saved) + 1
+
+    @property
+    def rank_batch(self) -> int:
+        """Images a step on one rank."""
+        return self.training.global_batch // self.devices.ranks
+
+    @property
+    def accumulation(self) -> int:
+        """Equal parts that a rank takes its images of a step in, as few as micro_batch allows."""
+        most = self.devices.micro_batch or self.rank_batch
+        return next(
+            parts
+            for parts in range(-(-self.rank_batch // most), self.rank_batch + 1)
+            if self.rank_batch % parts == 0
+        )
+
+    @property
+    def lr_factor(self) -> float:
+        """What schedule.lr and schedule.min_lr are multiplied by (schedule.lr_batch)."""
+        return self.training.global_batch / (self.schedule.lr_batch or self.training.global_batch)
+
+    @property
+    def batch_sentence(self) -> str:
+        """How the global batch comes about, and the peak rate with it, as in "global batch 256 = 2
+        ranks x 128, learning rate 0.05 = 0.2 scaled by 256/1024".
+        """
+        batch, ranks, parts = self.training.global_batch, self.devices.ranks, self.accumulation
+        factors = [f"{ranks} rank{'s' if ranks > 1 else ''}"]
+        factors += [f"{parts} accumulated"] if parts > 1 else []
+        factors += [f"{self.rank_batch // parts:,}"]
+        rate = f"{self.schedule.lr * self.lr_factor:.6g}"
+        if self.lr_factor != 1:
+            rate += f" = {self.schedule.lr:.6g} scaled by {batch}/{self.schedule.lr_batch}"
+        return f"global batch {batch:,} = {' x '.join(factors)}, learning rate {rate}"
+
+
+@dataclass(frozen=True)
+class RecipeFile:
+    """A file's keys and values, of which `recipe` tells whether they are a recipe."""
+
+    path: Path
+    data: dict[str, Any]
+
+    def recipe(self, overrides: Mapping[str, Any] | None = None) -> Recipe:
+        """With single values replaced, dotted key -> value; as `load_recipe`."""
+        data = copy.deepcopy(self.data)
+        for key, value in (overrides or {}).items():
+            _override(data, key, value)
+        return parse_recipe(data, str(self.path))
+
+
+def recipe_names() -> list[str]:
+    """The bundled recipes."""
+    return sorted(path.stem for path in RECIPES.glob("*.yaml"))
+
+
+def load_recipe(name_or_path: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """A bundled recipe by name or a YAML file by path, ours or MindCV's, with values replaced.
+
+    Args:
+        name_or_path: e.g. "digits" or "my/recipe.yaml".
+        overrides: dotted key -> value, e.g. {"training.epochs": 3}; a key that the recipe does not
+            have is an error.
+
+    Raises:
+        RecipeError: unknown recipe or key, wrong type, impossible value; every fault is named.
+    """
+    return read_recipe(name_or_path).recipe(overrides)
+
+
+def stored_recipe(path: Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """Reads the recipe that a run or a release keeps, with the rules that it follows.
+
+    Raises:
+        RecipeError: as `load_recipe`.
+    """
+    return with_stored_rules(load_recipe(str(path), overrides))
+
+
+def with_stored_rules(recipe: Recipe) -> Recipe:
+    """Names the rules of what a run or a release kept: the first ones where it named none."""
+    return recipe if recipe.rules else recipe.model_copy(update={"rules": UNNAMED})
+
+
+def read_recipe(name_or_path: str) -> RecipeFile:
+    """Reads a recipe without judging it; a MindCV file is converted.
+
+    Where such a file does not mean what it seems to say, there is a warning a line. Read it once.
+
+    Raises:
+        RecipeError: no such recipe, no YAML; or a MindCV file that asks for what is not done here.
+    """
+    path = _find(name_or_path)
+    try:
+        data = read_yaml(path)
+    except InputError as error:
+        raise RecipeError(str(error)) from None
+    if not isinstance(data, dict):
+        raise RecipeError(
+            f"{shown(str(path))}: expected keys and values, got {type(data).__name__}"
+        )
+    if is_mindcv(data, sections=Recipe.model_fields):
+        try:
+            data, notes = from_mindcv(data)
+        except RecipeError as error:
+            raise RecipeError(f"MindCV recipe {shown(str(path))}: {error}") from None
+        for note in notes:
+            log.warning("%s: %s", path.name, note)
+    return RecipeFile(path, data)
+
+
+def parse_recipe(data: dict[str, Any], where: str) -> Recipe:
+    """A Recipe from plain data; `where` is named in errors.
+
+    Raises:
+        RecipeError: as `load_recipe`.
+    """
+    try:
+        # Lists stand for tuples in YAML: JSON mode accepts that, and is as strict otherwise.
+        return Recipe.model_validate_json(_as_json(data))
+    except ValidationError as error:
+        faults = "; ".join(_fault(item, data) for item in error.errors())
+        # Not kept as the cause: its text holds keys and values as they were typed.
+        raise RecipeError(f"recipe {shown(where)}: {faults}") from None
+
+
+def save_recipe(recipe: Recipe, path: Path) -> None:
+    """Writes the effective recipe as YAML, readable by `load_recipe`.
+
+    Raises:
+        InputError: credentials stand in it, which a copy with changes is not checked for.
+        MachineError: it cannot be written.
+    """
+    data = recipe.model_dump(mode="json")
+    refuse_credentials(data)
+    write_text(path, yaml.safe_dump(data, sort_keys=False))
+
+
+def _find(name_or_path: str) -> Path:
+    if name_or_path in recipe_names():
+        return RECIPES / f"{name_or_path}.yaml"
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    raise RecipeError(
+        f"no recipe {shown(name_or_path)!r}: neither a file nor one of {', '.join(recipe_names())}"
+    )
+
+
+def _override(data: dict[str, Any], key: str, value: Any) -> None:
+    *sections, last = key.split(".")
+    section: Any = data
+    if sections and (field := Recipe.model_fields.get(sections[0])) and not field.is_required():
+        # A section that came later, which the file need not have.
+        data.setdefault(sections[0], {})
+    for name in sections:
+        section = section.get(name) if isinstance(section, dict) else None
+    model = _model(sections)
+    if not isinstance(section, dict) or model is None or last not in model.model_fields:
+        close = difflib.get_close_matches(key, _dotted(), n=1)
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        raise RecipeError(
+            f"the recipe has no key {shown_words(key)!r} to override{hint}: `mixnet recipe show` "
+            "lists all"
+        )
+    section[last] = value
+
+
+def _dotted() -> list[str]:
+    return [
+        f"{section}.{key}"
+        for section in Recipe.model_fields
+        if (model := _model([section]))
+        for key in model.model_fields
+    ]
+
+
+def _as_json(data: dict[str, Any]) -> str:
+    try:
+        return json.dumps(data)
+    except TypeError as error:
+        raise InputError(f"a recipe holds only numbers, text, lists and keys: {error}") from error
+
+
+def _fault(item: Any, data: dict[str, Any]) -> str:
+    where = shown_key(item["loc"]) or "as a whole"
+    if item["type"] == "extra_forbidden":
+        return f"unknown key {where}{_did_you_mean(item['loc'])}"
+    if item["type"] == "missing":
+        return f"missing key {where}"
+    if item["type"] == CREDENTIALS:
+        return f"{where}: {item['msg']}"
+    message = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "value_error":
+        return message
+    return f"{where}: {message[0].lower()}{message[1:]}, got {shown_value(item['input'])}"
+
+
+def _did_you_mean(loc: tuple[Any, ...]) -> str:
+    model = _model(loc[:-1])
+    close = difflib.get_close_matches(str(loc[-1]), list(model.model_fields), n=1) if model else []
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _model(sections: Sequence[Any]) -> type[BaseModel] | None:
+    """The section's class; None where there is no section."""
+    model: type[BaseModel] = Recipe
+    for name in sections:
+        field = model.model_fields.get(name)
+        annotation = field.annotation if field else None
+        options = [annotation, *getattr(annotation, "__args__", ())]
+        models = [o for o in options if isinstance(o, type) and issubclass(o, BaseModel)]
+        if not models:
+            return None
+        model = models[0]
+    return model

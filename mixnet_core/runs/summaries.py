@@ -1,0 +1,94 @@
+"""One line a stage's result, for a terminal and a flow's log."""
+
+from __future__ import annotations
+
+from functools import singledispatch
+
+from mixnet_core.runs.values import (
+    Decision,
+    FetchedWeights,
+    PreparedDataset,
+    Release,
+    Score,
+    Selection,
+    TrainedRun,
+    Validation,
+    Value,
+)
+
+
+@singledispatch
+def summary(value: Value | None) -> str:
+    """What a stage returned, in one line; a reused result says so."""
+    raise TypeError(f"no summary of {type(value).__name__}")
+
+
+@summary.register
+def _(value: None) -> str:
+    return "from scratch, no weights to fetch"
+
+
+@summary.register
+def _(value: PreparedDataset) -> str:
+    counts = ", ".join(f"{count:,} {split}" for split, count in value.counts.items())
+    return (
+        f"{counts} images of {len(value.classes)} classes in {value.root}{_skipped(value.reused)}"
+    )
+
+
+@summary.register
+def _(value: FetchedWeights) -> str:
+    return f"{value.name}, sha256 {value.sha256[:12]} verified{_skipped(value.reused)}"
+
+
+@summary.register
+def _(value: TrainedRun) -> str:
+    resumed = f", resumed after step {value.resumed_from_step}" if value.resumed_from_step else ""
+    resumed += f" otherwise than before ({', '.join(value.changes)})" if value.changes else ""
+    resumed += f", {value.unreadable} unreadable images replaced" if value.unreadable else ""
+    ranks = f"{value.ranks} rank{'s' if value.ranks > 1 else ''}"
+    return (
+        f"{value.epochs} epochs on {ranks}, loss {value.loss:.3f}, {value.images_per_second:.0f} "
+        f"img/s, {value.seconds:.0f} s{resumed}{_skipped(value.reused)}"
+    )
+
+
+@summary.register
+def _(value: Selection) -> str:
+    chosen = next(c for c in value.candidates if c.checkpoint == value.chosen)
+    kind = "" if value.chosen.kind == "as trained" else f", {value.chosen.kind}"
+    return (
+        f"epoch {value.chosen.epoch}{kind}, {value.policy.replace('_', ' of the ')} of "
+        f"{len(value.candidates)} checkpoints, select split: {figures(chosen.score)}"
+        f"{_skipped(value.reused)}"
+    )
+
+
+@summary.register
+def _(value: Validation) -> str:
+    return f"val split: {figures(value.score)}{_skipped(value.reused)}"
+
+
+@summary.register
+def _(value: Decision) -> str:
+    lines = [check.line for check in value.checks] or ["nothing was demanded"]
+    if value.override is not None:
+        lines.append(f"published anyway: {value.override}")
+    verdict = "accepted" if value.accepted else "not accepted"
+    return f"{verdict}: {'; '.join(lines)}{_skipped(value.reused)}"
+
+
+@summary.register
+def _(value: Release) -> str:
+    return f"{value.name} at {value.uri}{_skipped(value.reused)}"
+
+
+def figures(score: Score) -> str:
+    return (
+        f"top-1 {100 * score.top1:.2f} %, top-5 {100 * score.top5:.2f} %, loss {score.loss:.4f} "
+        f"on {score.count:,} images"
+    )
+
+
+def _skipped(reused: bool) -> str:
+    return " (already done, skipped)" if reused else ""

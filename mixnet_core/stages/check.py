@@ -1,0 +1,241 @@
+"""Checks before the work: what would end a run minutes or hours later is said within seconds.
+
+Nothing here imports MindSpore. The only traces are the workspace's folder and a small object that
+is written to the publish target and deleted again.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable
+from importlib import metadata
+from pathlib import Path
+
+from mixnet_core import errors
+from mixnet_core.data.looking import found_images
+from mixnet_core.data.source import dataset_room
+from mixnet_core.errors import MachineError, MixnetError
+from mixnet_core.evaluate.engine import choose_engine
+from mixnet_core.model.native.choice import choose_operators
+from mixnet_core.recipe.kinds import OPTIMIZERS
+from mixnet_core.recipe.recipe import Recipe
+from mixnet_core.recipe.sections import Data, Devices
+from mixnet_core.runs.run_dir import Workspace
+from mixnet_core.runs.values import Value
+from mixnet_core.stages.context import Context
+from mixnet_core.storage.files import os_errors_explained
+from mixnet_core.storage.open import open_storage
+from mixnet_core.storage.uris import shown
+
+# Learnable parameters with 1000 classes, rounded up.
+_PARAMETERS = {"s": 4.2e6, "m": 5.1e6, "l": 7.4e6, "xl": 12e6}
+_FLOAT32_BYTES = 4
+# Reports, logs, metrics and what a compiler leaves.
+_RUN_BYTES = 100e6
+
+
+class CheckResult(Value):
+    """One check's outcome.
+
+    Attributes:
+        name: workspace, disk, packages, device, operators, engine, msrun, data or publish.
+        detail: what was found, in one line.
+        fix: what to do; empty if ok, or where `detail` says it already.
+        error: the class in `errors` that `require` raises.
+    """
+
+    name: str
+    ok: bool
+    detail: str
+    fix: str = ""
+    error: str = "MachineError"
+
+
+def check(context: Context) -> None:
+    """Raises the first of what would end a run's work later; see `check_all`.
+
+    Raises:
+        MixnetError: as the work itself would have ended.
+    """
+    require(check_all(context.recipe, workspace=context.workspace, registry=context.registry))
+
+
+def check_all(recipe: Recipe, *, workspace: Workspace, registry: str) -> list[CheckResult]:
+    """Every check, the first failure being the one to mend first. What they look for is not raised.
+
+    Args:
+        registry: URI, as `storage.open_storage` takes it.
+    """
+    return [
+        check_workspace(workspace),
+        check_disk(recipe, workspace),
+        check_packages(),
+        check_device(recipe.devices),
+        check_operators(recipe.devices),
+        check_engine(recipe.devices),
+        check_msrun(recipe.devices),
+        check_data(recipe.data, workspace.datasets),
+        check_publish(registry),
+    ]
+
+
+def require(results: Iterable[CheckResult]) -> None:
+    """Raises the first failure as the typed error that the work itself would have ended with."""
+    for result in results:
+        if not result.ok:
+            message = f"{result.detail}; {result.fix}" if result.fix else result.detail
+            raise getattr(errors, result.error)(message)
+
+
+def check_workspace(workspace: Workspace) -> CheckResult:
+    """A file can be made there; the folder is made if missing."""
+    try:
+        with os_errors_explained(workspace.root):
+            workspace.root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=workspace.root) as file:
+                file.write(b"writable")
+    except MachineError as error:
+        return _from_error("workspace", error)
+    return CheckResult(name="workspace", ok=True, detail=f"{workspace.root} is writable")
+
+
+def check_disk(recipe: Recipe, workspace: Workspace) -> CheckResult:
+    """Free space for the prepared dataset and the checkpoints that are kept: an estimate."""
+    kept = 1 + OPTIMIZERS.load(recipe.optimizer.name).states + bool(recipe.training.ema_decay)
+    each = kept * _FLOAT32_BYTES
+    checkpoint = _PARAMETERS[recipe.network.variant] * each
+    # One more than is kept: the oldest goes only when the newest is complete.
+    checkpoints = recipe.most_checkpoints * checkpoint
+    place = _existing(workspace.root)
+    dataset = dataset_room(recipe.data, place)
+    needed = checkpoints + dataset.bytes + _RUN_BYTES
+    try:
+        with os_errors_explained(place, "read"):
+            free = shutil.disk_usage(place).free
+            left = os.statvfs(place)
+    except MachineError as error:
+        return _from_error("disk", error)
+    detail = f"{_size(free)} free at {place}, about {_size(needed)} needed"
+    if free < needed:
+        fix = "free space, choose another workspace or lower training.keep_checkpoints"
+        return _failed("disk", detail, fix)
+    # Some file systems have no fixed number of them, and say 0 of 0.
+    if left.f_files and left.f_favail < dataset.files:
+        detail = f"{left.f_favail:,} files fit on the disk of {place}, {dataset.files:,} are needed"
+        return _failed("disk", detail, "choose another workspace, or data.layout mindrecord")
+    return CheckResult(name="disk", ok=True, detail=detail)
+
+
+def check_packages() -> CheckResult:
+    """MindSpore is installed, with a numpy that it works with; nothing is imported."""
+    try:
+        mindspore = metadata.version("mindspore")
+        numpy = metadata.version("numpy")
+    except metadata.PackageNotFoundError as error:
+        return _failed("packages", f"{error.name} is not installed", f"pip install {error.name}")
+    if int(numpy.partition(".")[0]) >= 2:
+        return _failed(
+            "packages",
+            f"numpy {numpy} is installed, mindspore {mindspore} works with numpy 1 only",
+            "pip install 'numpy<2'",
+        )
+    return CheckResult(name="packages", ok=True, detail=f"mindspore {mindspore}, numpy {numpy}")
+
+
+def check_device(
+    devices: Devices, *, dev: Path = Path("/dev"), ascend: Path = Path("/usr/local/Ascend")
+) -> CheckResult:
+    """Something of the target's kind is on this machine; whether it works shows only in use.
+
+    Args:
+        dev: where device files stand.
+        ascend: where Ascend's toolkit is installed.
+    """
+    target = devices.target
+    if target == "Ascend" and not (any(dev.glob("davinci[0-9]*")) or ascend.is_dir()):
+        found = f"no {dev}/davinci* and no {ascend}"
+    elif target == "GPU" and not any(dev.glob("nvidia[0-9]*")):
+        found = f"no {dev}/nvidia*"
+    else:
+        return CheckResult(name="device", ok=True, detail=f"{target}: found")
+    return _failed(
+        "device",
+        f"devices.target is {target}, but this machine has {found}",
+        "run on a machine that has the device, or set devices.target to CPU",
+    )
+
+
+def check_operators(devices: Devices) -> CheckResult:
+    """The native operators are compiled, where they are wanted; without them "auto" is slow."""
+    try:
+        operators = choose_operators(devices.operators, target=devices.target)
+    except MachineError as error:
+        return _from_error("operators", error)
+    slow = operators == "plain" and devices.operators == "auto" and devices.target == "CPU"
+    detail = f"{operators} operators" + (", many times slower than native" if slow else "")
+    return CheckResult(name="operators", ok=True, detail=detail)
+
+
+def check_engine(devices: Devices) -> CheckResult:
+    """What evaluates is installed: select, which needs it first, comes after all of training."""
+    try:
+        name = choose_engine(devices)
+    except MachineError as error:
+        return _from_error("engine", error)
+    return CheckResult(name="engine", ok=True, detail=f"{name} evaluates")
+
+
+def check_msrun(devices: Devices, *, python: Path = Path(sys.executable)) -> CheckResult:
+    """MindSpore's launcher stands beside the interpreter, where more than one rank needs it."""
+    if devices.ranks == 1:
+        return CheckResult(name="msrun", ok=True, detail="one rank runs without msrun")
+    msrun = python.parent / "msrun"
+    if not os.access(msrun, os.X_OK):
+        return _failed(
+            "msrun",
+            f"devices.ranks is {devices.ranks}, but there is no executable {msrun}",
+            "install mindspore into this environment, or set devices.ranks to 1",
+        )
+    return CheckResult(name="msrun", ok=True, detail=f"found {msrun}")
+
+
+def check_data(data: Data, datasets: Path) -> CheckResult:
+    """Lists the source and cuts its splits, as `prepare` does; its images are not read."""
+    try:
+        detail = found_images(data, datasets)
+    except MixnetError as error:
+        return _from_error("data", error)
+    return CheckResult(name="data", ok=True, detail=detail)
+
+
+def check_publish(uri: str) -> CheckResult:
+    """A small object can be written to the target and deleted again."""
+    try:
+        open_storage(uri).check_writable()
+    except MixnetError as error:
+        return _from_error("publish", error)
+    return CheckResult(name="publish", ok=True, detail=f"{shown(uri)} is writable")
+
+
+def _existing(path: Path) -> Path:
+    """The path itself or the nearest folder above that is there."""
+    path = path.absolute()
+    return next(folder for folder in (path, *path.parents) if folder.exists())
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e9:.1f} GB"
+
+
+def _failed(
+    name: str, detail: str, fix: str, error: type[MixnetError] = MachineError
+) -> CheckResult:
+    return CheckResult(name=name, ok=False, detail=detail, fix=fix, error=error.__name__)
+
+
+def _from_error(name: str, error: MixnetError) -> CheckResult:
+    """Its message already ends with what to do."""
+    return _failed(name, str(error), "", type(error))

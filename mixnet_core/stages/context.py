@@ -1,0 +1,49 @@
+"""What every stage is given alike, as one value: a stage's own arguments are what others left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from mixnet_core.recipe.recipe import Recipe
+from mixnet_core.runs.records import open_run
+from mixnet_core.runs.run_dir import RunDir, Workspace
+from mixnet_core.runs.ticks import Watch, unwatched
+
+
+@dataclass(frozen=True)
+class Context:
+    """One run of a recipe, and where it finds and leaves what is not its own.
+
+    Attributes:
+        recipe: as the run computes it.
+        run: its folder.
+        workspace: where datasets and fetched weights are shared between runs.
+        registry: URI where releases are published and looked up, after the catalog.
+        watch: is told how far a stage is.
+    """
+
+    recipe: Recipe
+    run: RunDir
+    workspace: Workspace
+    registry: str
+    watch: Watch = unwatched
+
+    def watched_by(self, watch: Watch) -> Context:
+        """Returns the same for somebody else who looks."""
+        return replace(self, watch=watch)
+
+
+def open_context(
+    recipe: Recipe, workspace: Workspace, *, run: str | None = None, registry: str | None = None
+) -> Context:
+    """Opens a run, new or begun earlier, for its stages.
+
+    Args:
+        run: its name; None: as `runs.records.open_run`.
+        registry: None: the workspace's own.
+
+    Raises:
+        InputError, MachineError, TransientError: as `runs.records.open_run`.
+    """
+    opened, kept = open_run(recipe, workspace, run)
+    return Context(kept, opened, workspace, registry or str(workspace.releases))

@@ -1,0 +1,53 @@
+"""The stage `prepare`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mixnet_core.data.prepare import expect_classes, prepare_dataset
+from mixnet_core.evaluate.job import patience_of
+from mixnet_core.processes.launch import run_job
+from mixnet_core.processes.requests import PackedDataset, PackRequest
+from mixnet_core.runs.records import write_record
+from mixnet_core.runs.ticks import Tick
+from mixnet_core.runs.values import PreparedDataset
+from mixnet_core.stages.context import Context
+from mixnet_core.stages.made_from import prepare_inputs
+
+
+def prepare(context: Context) -> PreparedDataset:
+    """Checks, splits and indexes the recipe's images (`data.prepare.prepare_dataset`).
+
+    Returns:
+        The dataset, which runs with the same images and splits share.
+
+    Raises:
+        DatasetError: the images are missing or malformed, or of other classes than the recipe says.
+        JobFailed: the process that writes shards failed.
+        MixnetError: as `data.prepare.prepare_dataset`.
+    """
+    recipe, run, workspace, watch = context.recipe, context.run, context.workspace, context.watch
+
+    def on_image(done: int, total: int) -> None:
+        watch(Tick("prepare", done, total, "img"))
+
+    def on_row(row: dict[str, Any]) -> None:
+        watch(Tick("prepare", row["done"], row["total"], "img", detail="into shards, and checked"))
+
+    def pack(request: PackRequest) -> PackedDataset:
+        attempts = run.attempts("prepare")
+        progress = attempts / "progress.jsonl"
+        result = run_job(
+            "mixnet_core.data.mindrecord",
+            request.model_copy(update={"progress": str(progress)}),
+            attempts=attempts,
+            progress=progress,
+            on_progress=on_row,
+            patience=patience_of(recipe),
+        )
+        return PackedDataset.model_validate(result)
+
+    dataset = prepare_dataset(recipe.data, workspace.datasets, on_image, pack=pack)
+    expect_classes(dataset, recipe.network.num_classes)
+    write_record(run, "prepare", prepare_inputs(recipe), dataset)
+    return dataset

@@ -1,0 +1,140 @@
+"""The stage `publish`."""
+
+from __future__ import annotations
+
+from mixnet_core.errors import InputError, IntegrityError
+from mixnet_core.evaluate.report.data import with_decision
+from mixnet_core.recipe.recipe import Recipe, stored_recipe
+from mixnet_core.release.publish import publish_release
+from mixnet_core.runs.records import exclusive, write_record
+from mixnet_core.runs.run_dir import RunDir
+from mixnet_core.runs.values import (
+    Decision,
+    FetchedWeights,
+    PreparedDataset,
+    Release,
+    Validation,
+)
+from mixnet_core.stages.acceptance import require_accepted, require_decided_on
+from mixnet_core.stages.context import Context
+from mixnet_core.stages.evidence import evidence
+from mixnet_core.storage.files import sha256_of
+
+
+def publish(
+    context: Context,
+    dataset: PreparedDataset,
+    validation: Validation,
+    decision: Decision,
+    weights: FetchedWeights | None = None,
+    release: str | None = None,
+) -> Release:
+    """Publishes the validated checkpoint with its evidence (`release.publish.publish_release`).
+
+    Args:
+        weights: what training started from, for the manifest.
+        release: its name; None: the run's.
+
+    Raises:
+        NotAccepted: it may not be.
+        InputError: the decision is on another checkpoint, other predictions or other demands; or
+            the run's files are by now.
+        IntegrityError: the checkpoint's bytes are not those that were validated.
+        ReleaseConflict: another release has this name.
+        TransientError: another process works on this run.
+        MachineError, IntegrityError: as `release.publish.publish_release`.
+    """
+    recipe, run, registry = context.recipe, context.run, context.registry
+    require_decided_on(decision, recipe.acceptance, validation)
+    require_accepted(decision)
+    with exclusive(run):
+        _check_files(recipe, run, validation, decision)
+        published = publish_release(
+            release or run.name,
+            to=registry,
+            files={
+                "weights": validation.checkpoint.weights,
+                "recipe": run.recipe,
+                "answers": run.answers,
+                "report": run.report_json,
+                "report_markdown": run.report_markdown,
+                "report_page": run.report_page,
+            },
+            facts=_facts(recipe, dataset, validation, decision, weights),
+        )
+        write_record(run, "publish", {"to": registry, "name": published.name}, published)
+    return published
+
+
+def _check_files(recipe: Recipe, run: RunDir, validation: Validation, decision: Decision) -> None:
+    """Checks that the run's files are those that were validated and decided on."""
+    report = evidence(run, validation)
+    if report != with_decision(report, decision):
+        raise InputError(
+            f"{run.report_json} does not say this decision: run `mixnet accept --run {run.name}` "
+            "again"
+        )
+    weights = validation.checkpoint.weights
+    if not weights.is_file() or sha256_of(weights) != validation.checkpoint.weights_sha256:
+        raise IntegrityError(
+            f"{weights} is not what was validated: run `mixnet run --run {run.name}`, which trains "
+            "what is missing, or restore the file"
+        )
+    if stored_recipe(run.recipe) != recipe:
+        raise InputError(
+            f"{run.recipe} says another recipe than is published: run `mixnet publish --run "
+            f"{run.name}` again"
+        )
+
+
+def _facts(
+    recipe: Recipe,
+    dataset: PreparedDataset,
+    validation: Validation,
+    decision: Decision,
+    weights: FetchedWeights | None,
+) -> dict[str, object]:
+    score, checkpoint = validation.score, validation.checkpoint
+    return {
+        "variant": recipe.network.variant,
+        "flavour": recipe.network.flavour,
+        "in_channels": recipe.network.in_channels,
+        "stem_stride": recipe.network.stem_stride,
+        "image_size": recipe.input.image_size,
+        "classes": list(dataset.classes),
+        "recipe": {"name": recipe.name, "fingerprint": recipe.fingerprint},
+        "dataset": {
+            "fingerprint": dataset.fingerprint,
+            "val_fingerprint": dataset.val_fingerprint,
+            "counts": dataset.counts,
+        },
+        "checkpoint": {
+            "step": checkpoint.step,
+            "epoch": checkpoint.epoch,
+            "weights": checkpoint.kind,
+            "mean_of": list(checkpoint.mean_of),
+        },
+        "started_from": {"name": weights.name, "sha256": weights.sha256} if weights else None,
+        "val": {**score.model_dump(), "top1": score.top1, "top5": score.top5},
+        "engine": validation.engine,
+        # On the files in the roles weights, answers and recipe, which have digests of their own.
+        "acceptance": decision.model_dump(
+            mode="json", exclude={"reused", "weights_sha256", "answers_sha256", "demands"}
+        ),
+        **_measured_by(recipe),
+    }
+
+
+def _measured_by(recipe: Recipe) -> dict[str, object]:
+    """How images were read for the figures; a release that says nothing was measured by rules 1."""
+    if not recipe.follows(2):
+        return {}
+    given = recipe.input
+    return {
+        "evaluation": {
+            "rules": recipe.rules,
+            "short_side": recipe.short_side,
+            "image_size": given.image_size,
+            "interpolation": given.interpolation,
+        }
+    }

@@ -1,0 +1,172 @@
+"""A release made ready to be measured: its own recipe and its weights, both verified."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mixnet_core.errors import DatasetError, DigestMismatch, IntegrityError
+from mixnet_core.evaluate.job import Measured, measure
+from mixnet_core.recipe.recipe import Recipe, with_stored_rules
+from mixnet_core.release.catalog import CatalogEntry
+from mixnet_core.release.manifest import PublishedRelease, ReleasedFile
+from mixnet_core.release.weights import fetch_weights
+from mixnet_core.runs.ticks import Watch
+from mixnet_core.runs.values import PreparedDataset
+from mixnet_core.stages.check import check_device
+from mixnet_core.stages.options import adjusted_recipe
+from mixnet_core.storage.open import open_storage
+from mixnet_core.storage.storage import OnBytes
+
+# What evaluates anywhere; figures are float32's on every device.
+_PLAIN_CPU: dict[str, Any] = {
+    "devices.target": "CPU",
+    "devices.ranks": 1,
+    "devices.engine": "auto",
+    "precision.amp_level": "O0",
+}
+
+AnyRelease = CatalogEntry | PublishedRelease
+
+
+@dataclass(frozen=True)
+class Released:
+    """A release on this machine.
+
+    Attributes:
+        recipe: its network, and how its images are read: by the rules that it was measured by.
+        weights: the file, sha256: its hex digest, verified.
+        classes: names in label order; None where the release does not say them.
+    """
+
+    name: str
+    recipe: Recipe
+    weights: Path
+    sha256: str
+    classes: tuple[str, ...] | None
+
+
+def fetch_release(
+    release: AnyRelease,
+    folder: Path,
+    *,
+    cache: Path,
+    data: str | None = None,
+    on_bytes: OnBytes | None = None,
+) -> Released:
+    """Fetches what measuring a release needs.
+
+    Args:
+        folder: for its recipe.
+        cache: for its weights; what is there already is verified again, not fetched.
+        data: folder of images instead of the recipe's, for a machine that has them elsewhere.
+
+    Raises:
+        IntegrityError: what is stored is not what was published, or it holds no recipe.
+        MixnetError: as `release.weights.fetch_weights` and `options.adjusted_recipe`.
+    """
+    recipe = _recipe(release, folder, data)
+    name = release.name if isinstance(release, CatalogEntry) else release.uri
+    # A catalog entry needs no place of releases; a published one is named by its own.
+    place = str(folder) if isinstance(release, CatalogEntry) else release.uri
+    weights = fetch_weights(name, cache=cache, registry=place, on_bytes=on_bytes)
+    return Released(
+        name=release.name,
+        recipe=recipe,
+        weights=Path(weights.path),
+        sha256=weights.sha256,
+        classes=_classes(release),
+    )
+
+
+def fetch_file(release: PublishedRelease, role: str, target: Path) -> Path:
+    """One file of a published release, verified.
+
+    Raises:
+        IntegrityError: the release has no such role, or the bytes are not what was published.
+        InputError, MachineError, TransientError: as `storage.Storage.download`.
+    """
+    file: ReleasedFile | None = release.files.get(role)
+    if file is None:
+        raise IntegrityError(
+            f"release {release.uri} holds no {role}, so it cannot be measured: expected files in "
+            f"the roles weights and {role}; publish it again with `mixnet publish`"
+        )
+    sha256 = open_storage(release.uri).download(file.name, target)
+    if sha256 != file.sha256:
+        target.unlink()
+        raise DigestMismatch(
+            f"{release.uri}/{file.name} has sha256 {sha256}, expected {file.sha256}, as its "
+            "manifest says: publish the release again; nothing was kept"
+        )
+    return target
+
+
+def measure_release(
+    released: Released,
+    dataset: PreparedDataset,
+    *,
+    stage: str,
+    attempts: Path,
+    keep_open: tuple[int, ...] = (),
+    watch: Watch,
+) -> Measured:
+    """What it answers to a dataset's val split, whose images are read as its own recipe says.
+
+    Raises:
+        DatasetError: the dataset's classes are not the release's, in its order.
+        MixnetError: as `evaluate.job.measure`.
+    """
+    _expect_classes(released, dataset)
+    return measure(
+        released.recipe,
+        dataset,
+        [released.weights],
+        split="val",
+        stage=stage,
+        attempts=attempts,
+        keep_open=keep_open,
+        watch=watch,
+    )
+
+
+def _expect_classes(released: Released, dataset: PreparedDataset) -> None:
+    """Other names in the same number would give every image the wrong label, without an error."""
+    if released.classes is not None and released.classes != dataset.classes:
+        raise DatasetError(
+            f"{dataset.root} has the classes {_few(dataset.classes)}, release {released.name} was "
+            f"made for {_few(released.classes)}: give the folder of the release's images"
+        )
+
+
+def _recipe(release: AnyRelease, folder: Path, data: str | None) -> Recipe:
+    if isinstance(release, PublishedRelease):
+        published = str(fetch_file(release, "recipe", folder / "published-recipe.yaml"))
+        recipe = adjusted_recipe(published, data=data)
+        if not check_device(recipe.devices).ok:
+            # Trained on cards, measured on a plain machine.
+            recipe = adjusted_recipe(published, data=data, settings=_PLAIN_CPU)
+        return with_stored_rules(recipe)
+    settings: dict[str, Any] = {
+        "network.variant": release.variant,
+        "network.flavour": release.flavour,
+        "network.num_classes": release.num_classes,
+        "network.in_channels": release.in_channels,
+        "network.stem_stride": release.stem_stride,
+        **({} if release.recipe else _PLAIN_CPU),
+    }
+    name = release.recipe or f"mixnet_{release.variant}"
+    return adjusted_recipe(name, data=data, settings=settings)
+
+
+def _classes(release: AnyRelease) -> tuple[str, ...] | None:
+    if isinstance(release, CatalogEntry):
+        return None
+    classes = release.facts.get("classes")
+    return tuple(str(name) for name in classes) if isinstance(classes, list) else None
+
+
+def _few(names: tuple[str, ...]) -> str:
+    more = f", ... ({len(names)})" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more

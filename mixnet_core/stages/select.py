@@ -1,0 +1,125 @@
+"""The stage `select`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mixnet_core.evaluate.job import measure, patience_of, threads_of
+from mixnet_core.model.native.choice import choose_operators
+from mixnet_core.processes.launch import run_job
+from mixnet_core.processes.requests import AverageRequest, AverageResult
+from mixnet_core.recipe.recipe import Recipe
+from mixnet_core.runs.records import exclusive, finished, key_of, write_record
+from mixnet_core.runs.run_dir import RunDir
+from mixnet_core.runs.ticks import Tick, Watch
+from mixnet_core.runs.values import Candidate, Checkpoint, PreparedDataset, Selection, TrainedRun
+from mixnet_core.stages.context import Context
+from mixnet_core.stages.made_from import select_inputs
+from mixnet_core.stages.policy import choose, members, rule
+
+
+def select(context: Context, dataset: PreparedDataset, trained: TrainedRun) -> Selection:
+    """Takes what the recipe's policy says (`stages.policy`); the val split is not looked at.
+
+    Every candidate is scored from its saved file, whatever was measured of it in training.
+
+    Raises:
+        TransientError: another process works on this run.
+        MixnetError: as `evaluate.job.measure`.
+    """
+    recipe, run, watch = context.recipe, context.run, context.watch
+    inputs = select_inputs(recipe, dataset, trained)
+    with exclusive(run) as lock:
+        done = finished(run, "select", inputs, Selection)
+        if done and done.chosen.weights.is_file():
+            return done
+        candidates = _candidates(recipe, run, dataset, trained.checkpoints, lock, watch)
+        parts = members(recipe.selection, candidates)
+        if parts:
+            mean = _mean(recipe, run, dataset, parts, lock, watch)
+            candidates += _candidates(recipe, run, dataset, [mean], lock, watch)
+        selection = Selection(
+            chosen=choose(recipe.selection, candidates),
+            candidates=candidates,
+            rule=rule(recipe.selection, len(parts), frozen=recipe.weights.freeze == "backbone"),
+            policy=recipe.selection.policy,
+        )
+        write_record(run, "select", inputs, selection)
+    return selection
+
+
+def _candidates(
+    recipe: Recipe,
+    run: RunDir,
+    dataset: PreparedDataset,
+    checkpoints: Sequence[Checkpoint],
+    lock: int,
+    watch: Watch,
+) -> tuple[Candidate, ...]:
+    measured = measure(
+        recipe,
+        dataset,
+        [checkpoint.weights for checkpoint in checkpoints],
+        split="select",
+        stage="select",
+        attempts=run.attempts("select"),
+        keep_open=(lock,),
+        watch=watch,
+    )
+    return tuple(
+        Candidate(checkpoint=checkpoint, score=score)
+        for checkpoint, score in zip(checkpoints, measured.scores, strict=True)
+    )
+
+
+def _mean(
+    recipe: Recipe,
+    run: RunDir,
+    dataset: PreparedDataset,
+    parts: Sequence[Checkpoint],
+    lock: int,
+    watch: Watch,
+) -> Checkpoint:
+    """Of checkpoints, the oldest first, as a checkpoint of its own."""
+    attempts = run.attempts("average")
+    digests = [part.weights_sha256 for part in parts]
+    images = recipe.selection.statistics_images
+    frozen = recipe.weights.freeze == "backbone"
+    made_from: dict[str, object] = {"parts": digests}
+    made_from |= {"statistics": "kept"} if frozen else {"images": images}
+    folder = run.means / key_of(**made_from)[:12]
+    request = AverageRequest(
+        recipe=recipe,
+        dataset=dataset.root,
+        files=tuple(str(part.weights) for part in parts),
+        folder=str(folder),
+        images=images,
+        classes=len(dataset.classes),
+        threads=threads_of(recipe, 1),
+        operators=choose_operators(recipe.devices.operators, target=recipe.devices.target),
+        progress=str(attempts / "progress.jsonl"),
+    )
+
+    def on_row(row: dict[str, Any]) -> None:
+        detail = f"statistics of the mean of {len(parts)}"
+        watch(Tick("select", row["done"], row["total"], "img", detail=detail))
+
+    result = run_job(
+        "mixnet_core.train.average",
+        request,
+        attempts=attempts,
+        threads=request.threads,
+        progress=Path(request.progress),
+        on_progress=on_row,
+        keep_open=(lock,),
+        patience=patience_of(recipe),
+    )
+    return Checkpoint(
+        path=str(folder),
+        step=parts[-1].step,
+        epoch=parts[-1].epoch,
+        weights_sha256=AverageResult.model_validate(result).sha256,
+        mean_of=tuple(part.step for part in parts),
+    )

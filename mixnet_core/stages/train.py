@@ -1,0 +1,103 @@
+"""The stage `train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mixnet_core.checkpoints.bundle import (
+    DAMAGED_PREFIX,
+    complete_bundles,
+    newest_bundle,
+    read_contents,
+)
+from mixnet_core.data.unreadable import count_unreadable
+from mixnet_core.errors import MixnetError
+from mixnet_core.evaluate.job import patience_of, threads_of
+from mixnet_core.model.native.choice import Operators, choose_operators
+from mixnet_core.processes.launch import run_job
+from mixnet_core.processes.requests import TrainRequest
+from mixnet_core.recipe.recipe import Recipe
+from mixnet_core.recipe.rules import NEWEST, said_of
+from mixnet_core.runs.records import begin, exclusive, finished, forget, key_of, write_record
+from mixnet_core.runs.run_dir import RunDir
+from mixnet_core.runs.ticks import TrainingTicks
+from mixnet_core.runs.values import FetchedWeights, PreparedDataset, TrainedRun
+from mixnet_core.stages.context import Context
+from mixnet_core.stages.made_from import train_inputs
+
+
+def train(context: Context, dataset: PreparedDataset, weights: FetchedWeights | None) -> TrainedRun:
+    """Trains to the recipe's last epoch, resuming from the newest complete checkpoint.
+
+    A failure that may pass is tried again at once, for as long as every attempt leaves a newer
+    checkpoint than the one before. Else it is raised, and the caller may wait and then call again.
+
+    Raises:
+        InputError: the run was begun with another dataset or other weights.
+        TransientError: another process trains this run.
+        JobFailed: the child process failed; its `retryable` says whether again helps.
+        MixnetError: as `train.loop.train` raises it.
+    """
+    recipe, run = context.recipe, context.run
+    inputs = train_inputs(recipe, dataset, weights)
+    ticks = TrainingTicks(context.watch)
+    with exclusive(run) as lock:
+        done = finished(run, "train", inputs, TrainedRun)
+        if done and set(done.checkpoints) <= set(complete_bundles(run.checkpoints)):
+            return done
+        begin(run, "train", key_of(**inputs), "another dataset or other weights")
+        forget(run, "train")
+        if (said := said_of(recipe.rules or NEWEST)) is not None:
+            ticks.say(said)
+        newest, step = _newest(run, ticks)
+        while True:
+            request = TrainRequest(
+                recipe=recipe,
+                run_dir=str(run.root),
+                dataset=dataset,
+                weights=weights,
+                threads=threads_of(recipe, recipe.devices.ranks),
+                operators=_training_operators(recipe),
+                resume_from=str(newest) if newest else None,
+            )
+            try:
+                result = run_job(
+                    "mixnet_core.train",
+                    request,
+                    attempts=run.attempts("train"),
+                    ranks=recipe.devices.ranks,
+                    threads=request.threads,
+                    progress=run.metrics,
+                    on_progress=ticks,
+                    keep_open=(lock,),
+                    patience=patience_of(recipe),
+                )
+                break
+            except MixnetError as error:
+                before = step
+                newest, step = _newest(run, ticks)
+                if not error.retryable or step <= before:
+                    raise
+                ticks.say(f"stopped: {error}; going on from step {step}")
+        unreadable = count_unreadable(run.unreadable)
+        trained = TrainedRun.model_validate(result).model_copy(update={"unreadable": unreadable})
+        write_record(run, "train", inputs, trained)
+    return trained
+
+
+def _newest(run: RunDir, ticks: TrainingTicks) -> tuple[Path | None, int]:
+    """The bundle to go on from and its step; says which ones were damaged."""
+    before = {bundle.name for bundle in run.checkpoints.glob("step-*")}
+    newest = newest_bundle(run.checkpoints)
+    for name in sorted(before - {bundle.name for bundle in run.checkpoints.glob("step-*")}):
+        ticks.say(f"checkpoint {name} is damaged: kept as {DAMAGED_PREFIX}{name}, not used")
+    return newest, read_contents(newest).position.step if newest else 0
+
+
+def _training_operators(recipe: Recipe) -> Operators:
+    # The native ones compute in float32 only.
+    return (
+        "plain"
+        if recipe.precision.amp_level != "O0"
+        else choose_operators(recipe.devices.operators, target=recipe.devices.target)
+    )

@@ -1,0 +1,95 @@
+"""The stage `validate`: what the chosen checkpoint reaches on the val split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mixnet_core.data.index import read_index
+from mixnet_core.evaluate.answer_table import AnswerTable, read_table, write_table
+from mixnet_core.evaluate.counting import score
+from mixnet_core.evaluate.job import measure
+from mixnet_core.evaluate.report.data import report_data, versions
+from mixnet_core.evaluate.report.write import report_is_there, write_report
+from mixnet_core.runs.records import exclusive, finished, forget, write_record
+from mixnet_core.runs.run_dir import RunDir
+from mixnet_core.runs.values import (
+    PreparedDataset,
+    Selection,
+    TrainedRun,
+    Validation,
+)
+from mixnet_core.stages.context import Context
+from mixnet_core.stages.made_from import validate_inputs
+from mixnet_core.storage.files import sha256_of
+from mixnet_core.train.metrics import read_metrics
+
+
+def validate(
+    context: Context, dataset: PreparedDataset, trained: TrainedRun, selection: Selection
+) -> Validation:
+    """Measures the chosen checkpoint on the val split; writes every answer, and the report.
+
+    Raises:
+        TransientError: another process works on this run.
+        MixnetError: as `evaluate.job.measure`.
+    """
+    recipe, run = context.recipe, context.run
+    chosen = selection.chosen
+    inputs = validate_inputs(recipe, dataset, chosen)
+    with exclusive(run) as lock:
+        done = finished(run, "validate", inputs, Validation)
+        if done and report_is_there(run):
+            if not done.answers_sha256:
+                done = _with_digest(run, dataset, done)
+                write_record(run, "validate", inputs, done)
+            if sha256_of(run.answers) == done.answers_sha256:
+                return done
+        measured = measure(
+            recipe,
+            dataset,
+            [chosen.weights],
+            split="val",
+            stage="validate",
+            attempts=run.attempts("validate"),
+            keep_open=(lock,),
+            watch=context.watch,
+        )
+        # What they say is about files that are now written anew, one after the other.
+        forget(run, "validate", "accept")
+        images = read_index(Path(dataset.root), "val").paths
+        table = AnswerTable(images, measured.answers[0])
+        write_table(run.answers, table, dataset.classes)
+        report = report_data(
+            run=run.name,
+            release=None,
+            recipe=recipe,
+            dataset=dataset,
+            trained=trained,
+            selection=selection,
+            table=table,
+            evaluated_per_second=measured.images_per_second,
+            metrics=read_metrics(run.metrics),
+            environment=versions() | {"engine": measured.engine},
+        )
+        write_report(run, dataset, report)
+        validation = Validation(
+            checkpoint=chosen,
+            score=measured.scores[0],
+            dataset_fingerprint=dataset.fingerprint,
+            answers=str(run.answers),
+            answers_sha256=sha256_of(run.answers),
+            report_json=str(run.report_json),
+            report_markdown=str(run.report_markdown),
+            report_page=str(run.report_page),
+            engine=measured.engine,
+        )
+        write_record(run, "validate", inputs, validation)
+    return validation
+
+
+def _with_digest(run: RunDir, dataset: PreparedDataset, validation: Validation) -> Validation:
+    """Adds the digest that earlier versions' records lack, if the predictions are the record's."""
+    rows = read_table(run.answers, dataset.classes).rows
+    if score(rows).model_dump(exclude={"loss"}) != validation.score.model_dump(exclude={"loss"}):
+        return validation
+    return validation.model_copy(update={"answers_sha256": sha256_of(run.answers)})

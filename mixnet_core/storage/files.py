@@ -1,0 +1,190 @@
+"""Durable files: written aside in the target's folder, verified or synced, then renamed.
+
+A reader therefore sees the old content, the new content or nothing; never a part. What a crash
+leaves behind is named `.aside-*` and is safe to delete.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mixnet_core.errors import InputError, IntegrityError, MachineError
+from mixnet_core.storage.uris import shown, shown_words
+
+ASIDE_PREFIX = ".aside-"
+_CHUNK_BYTES = 1 << 20
+
+
+@contextmanager
+def os_errors_explained(path: Path | str, verb: str = "write") -> Iterator[None]:
+    """Turns an OSError into one line that names the path, the cause and the remedy.
+
+    Raises:
+        MachineError: for every OSError inside the block.
+    """
+    try:
+        yield
+    except OSError as error:
+        remedies = {
+            errno.ENOSPC: "free space or choose another folder",
+            errno.EDQUOT: "your quota is used up: free space or choose another folder",
+            errno.EACCES: "fix its permissions or choose another folder",
+            errno.EPERM: "fix its permissions or choose another folder",
+            errno.EROFS: "the file system is read-only: choose another folder",
+            errno.ENOTDIR: "a part of the path is a file: choose another folder",
+        }
+        remedy = remedies.get(error.errno or 0, "check the path and try again")
+        raise MachineError(f"cannot {verb} {path}: {error.strerror or error}; {remedy}") from error
+
+
+def sha256_of(path: Path) -> str:
+    """Hex sha256 of a file's content, read in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def fingerprint(data: Any) -> str:
+    """Hex sha256 of a JSON value, independent of key order."""
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@contextmanager
+def file_aside(target: Path) -> Iterator[Path]:
+    """Yields a path in the target's folder; renames it to `target` if the block succeeds.
+
+    The parent folder is made. If the block raises, nothing is left and `target` is as before.
+
+    Raises:
+        MachineError: the folder cannot be written, the disk is full.
+    """
+    with os_errors_explained(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=ASIDE_PREFIX, dir=target.parent)
+        os.close(handle)
+        aside = Path(name)
+        try:
+            yield aside
+            _sync(aside)
+            aside.chmod(0o644)
+            aside.replace(target)
+            _sync(target.parent)
+        finally:
+            aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def folder_aside(target: Path) -> Iterator[Path]:
+    """Yields an empty folder beside `target`; renames it to `target` if the block succeeds.
+
+    An existing `target` is replaced only then: it is first renamed aside, so a crash between the
+    two renames leaves no `target` rather than a mixture.
+
+    Raises:
+        MachineError: the parent cannot be written, the disk is full.
+    """
+    with os_errors_explained(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=ASIDE_PREFIX, dir=target.parent))
+        old = aside.with_name(aside.name + "-old")
+        try:
+            yield aside
+            for path in aside.rglob("*"):
+                if path.is_file():
+                    _sync(path)
+            _sync(aside)
+            aside.chmod(0o755)
+            if target.exists():
+                target.rename(old)
+            try:
+                aside.rename(target)
+            except OSError:
+                if old.exists():
+                    old.rename(target)
+                raise
+            _sync(target.parent)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def write_text(target: Path, text: str) -> None:
+    """Raises MachineError as `file_aside` does."""
+    with file_aside(target) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+def write_json(target: Path, data: Any) -> None:
+    """Writes indented JSON with sorted keys, so that equal data is equal bytes."""
+    write_text(target, json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file.
+
+    Raises:
+        InputError: there is no such file.
+        IntegrityError: the file is not JSON.
+        MachineError: it cannot be read.
+    """
+    if not path.is_file():
+        raise InputError(f"no file at {path}: check the path")
+    with os_errors_explained(path, "read"):
+        content = path.read_bytes()
+    try:
+        return json.loads(content)
+    except ValueError as error:
+        raise IntegrityError(
+            f"{path} is not valid JSON ({error}): delete it and run the stage that writes it again"
+        ) from error
+
+
+def read_yaml(path: Path) -> Any:
+    """The value in a YAML file.
+
+    Raises:
+        InputError: the file is not YAML.
+        MachineError: it cannot be read.
+    """
+    try:
+        with os_errors_explained(path, "read"):
+            return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{shown(str(path))} is not valid YAML: {yaml_fault(error)}") from None
+
+
+def yaml_fault(error: yaml.YAMLError | UnicodeDecodeError) -> str:
+    """What is wrong and where, on one line.
+
+    Without the lines around it, which YAML's own text has: cut in the middle, half of a secret does
+    not look like one.
+    """
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return "it is not text in UTF-8" if isinstance(error, ValueError) else type(error).__name__
+    mark = error.problem_mark or error.context_mark
+    where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+    said = ": ".join(text for text in (error.context, error.problem) if text)
+    return shown_words(said) + where
+
+
+def _sync(path: Path) -> None:
+    """Flushes a file or folder to disk, so that the rename after it cannot overtake its content."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,115 @@
+"""Where released files live: what every storage can do.
+
+A key is a relative path with forward slashes below the place that was opened. Secrets are never
+parameters: see each scheme in `storage.schemes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from mixnet_core.errors import InputError, IntegrityError
+from mixnet_core.storage.uris import shown
+
+CHUNK_BYTES = 1 << 20
+
+OnBytes = Callable[[int, "int | None"], None]
+"""Called while bytes arrive: how many there are so far, and how many in all if that is known."""
+
+
+class Storage(Protocol):
+    """The verbs that publishing and fetching need.
+
+    Every method raises:
+        InputError: a key that leaves the place, a bucket that does not exist.
+        MachineError: no permission, no or wrong credentials, a full disk.
+        TransientError: the service does not answer or is overloaded.
+    """
+
+    uri: str
+    """Canonical, without a slash at the end."""
+
+    def read(self, key: str) -> bytes:
+        """A small object's content. Raises InputError if there is none."""
+
+    def exists(self, key: str) -> bool: ...
+
+    def names(self, folder: str = "") -> list[str]:
+        """Sorted names directly in a folder, folders ending in a slash; [] if it is missing."""
+
+    def upload(self, path: Path, key: str, sha256: str) -> bool:
+        """Puts a file at `key`; what is there already with this digest is left alone.
+
+        The stored bytes are read back and hashed, so on return they are known to be right.
+
+        Returns:
+            Whether anything was transferred.
+
+        Raises:
+            IntegrityError: the file is not what `sha256` (hex) says, or was stored wrongly.
+        """
+
+    def download(self, key: str, target: Path, on_bytes: OnBytes | None = None) -> str:
+        """Copies an object to a file that appears complete or not at all.
+
+        Returns:
+            Hex sha256 of what was written; comparing it is the caller's.
+
+        Raises:
+            InputError: there is no such object.
+        """
+
+    def create(self, key: str, content: bytes) -> bool:
+        """Puts `content` at `key` if nothing is there: at most one racing caller gets True.
+
+        False does not prove that another wrote it: a repeated request may find the object that an
+        unanswered first one made. Compare the content.
+        """
+
+    def check_writable(self) -> None:
+        """Writes and deletes a small object: learn of a missing permission before hours of work."""
+
+
+class Scheme(Protocol):
+    """What one file of `storage.schemes` offers as SCHEME; the file's name is the scheme."""
+
+    def open(self, rest: str, uri: str) -> Storage:
+        """Opens a storage; nothing is contacted or made yet.
+
+        Args:
+            rest: what follows `scheme://`.
+            uri: all of it, to be quoted through `uris.shown` only.
+
+        Raises:
+            InputError: it names none.
+            MachineError: this machine's configuration for it is broken.
+        """
+
+
+def checked_key(key: str) -> str:
+    """Raises InputError for a key that could leave its storage or name two things."""
+    if "\\" in key or "\0" in key or any(part in ("", ".", "..") for part in key.split("/")):
+        raise InputError(
+            f"{shown(key)!r} is no usable key: expected names joined by single slashes"
+        )
+    return key
+
+
+def check_digest(actual: str, expected: str, path: Path) -> None:
+    """Raises IntegrityError where a local file is no longer what was hashed."""
+    if actual != expected:
+        raise IntegrityError(
+            f"{path} has sha256 {actual[:12]}, expected {expected[:12]}: it changed after it was "
+            "hashed; nothing was stored, run the stage again"
+        )
+
+
+def stored_wrongly(uri: str, actual: str | None, expected: str) -> IntegrityError:
+    """What to raise where a service confirmed an upload and then hands out something else."""
+    return IntegrityError(
+        f"{shown(uri)} reads back as sha256 {(actual or 'nothing')[:12]}, expected "
+        f"{expected[:12]}: the service did not keep what it confirmed; check it before publishing "
+        "again"
+    )

@@ -1,0 +1,292 @@
+"""Both engines on the same files; the graph that OpenVINO is given is exported for real."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mindspore
+import numpy as np
+import pytest
+from mindspore import Tensor, nn
+from numpy.typing import NDArray
+
+from mixnet_core.data.batches import evaluation_batches
+from mixnet_core.data.index import SPLITS, Index, read_index
+from mixnet_core.data.prepare import prepare_dataset
+from mixnet_core.errors import CheckpointMismatch, MachineError
+from mixnet_core.evaluate import onnx_export
+from mixnet_core.evaluate.engine import Engine, choose_engine, open_engine
+from mixnet_core.evaluate.openvino_engine import OpenvinoEngine, images_a_pass
+from mixnet_core.model.mixnet import build_model
+from mixnet_core.recipe.recipe import Recipe, load_recipe
+from tests.model.reference import weight
+
+CLASSES, BATCH = 10, 50
+# Of the logits' spread: the engines add in different orders.
+TOLERANCE = 1e-4
+KINDS = {"moving_mean": "mean", "moving_variance": "var", "gamma": "bn_scale"}
+
+
+@dataclass(frozen=True)
+class Place:
+    recipe: Recipe
+    splits: dict[str, Index]
+    a: Path
+    b: Path
+
+
+def recipe_with(**changes: Any) -> Recipe:
+    settings = {key.replace("__", "."): value for key, value in changes.items()}
+    return load_recipe("digits", {"input.image_size": 8, **settings})
+
+
+def network(recipe: Recipe) -> nn.Cell:
+    return build_model(
+        "s",
+        CLASSES,
+        recipe.network.in_channels,
+        flavour=recipe.network.flavour,
+        stem_stride=recipe.network.stem_stride,
+    ).set_train(False)
+
+
+def write_weights(path: Path, recipe: Recipe) -> Path:
+    """Weights whose logits differ from image to image, others for every name of a file."""
+    rows = []
+    for p in network(recipe).get_parameters():
+        kind = KINDS.get(p.name.split(".")[-1]) or {1: "bias", 2: "dense", 4: "conv"}[p.ndim]
+        rows.append({"name": p.name, "data": Tensor(weight(path.stem + p.name, p.shape, kind))})
+    mindspore.save_checkpoint(rows, str(path))
+    return path
+
+
+def logits_of(engine: Engine, index: Index) -> NDArray[np.float32]:
+    answers = list(engine.answers(index, index.positions))
+    positions = [i for answer in answers for i in answer.positions.tolist()]
+    assert positions == list(range(len(index.paths)))
+    labels = np.concatenate([answer.labels for answer in answers])
+    np.testing.assert_array_equal(labels, index.labels)
+    return np.concatenate([answer.logits for answer in answers])
+
+
+def expect_equal(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> None:
+    assert ours.dtype == theirs.dtype == np.float32
+    assert theirs.std(axis=0).min() > 0.01, "these logits do not tell the images apart"
+    allowed = TOLERANCE * theirs.std()
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=allowed)
+    first, second = np.sort(theirs, axis=1)[:, :-3:-1].T
+    clear = first - second > 2 * allowed
+    assert clear.mean() > 0.99
+    np.testing.assert_array_equal(ours.argmax(1)[clear], theirs.argmax(1)[clear])
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    root = tmp_path_factory.mktemp("engines")
+    before = mindspore.get_context("mode")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MIXNET_CACHE", str(root / "cache"))
+        recipe = recipe_with()
+        dataset = Path(prepare_dataset(recipe.data, root / "datasets").root)
+        yield Place(
+            recipe,
+            {split: read_index(dataset, split) for split in SPLITS},
+            write_weights(root / "a.ckpt", recipe),
+            write_weights(root / "b.ckpt", recipe),
+        )
+    mindspore.set_context(mode=before)
+
+
+@pytest.fixture(scope="module")
+def openvino(place: Place) -> Engine:
+    return open_engine(place.recipe, CLASSES, batch=BATCH, threads=2)
+
+
+@pytest.fixture(scope="module")
+def mindspores(place: Place) -> Engine:
+    recipe = recipe_with(devices__engine="mindspore")
+    return open_engine(recipe, CLASSES, batch=BATCH, threads=2)
+
+
+def test_openvino_answers_like_mindspore_for_every_digit(
+    place: Place, openvino: Engine, mindspores: Engine
+) -> None:
+    assert sum(len(index.paths) for index in place.splits.values()) == 1797
+    for engine in (openvino, mindspores):
+        engine.load(place.a)
+    for index in place.splits.values():
+        # Neither the batch nor a pass divides them: the last of both is shorter.
+        assert len(index.paths) % BATCH % images_a_pass(place.recipe, BATCH)
+        expect_equal(logits_of(openvino, index), logits_of(mindspores, index))
+
+
+def test_each_weights_file_answers_for_itself(
+    place: Place, openvino: Engine, mindspores: Engine
+) -> None:
+    index = place.splits["select"]
+    openvino.load(place.a)
+    first = logits_of(openvino, index)
+    openvino.load(place.b)
+    mindspores.load(place.b)
+    second = logits_of(openvino, index)
+    expect_equal(second, logits_of(mindspores, index))
+    assert np.abs(first - second).max() > first.std()
+    openvino.load(place.a)
+    np.testing.assert_array_equal(logits_of(openvino, index), first)
+
+
+def test_a_file_of_another_network_is_refused(place: Place, tmp_path: Path) -> None:
+    engine = open_engine(place.recipe, 7, batch=BATCH, threads=1)
+    with pytest.raises(CheckpointMismatch, match=r"classifier\.weight has shape \(10, 1536\)"):
+        engine.load(place.a)
+
+
+@pytest.mark.parametrize("batch", [1, 3, 500])
+def test_the_batch_does_not_matter(place: Place, openvino: Engine, batch: int) -> None:
+    index = place.splits["select"]
+    openvino.load(place.a)
+    engine = open_engine(place.recipe, CLASSES, batch=batch, threads=1)
+    engine.load(place.a)
+    expect_equal(logits_of(engine, index), logits_of(openvino, index))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"network__flavour": "timm", "network__in_channels": 1},
+        # Odd, so that "same" padding is not symmetric.
+        {"network__flavour": "tf", "network__stem_stride": 2, "input__image_size": 21},
+    ],
+    ids=["timm-grey", "tf-same-padding"],
+)
+def test_other_flavours_and_grey_images_answer_like_mindspores_single_operators(
+    place: Place, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    # Three unequal means and deviations: a channel that is taken for another would show.
+    recipe = recipe_with(input__mean=[70.0, 80.0, 90.0], input__std=[90.0, 80.0, 70.0], **changes)
+    file = write_weights(tmp_path / "w.ckpt", recipe)
+    index = place.splits["select"]
+    engine = open_engine(recipe, CLASSES, batch=64, threads=2)
+    engine.load(file)
+    ours = logits_of(engine, index)
+    batches = evaluation_batches(index, index.positions, recipe, batch=64, threads=1)
+    mindspore.set_context(mode=mindspore.PYNATIVE_MODE)
+    net = network(recipe)
+    mindspore.load_param_into_net(net, mindspore.load_checkpoint(str(file)), strict_load=True)
+    expect_equal(ours, np.concatenate([net(Tensor(b.images)).asnumpy() for b in batches]))
+
+
+def test_whoever_stops_early_leaves_nothing_running(place: Place, tmp_path: Path) -> None:
+    # Large enough for passes of several milliseconds.
+    recipe = recipe_with(input__image_size=160, network__stem_stride=2)
+    engine = OpenvinoEngine(recipe, CLASSES, batch=2, threads=2)
+    engine.load(write_weights(tmp_path / "w.ckpt", recipe))
+    select = place.splits["select"]
+    stopped = engine.answers(select, select.positions)
+    next(stopped)
+    stopped.close()  # type: ignore[attr-defined]
+    assert all(request.wait_for(0) for request in engine._requests)
+
+
+def test_openvino_computes_in_float32_on_the_threads_it_is_given(place: Place) -> None:
+    for threads in (1, 2):
+        engine = OpenvinoEngine(place.recipe, CLASSES, batch=BATCH, threads=threads)
+        engine.load(place.a)
+        compiled = engine._requests[0].get_compiled_model()
+        assert compiled.get_property("INFERENCE_NUM_THREADS") == threads
+        assert compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name() == "f32"
+        assert compiled.input(0).get_element_type().get_type_name() == "u8"
+
+
+def test_an_export_whose_parameters_have_other_names_is_refused_in_one_line(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = OpenvinoEngine(place.recipe, CLASSES, batch=BATCH, threads=1)
+    engine._graph = engine._graph.replace(b"stem_conv.0.weight", b"stem_conv.0.wxight")
+    with pytest.raises(MachineError, match=r"2 param.*stem_conv\.0\.w.*set devices\.engine") as e:
+        engine.load(place.a)
+    assert "\n" not in str(e.value)
+    engine._graph = b"no graph"
+    with pytest.raises(MachineError, match=r"set devices\.engine to mindspore") as e:
+        engine.load(place.a)
+    assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize(
+    ("size", "stride", "batch", "images"),
+    [
+        (224, 2, 64, 1),
+        (112, 2, 64, 1),
+        (56, 2, 64, 4),
+        (28, 1, 64, 4),
+        (8, 1, 64, 32),
+        (8, 1, 7, 4),
+    ],
+)
+def test_small_images_pass_together(size: int, stride: int, batch: int, images: int) -> None:
+    recipe = recipe_with(input__image_size=size, network__stem_stride=stride)
+    assert images_a_pass(recipe, batch) == images
+
+
+def test_openvino_is_the_choice_on_a_cpu_where_it_is_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    auto = recipe_with().devices
+    assert choose_engine(auto) == "openvino"
+    assert choose_engine(auto.model_copy(update={"target": "Ascend"})) == "mindspore"
+    assert choose_engine(auto.model_copy(update={"engine": "mindspore"})) == "mindspore"
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    assert choose_engine(auto) == "mindspore"
+    with pytest.raises(MachineError, match=r"pip install 'mixnet\[cpu-inference\]'"):
+        choose_engine(auto.model_copy(update={"engine": "openvino"}))
+
+
+def python(program: str, home: Path) -> None:
+    # An openvino that believes itself in CI sends nothing anyway.
+    environment = {key: value for key, value in os.environ.items() if key not in ("CI", "TF_BUILD")}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**environment, "HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_mindspore_evaluates_where_openvino_cannot_be_imported(tmp_path: Path) -> None:
+    python(
+        "import sys\n"
+        "sys.modules['openvino'] = None\n"
+        "import mixnet_core.evaluate.scoring\n"
+        "from mixnet_core.evaluate import engine as engines, mindspore_engine\n"
+        "from mixnet_core.recipe.recipe import load_recipe\n"
+        "mindspore_engine.MindsporeEngine = lambda *_, **__: 'mindspore'\n"
+        "engine = engines.open_engine(load_recipe('digits'), 10, batch=1, threads=1)\n"
+        "assert engine == 'mindspore'\n",
+        tmp_path,
+    )
+
+
+def test_openvino_is_imported_without_the_package_that_reports_its_use(tmp_path: Path) -> None:
+    python(
+        "import sys\n"
+        "from mixnet_core.evaluate.openvino_engine import import_openvino\n"
+        "assert import_openvino().Core\n"
+        "assert not [name for name in sys.modules if name.startswith('openvino_telemetry.')]\n",
+        tmp_path,
+    )
+    assert not list(tmp_path.rglob("*openvino*"))
+
+
+def test_the_graph_holds_no_weights_and_is_exported_once(
+    place: Place, openvino: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx_export, "_exported", None)
+    assert len(onnx_export.network_graph(place.recipe, CLASSES)) < 1_000_000

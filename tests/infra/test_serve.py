@@ -1,0 +1,60 @@
+"""`make serve`, started for real."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+
+
+def processes_with(marker: str) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("MIXNET_HOME") == marker:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+@pytest.mark.slow
+def test_serve_deploys_and_nothing_of_it_survives_its_kill(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {**os.environ, "MIXNET_HOME": str(tmp_path)}
+    serve = subprocess.Popen(
+        [sys.executable, "-m", "infra.serve", f"--port={port}"],
+        cwd=PROJECT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert serve.stdout is not None
+    try:
+        assert serve.stdout.readline().startswith("dashboard"), "see server.log"
+        listed = subprocess.run(
+            [sys.executable, "-m", "prefect", "deployment", "ls"],
+            env={**environment, "PREFECT_API_URL": f"http://127.0.0.1:{port}/api"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        for name in ("mixnet/train", "mixnet/finetune", "mixnet-revalidate/releases"):
+            assert name in listed.stdout
+    finally:
+        serve.kill()
+        serve.communicate()
+    deadline = time.monotonic() + 12
+    while processes_with(str(tmp_path)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert processes_with(str(tmp_path)) == []

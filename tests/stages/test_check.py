@@ -1,0 +1,345 @@
+from __future__ import annotations
+
+import builtins
+import sys
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mixnet_core import errors
+from mixnet_core.data.imagenet.classes import wnids
+from mixnet_core.data.imagenet.listing import Listed, write_listing
+from mixnet_core.data.prepare import prepare_dataset
+from mixnet_core.data.sources import fashion_mnist
+from mixnet_core.recipe.recipe import load_recipe
+from mixnet_core.recipe.sections import Devices
+from mixnet_core.runs.run_dir import Workspace
+from mixnet_core.stages import check as preflight
+from mixnet_core.stages.check import (
+    CheckResult,
+    check_all,
+    check_data,
+    check_device,
+    check_engine,
+    check_msrun,
+    check_operators,
+    check_packages,
+    check_publish,
+    require,
+)
+from tests.data.samples import data, write_idx_folder, write_image, write_image_folder
+
+NAMES = ["workspace", "disk", "packages", "device", "operators", "engine", "msrun"]
+NAMES += ["data", "publish"]
+
+
+def devices(target: str, ranks: int = 1) -> Devices:
+    return load_recipe("digits").devices.model_copy(update={"target": target, "ranks": ranks})
+
+
+def failure(result: CheckResult) -> errors.MixnetError:
+    """What `require` raises for a result, after looking at its form."""
+    assert not result.ok
+    with pytest.raises(errors.MixnetError) as caught:
+        require([result])
+    assert "\n" not in str(caught.value)
+    assert type(caught.value).__name__ == result.error
+    return caught.value
+
+
+def test_a_machine_that_can_run_the_digits_recipe_passes_every_check(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "workspace")
+    results = check_all(
+        load_recipe("digits"), workspace=workspace, registry=f"file://{tmp_path}/releases"
+    )
+    assert [result.name for result in results] == NAMES
+    assert all(result.ok and result.detail and not result.fix for result in results)
+    require(results)
+    assert list(workspace.root.iterdir()) == []
+
+
+def test_every_failure_is_reported_and_the_first_is_raised(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    recipe = load_recipe("mixnet_s", {"data.path": str(tmp_path / "nowhere")})
+    results = check_all(recipe, workspace=Workspace(tmp_path / "file"), registry="ftp://somewhere")
+    assert [result.name for result in results] == NAMES
+    failed = [result for result in results if not result.ok]
+    assert {"workspace", "data", "publish"} <= {result.name for result in failed}
+    with pytest.raises(getattr(errors, failed[0].error)) as caught:
+        require(results)
+    assert failed[0].detail in str(caught.value)
+
+
+def test_missing_native_operators_fail_where_they_are_demanded_and_are_said_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def unbuildable(wanted: str, *, target: str) -> str:
+        if wanted == "native":
+            raise errors.MachineError("no C++ compiler on PATH: install one")
+        return "plain"
+
+    monkeypatch.setattr(preflight, "choose_operators", unbuildable)
+    auto = devices("CPU")
+    assert check_operators(auto).detail == "plain operators, many times slower than native"
+    demanded = failure(check_operators(auto.model_copy(update={"operators": "native"})))
+    assert str(demanded) == "no C++ compiler on PATH: install one"
+    chosen = auto.model_copy(update={"operators": "plain"})
+    assert check_operators(chosen).detail == "plain operators"
+
+
+def test_an_engine_that_is_not_installed_is_said_before_the_training(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    named = devices("CPU").model_copy(update={"engine": "openvino"})
+    assert check_engine(named).ok
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    assert "pip install openvino" in str(failure(check_engine(named)))
+    assert check_engine(devices("CPU")).detail == "mindspore evaluates"
+
+
+def test_results_survive_storage_as_json() -> None:
+    result = check_device(devices("Ascend"), dev=Path("/nowhere"), ascend=Path("/nowhere"))
+    assert CheckResult.model_validate_json(result.model_dump_json()) == result
+
+
+def test_imagenets_classes_are_looked_for_by_name(tmp_path: Path) -> None:
+    images = write_image_folder(tmp_path, dict.fromkeys(wnids()[:3], 2), {wnids()[0]: 1})
+    error = failure(check_data(data("imagenet", images), tmp_path))
+    assert "train lacks images of 997 of ImageNet's 1,000 classes" in str(error)
+    result = check_data(data("imagenet", images, subset=True), tmp_path)
+    assert result.ok
+    assert "3 of ImageNet's 1,000 classes" in result.detail
+    (images / "val" / "cats").mkdir()
+    error = failure(check_data(data("imagenet", images, subset=True), tmp_path))
+    assert "the first is 'cats'" in str(error)
+
+
+def test_of_a_flat_val_the_labels_are_looked_at_instead_of_class_folders(tmp_path: Path) -> None:
+    images = write_image_folder(tmp_path / "images", {wnids()[0]: 1}, {wnids()[0]: 1})
+    (images / "val" / wnids()[0]).rename(tmp_path / "moved")
+    write_image(images / "val" / "ILSVRC2012_val_00000001.png", "v")
+    labels = tmp_path / "labels.txt"
+    labels.write_text(f"{wnids()[0]}\n")
+    flat = data("imagenet", images, subset=True, val_labels=str(labels))
+    assert check_data(flat, tmp_path).ok
+    labels.write_text(f"{wnids()[0]}\n{wnids()[0]}\n")
+    assert "2 labels" in str(failure(check_data(flat, tmp_path)))
+
+
+def test_an_unpacked_imagenets_listing_is_compared_with_its_fingerprint(tmp_path: Path) -> None:
+    image = write_image(tmp_path / "train" / wnids()[5] / "a.JPEG", "a")
+    row = Listed(f"train/{wnids()[5]}/a.JPEG", wnids()[5], image.stat().st_size, "0" * 64, 6, 6, "")
+    fingerprint = write_listing(tmp_path, {"train": [row]}, {"subset": True})
+    settings = data("imagenet", tmp_path, subset=True)
+    detail = check_data(settings, tmp_path).detail
+    assert f"1 train images, 0 val images, fingerprint {fingerprint[:12]} as listed" in detail
+    facts = tmp_path / "imagenet.json"
+    facts.write_text(facts.read_text().replace(fingerprint, "0" * 64))
+    error = failure(check_data(settings, tmp_path))
+    assert isinstance(error, errors.IntegrityError)
+    assert f"has fingerprint {fingerprint}, its imagenet.json says 0000" in str(error)
+
+
+def test_lists_are_counted(tmp_path: Path) -> None:
+    names = [f"{number}.png" for number in range(8)]
+    rows = [f"{name},{number % 2}" for number, name in enumerate(names)]
+    (tmp_path / "train.csv").write_text("\n".join(["path,label", *rows, ""]))
+    missing = failure(check_data(data("lists", tmp_path), tmp_path))
+    assert "0.png, listed in train.csv, cannot be read" in str(missing)
+    for name in names:
+        write_image(tmp_path / name, name)
+    detail = check_data(data("lists", tmp_path), tmp_path).detail
+    assert "2 classes, 4 train, 2 select, 2 val images" in detail
+    (tmp_path / "train.csv").write_text("file\n")
+    assert "expected a header" in str(failure(check_data(data("lists", tmp_path), tmp_path)))
+
+
+def test_installed_packages_are_named_without_importing_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(name: str, *rest: Any) -> Any:
+        assert name != "mindspore"
+        return imported(name, *rest)
+
+    imported = builtins.__import__
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    result = check_packages()
+    assert result.ok
+    assert metadata.version("mindspore") in result.detail
+
+
+def with_versions(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, versions: dict[str, str]
+) -> None:
+    """Python's path leads only to packages of these versions."""
+    for name, version in versions.items():
+        info = tmp_path / f"{name}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+
+
+@pytest.mark.parametrize(
+    ("versions", "message"),
+    [
+        ({"numpy": "1.26.4"}, "mindspore is not installed; pip install mindspore"),
+        ({"mindspore": "2.10.0"}, "numpy is not installed; pip install numpy"),
+        (
+            {"mindspore": "2.10.0", "numpy": "2.1.0"},
+            "numpy 2.1.0 is installed, mindspore 2.10.0 works with numpy 1 only; "
+            "pip install 'numpy<2'",
+        ),
+    ],
+)
+def test_packages_that_do_not_work_are_named_with_the_command(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, versions: dict[str, str], message: str
+) -> None:
+    with_versions(monkeypatch, tmp_path, versions)
+    result = check_packages()
+    monkeypatch.undo()
+    assert str(failure(result)) == message
+
+
+@pytest.mark.parametrize(("target", "file"), [("Ascend", "davinci0"), ("GPU", "nvidia0")])
+def test_a_device_is_looked_for_among_the_machines_device_files(
+    tmp_path: Path, target: str, file: str
+) -> None:
+    # The manager's file is there on machines without a chip.
+    (tmp_path / f"{file[:-1]}_manager").touch()
+    result = check_device(devices(target), dev=tmp_path, ascend=tmp_path / "Ascend")
+    assert f"devices.target is {target}, but this machine has no" in str(failure(result))
+    (tmp_path / file).touch()
+    assert check_device(devices(target), dev=tmp_path, ascend=tmp_path / "Ascend").ok
+
+
+def test_ascends_toolkit_is_enough_and_a_cpu_is_always_there(tmp_path: Path) -> None:
+    (tmp_path / "Ascend").mkdir()
+    assert check_device(devices("Ascend"), dev=tmp_path, ascend=tmp_path / "Ascend").ok
+    assert check_device(devices("CPU"), dev=tmp_path, ascend=tmp_path / "none").ok
+
+
+def test_msrun_is_needed_beside_python_for_more_than_one_rank(tmp_path: Path) -> None:
+    python = tmp_path / "bin" / "python"
+    assert check_msrun(devices("CPU", 1), python=python).ok
+    error = failure(check_msrun(devices("CPU", 2), python=python))
+    assert f"no executable {tmp_path}/bin/msrun" in str(error)
+    python.parent.mkdir()
+    (python.parent / "msrun").touch(0o644)
+    assert not check_msrun(devices("CPU", 2), python=python).ok
+    (python.parent / "msrun").chmod(0o755)
+    assert check_msrun(devices("CPU", 2), python=python).ok
+
+
+def test_digits_need_scikit_learn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert check_data(data("digits"), tmp_path).ok
+    for name in [name for name in sys.modules if name.split(".")[0] == "sklearn"]:
+        monkeypatch.delitem(sys.modules, name)
+    with_versions(monkeypatch, tmp_path, {})
+    monkeypatch.setattr(sys, "meta_path", [f for f in sys.meta_path if "editable" not in str(f)])
+    result = check_data(data("digits"), tmp_path)
+    monkeypatch.undo()
+    error = failure(result)
+    assert isinstance(error, errors.MachineError)
+    assert "pip install scikit-learn" in str(error)
+
+
+def no_train(images: Path) -> None:
+    (images / "train").rename(images / "other")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda images: images.rename(images.with_name("moved")), "is no folder"),
+        (no_train, "has no folder train/"),
+    ],
+)
+def test_an_image_folder_is_looked_at(
+    tmp_path: Path, spoil: Callable[[Path], None], message: str
+) -> None:
+    images = write_image_folder(tmp_path / "images", {"ant": 4, "bee": 4})
+    result = check_data(data("image_folder", images), tmp_path)
+    assert result.ok
+    assert "2 classes" in result.detail
+    spoil(images)
+    error = failure(check_data(data("image_folder", images), tmp_path))
+    assert isinstance(error, errors.DatasetError)
+    assert message in str(error)
+
+
+def test_fashion_mnist_is_looked_for_before_the_network_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Port 1 refuses: nothing listens there.
+    monkeypatch.setattr(fashion_mnist, "URL", "http://127.0.0.1:1/")
+    monkeypatch.setattr(fashion_mnist, "DEBIAN", tmp_path / "debian")
+    error = failure(check_data(data("fashion_mnist"), tmp_path))
+    assert isinstance(error, errors.TransientError)
+    assert "cannot fetch http://127.0.0.1:1/train-images" in str(error)
+
+    write_idx_folder(tmp_path / "fashion_mnist-idx", [0, 1], [0])
+    assert check_data(data("fashion_mnist"), tmp_path).ok
+    given = write_idx_folder(tmp_path / "given", [0, 1] * 3, [0])
+    assert check_data(data("fashion_mnist", given), tmp_path).ok
+    (given / "train-labels-idx1-ubyte.gz").unlink()
+    assert "has no train-labels" in str(failure(check_data(data("fashion_mnist", given), tmp_path)))
+
+
+def test_a_publish_target_is_written_to_and_left_as_it_was(tmp_path: Path) -> None:
+    assert check_publish(f"file://{tmp_path}/releases").ok
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_publish_target_that_cannot_be_used_keeps_its_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    blocked = failure(check_publish(f"file://{tmp_path}/file/releases"))
+    assert isinstance(blocked, errors.MachineError)
+    unknown = failure(check_publish("ftp://somewhere"))
+    assert isinstance(unknown, errors.InputError)
+
+
+def extra_class(images: Path) -> None:
+    write_image(images / "val" / "zebra" / "1.png", "z")
+
+
+def other_case(images: Path) -> None:
+    (images / "val" / "ant").rename(images / "val" / "Ant")
+
+
+def flat_val(images: Path) -> None:
+    for folder in (images / "val").iterdir():
+        for image in folder.iterdir():
+            image.rename(images / "val" / f"{folder.name}-{image.name}")
+        folder.rmdir()
+
+
+def empty_class(images: Path) -> None:
+    (images / "train" / "cow").mkdir()
+
+
+def nested(images: Path) -> None:
+    (images / "train" / "ant" / "more").mkdir()
+
+
+def too_few(images: Path) -> None:
+    for image in sorted((images / "train" / "ant").iterdir())[1:]:
+        image.unlink()
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [extra_class, other_case, flat_val, empty_class, nested, too_few],
+    ids=lambda spoil: spoil.__name__,
+)
+def test_what_prepare_would_refuse_of_a_folder_check_refuses_in_the_same_words(
+    tmp_path: Path, spoil: Callable[[Path], None]
+) -> None:
+    images = write_image_folder(tmp_path / "images", {"ant": 4, "bee": 4}, {"ant": 2, "bee": 2})
+    assert check_data(data("image_folder", images), tmp_path).ok
+    spoil(images)
+    with pytest.raises(errors.DatasetError) as refused:
+        prepare_dataset(data("image_folder", images), tmp_path / "datasets")
+    assert str(failure(check_data(data("image_folder", images), tmp_path))) == str(refused.value)
