@@ -13,10 +13,10 @@ import tempfile
 from importlib import util
 from pathlib import Path
 
+from benchmarks.images.photographs import write_photographs
 from benchmarks.inference import write_seeded
-from benchmarks.jobs import EvaluationJob
+from benchmarks.jobs.requests import EvaluationJob
 from benchmarks.options import Options, Section, published_recipe, threads
-from benchmarks.photographs import write_photographs
 from benchmarks.rounds import Case, ratios, run_rounds, say, speed_rows, speed_table, spread
 from mixnet_core.data.prepare import prepare_dataset
 from mixnet_core.errors import MachineError
@@ -48,7 +48,7 @@ def measure(options: Options) -> Section:
         fast = _request(recipe, folder, "photographs", batch, {"engine": "openvino"})
         plain = {"engine": "mindspore", "operators": "plain"}
         stock = _request(recipe, folder, "some", min(batch, STOCK_BATCH), plain)
-        module = "benchmarks.evaluation_stage"
+        module = "benchmarks.jobs.evaluation"
         cases = [
             Case(STOCK, STOCK, module, EvaluationJob(request=stock, bare=False)),
             Case(BARE, STOCK, module, EvaluationJob(request=fast, bare=True)),

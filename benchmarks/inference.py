@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from importlib import util
 from pathlib import Path
 
-from benchmarks.jobs import InferenceJob, SeededJob, TorchJob
+from benchmarks.jobs.requests import InferenceJob, SeededJob, TorchJob
 from benchmarks.options import Options, Section, published_recipe, threads
 from benchmarks.rounds import Case, Measurements, run_rounds, say, speed_rows, speed_table
 from mixnet_core.errors import JobFailed
@@ -44,9 +44,9 @@ def measure(options: Options) -> Section:
 
 
 def write_seeded(recipe: Recipe, folder: Path) -> int:
-    """Fills `folder` as `seeded_stage` says; the number of learnable parameters."""
+    """Fills `folder` as `jobs.seeded_network` says; the number of learnable parameters."""
     job = SeededJob(recipe=recipe.model_dump(mode="json"), folder=str(folder))
-    result = run_job("benchmarks.seeded_stage", job, attempts=folder / "attempts")
+    result = run_job("benchmarks.jobs.seeded_network", job, attempts=folder / "attempts")
     return int(result["parameters"])
 
 
@@ -75,11 +75,11 @@ def agreement(found: Mapping[str, Measurements]) -> float:
 
 
 def _cases(recipe: Recipe, folder: str, batches: tuple[int, ...]) -> list[Case]:
-    engines = [("native", "benchmarks.mindspore_stage")]
+    engines = [("native", "benchmarks.jobs.mindspore_engine")]
     if util.find_spec("onnxruntime") and util.find_spec("onnx"):
-        engines.append(("onnxruntime", "benchmarks.onnxruntime_stage"))
+        engines.append(("onnxruntime", "benchmarks.jobs.onnxruntime_engine"))
     if util.find_spec("openvino"):
-        engines.append(("OpenVINO", "benchmarks.openvino_stage"))
+        engines.append(("OpenVINO", "benchmarks.jobs.openvino_engine"))
     plain = recipe.model_dump(mode="json")
     stock = [batch for batch in batches if batch in STOCK_BATCHES] or [batches[0]]
     cases = []
@@ -87,7 +87,7 @@ def _cases(recipe: Recipe, folder: str, batches: tuple[int, ...]) -> list[Case]:
         base = _name("stock", batch if batch in stock else stock[0])
         job = InferenceJob(recipe=plain, folder=folder, batch=batch, threads=threads())
         if batch in stock:
-            cases.append(Case(base, base, "benchmarks.mindspore_stage", job))
+            cases.append(Case(base, base, "benchmarks.jobs.mindspore_engine", job))
         for engine, module in engines:
             request = job.model_copy(
                 update={"operators": "native" if engine == "native" else "plain"}
@@ -107,7 +107,7 @@ def _cases(recipe: Recipe, folder: str, batches: tuple[int, ...]) -> list[Case]:
                 seconds=job.seconds,
             )
             name = _name("PyTorch, channels_last", batch)
-            cases.append(Case(name, base, "benchmarks.torch_stage", torch_job))
+            cases.append(Case(name, base, "benchmarks.jobs.torch_network", torch_job))
     return cases
 
 

@@ -12,9 +12,9 @@ import tempfile
 from importlib import util
 from pathlib import Path
 
-from benchmarks.jobs import InputCase, InputJob
+from benchmarks.images.photographs import write_photographs
+from benchmarks.jobs.requests import InputCase, InputJob
 from benchmarks.options import Options, Section, threads
-from benchmarks.photographs import write_photographs
 from benchmarks.rounds import Case, run_rounds, speed_rows, speed_table
 from mixnet_core.data.prepare import prepare_dataset
 from mixnet_core.recipe.recipe import load_recipe, save_recipe
@@ -62,7 +62,7 @@ def measure(options: Options) -> Section:
             Case(
                 name,
                 base,
-                "benchmarks.input_stage",
+                "benchmarks.jobs.input",
                 InputJob(
                     case=case,
                     recipe=str(folder / "recipe.yaml"),

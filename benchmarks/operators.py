@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.jobs import OperatorRow, OperatorsJob, OperatorsTiming
+from benchmarks.jobs.requests import OperatorRow, OperatorsJob, OperatorsTiming
 from benchmarks.options import Options, Section, threads
 from benchmarks.rounds import markdown, ratios, say, significant, spread
 from mixnet_core.errors import JobFailed
@@ -47,7 +47,7 @@ def measure_rows(rows: Sequence[OperatorRow], batch: int, rounds: int) -> Sectio
                 part = list(rows[start : start + AT_A_TIME])
                 for kind in OPERATORS:
                     job = OperatorsJob(rows=part, operators=kind, batch=batch, seconds=SECONDS)
-                    result = run_job("benchmarks.operators_stage", job, attempts=Path(folder))
+                    result = run_job("benchmarks.jobs.operators", job, attempts=Path(folder))
                     found[kind].append(OperatorsTiming.model_validate(result))
                 expect_equal(part, *(found[kind][-1] for kind in OPERATORS))
                 say(

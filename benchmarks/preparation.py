@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.imagenet_archives import Archives, write_archives
+from benchmarks.images.imagenet_archives import Archives, write_archives
 from benchmarks.options import Options, Section
 from benchmarks.rounds import markdown, ratios, say, significant, spread
 from mixnet_core.errors import JobFailed
@@ -27,7 +27,7 @@ DECODED = "mixnet prepare imagenet"
 
 _CLASSES, _IMAGES, _VAL_IMAGES = 100, 210, 1000
 _ROUNDS = 3
-_CASE = Path(__file__).with_name("preparation_case.py")
+_CASE = Path(__file__).with_name("jobs") / "preparation_case.py"
 _TAR = """
 set -e
 mkdir train val

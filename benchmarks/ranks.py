@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.jobs import Averaging, StepJob
+from benchmarks.jobs.requests import Averaging, StepJob
 from benchmarks.options import Options, Section
 from benchmarks.rounds import Case, run_rounds, speed_rows, speed_table
 from mixnet_core.model.native.choice import choose_operators
@@ -40,7 +40,7 @@ def measure(options: Options) -> Section:
             averaging=averaging,
             steps=STEPS,
         )
-        cases.append(Case(name, BASE, "benchmarks.step_stage", job, ranks=count))
+        cases.append(Case(name, BASE, "benchmarks.jobs.step", job, ranks=count))
     found = run_rounds(cases, rounds)
     return Section(
         title=f"Ranks, MixNet-{options.variant.upper()}, {size} px, stem stride 1, global batch "

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from importlib import util
 
-from benchmarks.jobs import StepJob, TorchJob
+from benchmarks.jobs.requests import StepJob, TorchJob
 from benchmarks.options import Options, Section, published_recipe, threads
 from benchmarks.rounds import Case, run_rounds, speed_rows, speed_table
 
@@ -25,13 +25,13 @@ def measure(options: Options) -> Section:
         Case(
             STOCK,
             STOCK,
-            "benchmarks.step_stage",
+            "benchmarks.jobs.step",
             StepJob(recipe=recipe, operators="plain", steps=STOCK_STEPS),
         ),
         Case(
             NATIVE,
             STOCK,
-            "benchmarks.step_stage",
+            "benchmarks.jobs.step",
             StepJob(recipe=recipe, operators="native", steps=FAST_STEPS),
         ),
     ]
@@ -47,7 +47,7 @@ def measure(options: Options) -> Section:
             least=FAST_STEPS,
             seconds=0,
         )
-        cases.append(Case(TORCH, STOCK, "benchmarks.torch_stage", job))
+        cases.append(Case(TORCH, STOCK, "benchmarks.jobs.torch_network", job))
     found = run_rounds(cases, rounds)
     return Section(
         title=f"Training step, MixNet-{options.variant.upper()}, {size} px, batch {batch}, "

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.imagenet_archives import write_archives
+from benchmarks.images.imagenet_archives import write_archives
+from benchmarks.images.photographs import write_photographs
 from benchmarks.inference import agreement, write_seeded
-from benchmarks.jobs import OperatorRow, OperatorsTiming, SeededJob
+from benchmarks.jobs.requests import OperatorRow, OperatorsTiming, SeededJob
 from benchmarks.operators import expect_equal, layer_rows, measure_rows
 from benchmarks.options import published_recipe
-from benchmarks.photographs import write_photographs
 from benchmarks.preparation import measure_archives
 from benchmarks.rounds import (
     Case,
@@ -107,7 +107,7 @@ def test_an_engine_that_computes_something_else_is_refused(wrong: float) -> None
 
 
 def test_seeded_weights_tell_images_apart(tmp_path: Path) -> None:
-    from benchmarks.pixels_in_memory import PixelsInMemory
+    from benchmarks.jobs.pixels_in_memory import PixelsInMemory
 
     recipe = published_recipe("s", 32)
     assert write_seeded(recipe, tmp_path) == 4_134_606

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.imagenet_archives import Archives, write_archives
+from benchmarks.images.imagenet_archives import Archives, write_archives
 from mixnet_core.data.imagenet.records import WORK_FOLDER
 from mixnet_core.storage.files import ASIDE_PREFIX
 

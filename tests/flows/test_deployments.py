@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.imagenet_archives import write_archives
+from benchmarks.images.imagenet_archives import write_archives
 from mixnet_core.data.imagenet.unpacked import open_unpacked
 from mixnet_core.release.publish import read_release
 from mixnet_core.runs.records import recorded

@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from benchmarks.imagenet_archives import write_archives
-from benchmarks.photographs import photographs
+from benchmarks.images.imagenet_archives import write_archives
+from benchmarks.images.photographs import photographs
 from mixnet_core.cli.app import main
 from mixnet_core.data.imagenet.classes import wnids
 from mixnet_core.data.imagenet.listing import read_listing

@@ -12,7 +12,7 @@ import pytest
 from PIL import ExifTags, Image
 from scipy.io import loadmat
 
-from benchmarks.imagenet_archives import Archives, write_archives
+from benchmarks.images.imagenet_archives import Archives, write_archives
 from mixnet_core.data.imagenet.classes import wnids
 from mixnet_core.errors import InputError
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.imagenet_archives import Archives as Made
-from benchmarks.imagenet_archives import write_archives
+from benchmarks.images.imagenet_archives import Archives as Made
+from benchmarks.images.imagenet_archives import write_archives
 from mixnet_core.data.imagenet import parts, records, room, unpack
 from mixnet_core.data.imagenet.edition import Edition
 from mixnet_core.data.imagenet.inputs import Archives

@@ -9,9 +9,9 @@ import numpy as np
 from mindspore import Tensor
 from numpy.typing import NDArray
 
-from benchmarks.jobs import InferenceJob
+from benchmarks.images.seeded_images import normalised, pixels
+from benchmarks.jobs.requests import InferenceJob
 from benchmarks.rounds import Measured, peak_mb, timed
-from benchmarks.seeded_images import normalised, pixels
 from mixnet_core.checkpoints.store import load_weights
 from mixnet_core.model.device import use_device
 from mixnet_core.model.mixnet import build_model

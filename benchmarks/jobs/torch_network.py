@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.jobs import TorchJob
+from benchmarks.images.seeded_images import normalised, pixels
+from benchmarks.jobs.requests import TorchJob
+from benchmarks.jobs.torch_mixnet import build, load_values
 from benchmarks.rounds import Measured, peak_mb, timed
-from benchmarks.seeded_images import normalised, pixels
-from benchmarks.torch_mixnet import build, load_values
 from mixnet_core.processes.child import main
 
 

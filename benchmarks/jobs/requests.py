@@ -37,7 +37,7 @@ class StepJob(BaseModel):
 
 
 class SeededJob(BaseModel):
-    """Where `seeded_stage` writes the network that every engine computes."""
+    """Where `jobs.seeded_network` writes the network that every engine computes."""
 
     recipe: dict[str, object]
     folder: str
@@ -47,7 +47,7 @@ class InferenceJob(BaseModel):
     """One engine at one batch.
 
     Attributes:
-        folder: what `seeded_stage` wrote.
+        folder: what `jobs.seeded_network` wrote.
         batch: images of one forward pass.
         seconds: calls are timed at least once, and until so many have passed.
     """

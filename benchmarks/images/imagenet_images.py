@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image
 
-from benchmarks.photographs import photographs, random_crop
+from benchmarks.images.photographs import photographs, random_crop
 
 # ImageNet's usual width, which the sizes are for; a portrait is a crop turned by 90 degrees.
 SIDE = 500

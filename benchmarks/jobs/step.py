@@ -9,7 +9,7 @@ import mindspore
 import numpy as np
 from mindspore import Tensor, nn
 
-from benchmarks.jobs import StepJob
+from benchmarks.jobs.requests import StepJob
 from benchmarks.rounds import Measured, peak_mb, timed
 from mixnet_core.model.mixnet import build_model
 from mixnet_core.model.ranks import average_gradients, join_ranks

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from benchmarks.jobs import InputJob
-from benchmarks.mindcv_input import decoded_images, evaluated, itself, trained
+from benchmarks.jobs.mindcv_input import decoded_images, evaluated, itself, trained
+from benchmarks.jobs.requests import InputJob
 from benchmarks.rounds import Measured, peak_mb
 from mixnet_core.data.batches import evaluation_batches, evaluation_pixels, training_batches
 from mixnet_core.data.index import Index, read_index

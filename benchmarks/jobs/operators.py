@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from benchmarks.jobs import OperatorRow, OperatorsJob, OperatorsTiming
+from benchmarks.jobs.requests import OperatorRow, OperatorsJob, OperatorsTiming
 from benchmarks.rounds import peak_mb, timed
 from mixnet_core.model.device import use_device
 from mixnet_core.model.layers import PlainLayers

@@ -16,7 +16,7 @@ from mindspore import Tensor
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from benchmarks.jobs import SeededJob
+from benchmarks.jobs.requests import SeededJob
 from mixnet_core.evaluate.onnx_export import network_graph, plain_network
 from mixnet_core.processes.child import main
 from mixnet_core.recipe.recipe import parse_recipe

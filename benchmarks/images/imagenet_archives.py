@@ -1,6 +1,6 @@
 """ILSVRC2012's archives in small: the official names and structure, with real photographs in them.
 
-    python -m benchmarks.imagenet_archives FOLDER --classes 100 --images 180 --val 1000
+    python -m benchmarks.images.imagenet_archives FOLDER --classes 100 --images 180 --val 1000
 
 The structure is that of the files at image-net.org: a tar of a tar a class, a flat tar of val
 images, and the devkit with its ground truth and meta.mat. The images do not show their classes.
@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.io import savemat
 
-from benchmarks.imagenet_images import ODD, SIDE, odd_images, ordinary_jpegs
+from benchmarks.images.imagenet_images import ODD, SIDE, odd_images, ordinary_jpegs
 from mixnet_core.data.imagenet.classes import class_names, wnids
 from mixnet_core.errors import InputError, MixnetError
 
@@ -279,7 +279,7 @@ def _meta(ids: Mapping[str, int], images: Mapping[str, int]) -> bytes:
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.imagenet_archives",
+        prog="python -m benchmarks.images.imagenet_archives",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

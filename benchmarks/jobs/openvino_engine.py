@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.jobs import InferenceJob
-from benchmarks.pixels_in_memory import PixelsInMemory
+from benchmarks.images.seeded_images import pixels
+from benchmarks.jobs.pixels_in_memory import PixelsInMemory
+from benchmarks.jobs.requests import InferenceJob
 from benchmarks.rounds import Measured, peak_mb, timed
-from benchmarks.seeded_images import pixels
 from mixnet_core.processes.child import main
 from mixnet_core.recipe.recipe import parse_recipe
 

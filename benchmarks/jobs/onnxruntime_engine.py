@@ -11,9 +11,9 @@ import onnx
 import onnxruntime
 from onnx import numpy_helper
 
-from benchmarks.jobs import InferenceJob
+from benchmarks.images.seeded_images import normalised, pixels
+from benchmarks.jobs.requests import InferenceJob
 from benchmarks.rounds import Measured, peak_mb, timed
-from benchmarks.seeded_images import normalised, pixels
 from mixnet_core.processes.child import main
 from mixnet_core.recipe.recipe import parse_recipe
 

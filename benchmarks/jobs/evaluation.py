@@ -6,8 +6,8 @@ import time
 from itertools import islice
 from pathlib import Path
 
-from benchmarks.jobs import EvaluationJob
-from benchmarks.pixels_in_memory import PixelsInMemory
+from benchmarks.jobs.pixels_in_memory import PixelsInMemory
+from benchmarks.jobs.requests import EvaluationJob
 from benchmarks.rounds import Measured, peak_mb
 from mixnet_core.data.batches import evaluation_pixels
 from mixnet_core.data.index import read_index
