@@ -156,7 +156,7 @@ def _add(
             print_json({"run": context.run.name, **values})
 
     # typer makes an option of each parameter that the signature says.
-    signature = inspect.signature(command)
+    signature = inspect.signature(command, eval_str=True)
     others = {"accept_anyway", "release"} - set(own)
     kept = [item for item in signature.parameters.values() if item.name not in others]
     command.__signature__ = signature.replace(parameters=kept)  # type: ignore[attr-defined]

@@ -199,12 +199,18 @@ class RecipeFile:
 
 
 def recipe_names() -> list[str]:
-    """The bundled recipes."""
+    """Returns the names of the bundled recipes.
+
+    Example:
+        >>> import mixnet_core
+        >>> "digits" in mixnet_core.recipe_names()
+        True
+    """
     return sorted(path.stem for path in RECIPES.glob("*.yaml"))
 
 
 def load_recipe(name_or_path: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
-    """A bundled recipe by name or a YAML file by path, ours or MindCV's, with values replaced.
+    """Loads a bundled recipe by name or a YAML file by path, ours or MindCV's.
 
     Args:
         name_or_path: e.g. "digits" or "my/recipe.yaml".
@@ -213,6 +219,11 @@ def load_recipe(name_or_path: str, overrides: Mapping[str, Any] | None = None) -
 
     Raises:
         RecipeError: unknown recipe or key, wrong type, impossible value; every fault is named.
+
+    Example:
+        >>> import mixnet_core
+        >>> mixnet_core.load_recipe("digits", {"training.epochs": 3}).training.epochs
+        3
     """
     return read_recipe(name_or_path).recipe(overrides)
 

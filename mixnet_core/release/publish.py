@@ -99,12 +99,17 @@ def release_names(to: str) -> list[str]:
 
 
 def list_releases(to: str) -> list[PublishedRelease]:
-    """The releases below `to`, by name. A broken manifest is left out, with a warning.
+    """Lists the releases of a registry by name; a broken manifest is left out, with a warning.
 
-    Who must not miss one goes by `release_names` and `read_release`.
+    Use `release_names` and `read_release` where none may be missed.
 
     Raises:
         InputError, MachineError, TransientError: as `storage.Storage`.
+
+    Example:
+        >>> import mixnet_core
+        >>> [release.name for release in mixnet_core.list_releases("workspace/releases")]
+        ['tiny']
     """
     storage = open_storage(to)
     found = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from mixnet_core.recipe.recipe import Recipe
 from mixnet_core.runs.records import open_run
@@ -34,16 +35,29 @@ class Context:
 
 
 def open_context(
-    recipe: Recipe, workspace: Workspace, *, run: str | None = None, registry: str | None = None
+    recipe: Recipe,
+    workspace: Workspace | str | Path,
+    *,
+    run: str | None = None,
+    registry: str | None = None,
 ) -> Context:
     """Opens a run, new or begun earlier, for its stages.
 
     Args:
+        workspace: a folder, made if missing.
         run: its name; None: as `runs.records.open_run`.
         registry: None: the workspace's own.
 
     Raises:
         InputError, MachineError, TransientError: as `runs.records.open_run`.
+
+    Example:
+        >>> import mixnet_core
+        >>> context = mixnet_core.open_context(mixnet_core.load_recipe("digits"), "w", run="mine")
+        >>> context.run.name
+        'mine'
     """
+    if not isinstance(workspace, Workspace):
+        workspace = Workspace(Path(workspace).expanduser().absolute())
     opened, kept = open_run(recipe, workspace, run)
     return Context(kept, opened, workspace, registry or str(workspace.releases))

@@ -51,14 +51,22 @@ HELP = {
 }
 
 Text = Annotated[str, Field(min_length=1)]
-DataOption = Annotated[Text | None, typer.Option("--data", help=HELP["data"])]
-RunOption = Annotated[Text | None, typer.Option("--run", help=HELP["run"])]
-WorkspaceOption = Annotated[Text | None, typer.Option("--workspace", help=HELP["workspace"])]
-RegistryOption = Annotated[
-    Text | None, typer.Option("--registry", "--publish-to", help=HELP["registry"])
+DataOption = Annotated[str | None, Field(min_length=1), typer.Option("--data", help=HELP["data"])]
+RunOption = Annotated[str | None, Field(min_length=1), typer.Option("--run", help=HELP["run"])]
+WorkspaceOption = Annotated[
+    str | None, Field(min_length=1), typer.Option("--workspace", help=HELP["workspace"])
 ]
-ReleaseOption = Annotated[Text | None, typer.Option("--release", "--name", help=HELP["release"])]
-WeightsOption = Annotated[Text | None, typer.Option("--weights", help=HELP["weights"])]
+RegistryOption = Annotated[
+    str | None,
+    Field(min_length=1),
+    typer.Option("--registry", "--publish-to", help=HELP["registry"]),
+]
+ReleaseOption = Annotated[
+    str | None, Field(min_length=1), typer.Option("--release", "--name", help=HELP["release"])
+]
+WeightsOption = Annotated[
+    str | None, Field(min_length=1), typer.Option("--weights", help=HELP["weights"])
+]
 EpochsOption = Annotated[
     int | None, Field(ge=1), typer.Option("--epochs", min=1, help=HELP["epochs"])
 ]
@@ -69,7 +77,8 @@ LrOption = Annotated[float | None, Field(gt=0), typer.Option("--lr", help=HELP["
 RanksOption = Annotated[int | None, Field(ge=1), typer.Option("--ranks", min=1, help=HELP["ranks"])]
 ScaleLrOption = Annotated[bool, typer.Option("--scale-lr", help=HELP["scale_lr"])]
 AcceptAnywayOption = Annotated[
-    Text | None,
+    str | None,
+    Field(min_length=1),
     typer.Option("--accept-anyway", metavar="REASON", help=HELP["accept_anyway"]),
 ]
 

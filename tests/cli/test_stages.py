@@ -1,0 +1,106 @@
+"""The subcommands of the stages beside the flow that runs them: one declaration of each option."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from mixnet_core.cli.app import app
+from mixnet_core.cli.options import refuse_empty
+from mixnet_core.errors import EXIT_CODES, InputError
+from mixnet_core.stages import options, table
+
+ROOT = Path(__file__).parents[2]
+COMMANDS: Any = typer.main.get_command(app)
+# What only the command line, only the flow has.
+TYPED = {"recipe_option", "set_", "as_json", "quiet", "help"}
+FORM = {"settings", "publish_to"}
+
+
+def flow_parameters() -> list[str]:
+    """Of the flow `mixnet`, read from its source: importing it would import Prefect."""
+    (file,) = (path for path in ROOT.glob("flows/**/mixnet.py") if path.is_file())
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    (flow,) = (n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "mixnet")
+    return [argument.arg for argument in flow.args.args]
+
+
+def flow_calls() -> list[str]:
+    """The tasks that the flow's body calls, in its order."""
+    (file,) = (path for path in ROOT.glob("flows/**/mixnet.py") if path.is_file())
+    calls = [
+        (node.lineno, node.func.attr)
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and isinstance(node.func.value, ast.Name)
+        and node.func.value.id == "tasks"
+    ]
+    return [name for _, name in sorted(calls)]
+
+
+def parameters(command: str) -> dict[str, Any]:
+    return {str(item.name): item for item in COMMANDS.commands[command].params}
+
+
+def test_mixnet_run_and_the_flow_take_the_same_options() -> None:
+    ours = set(parameters("run")) - TYPED
+    assert ours == set(flow_parameters()) - FORM
+    assert set(options.HELP) == set(flow_parameters())
+
+
+@pytest.mark.parametrize("name", sorted(set(options.HELP) - FORM - {"recipe"}))
+def test_an_options_help_is_the_forms(name: str) -> None:
+    assert parameters("run")[name].help == options.HELP[name]
+
+
+def test_the_flow_and_the_command_line_have_the_stages_of_the_table_in_its_order() -> None:
+    names = [stage.name for stage in table.STAGES]
+    assert flow_calls() == ["check", *names]
+    assert [name for name in COMMANDS.commands if name in names] == names
+    for stage in (table.CHECK, *table.STAGES):
+        assert inspect.getdoc(stage.run)
+        assert stage.retries.reason
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        ("prepare", "--accept-anyway=x"),
+        ("train", "--release=x"),
+        ("select", "--name=x"),
+        ("accept", "--release=x"),
+        ("check", "--epochs=3"),
+        ("releases", "--data=x"),
+    ],
+)
+def test_a_subcommand_refuses_options_that_are_not_its_own(command: str, option: str) -> None:
+    done = CliRunner().invoke(app, [command, option])
+    assert done.exit_code == 2
+    assert f"No such option: {option.partition('=')[0]}" in done.output
+
+
+@pytest.mark.parametrize("flag", ["--registry", "--publish-to"])
+def test_the_registry_is_taken_under_its_old_name_too(flag: str) -> None:
+    assert flag in parameters("releases")["registry"].opts
+
+
+@pytest.mark.parametrize("arguments", [["run", ""], ["run", "--data="], ["train", "--run", ""]])
+def test_an_empty_argument_is_refused(arguments: list[str]) -> None:
+    with pytest.raises(InputError, match="is empty: give it a value, or leave it out"):
+        refuse_empty(arguments)
+
+
+def test_a_setting_may_be_an_empty_text() -> None:
+    refuse_empty(["run", "--set", "description=", "--set=description="])
+
+
+def test_every_exit_code_is_said_in_the_help() -> None:
+    epilog = COMMANDS.epilog or ""
+    assert all(f"{code} {text}" in epilog for code, text in EXIT_CODES.items())
