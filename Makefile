@@ -13,7 +13,7 @@ ORACLE_READY := $(ORACLE)/.ready
 export DO_NOT_TRACK = 1
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 
-.PHONY: help venv demo test long faults oracle trajectories sanitize mutate check format bench serve lock clean
+.PHONY: help venv demo test long faults oracle trajectories sanitize mutate check format bench docs serve lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,8 +52,12 @@ format: $(READY) ## let ruff rewrite
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(READY) ## the figures of the README
+bench: $(READY) ## the figures of docs/numbers.md; BENCH="train --rounds 3" for some
 	@$(BIN)/python -m benchmarks $(BENCH)
+
+docs: $(READY) ## the reference pages from the code, and the documents as a site in site/
+	@$(BIN)/python -m docs.generate
+	@$(BIN)/mkdocs build --strict --quiet
 
 serve: $(READY) ## Prefect server, pool, deployments and worker on this machine, until Ctrl-C
 	@$(BIN)/python -m infra.serve
