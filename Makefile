@@ -57,7 +57,7 @@ bench: $(READY) ## the figures of docs/numbers.md; BENCH="train --rounds 3" for 
 
 docs: $(READY) ## the reference pages from the code, and the documents as a site in site/
 	@$(BIN)/python -m docs.generate
-	@$(BIN)/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 serve: $(READY) ## Prefect server, pool, deployments and worker on this machine, until Ctrl-C
 	@$(BIN)/python -m infra.serve

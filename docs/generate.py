@@ -59,16 +59,32 @@ def recipe_page() -> str:
 RECIPE_HEAD = ("key", "type and range", "default", f"`{EXAMPLE}`", "meaning")
 
 
+WHAT_TO_LOOK_AT = {
+    0: "",
+    2: "the option, the recipe's key, the path, the data",
+    3: "permission, disk, device, package, credentials",
+    4: "digests, parameter names and shapes; also a release that regressed",
+    5: "choose another name, or leave it",
+    6: "the log that the message names",
+    7: "nothing: the same command may succeed later",
+    8: "the message and the report say what falls short of what the recipe demands",
+    130: "nothing: the same command goes on",
+}
+
+
 def exit_codes_page() -> str:
     """Returns the exit codes and the errors behind them."""
-    rows = [(f"`{code}`", text, ", ".join(_errors_with(code))) for code, text in EXIT_CODES.items()]
+    rows = [
+        (f"`{code}`", text, WHAT_TO_LOOK_AT[code], ", ".join(_errors_with(code)))
+        for code, text in EXIT_CODES.items()
+    ]
     return _page(
         "Exit codes",
         [
             "The `mixnet` command ends with one of these. Results go to standard output, progress "
-            "and errors to standard error. With `--json` an error is one JSON object on standard "
-            "output too.",
-            _table(("code", "meaning", "errors in `mixnet_core.errors`"), rows),
+            "and errors to standard error. With `--json`, for scripts, results and errors are "
+            "JSON objects on standard output.",
+            _table(("code", "meaning", "what to look at", "errors in `mixnet_core.errors`"), rows),
         ],
     )
 

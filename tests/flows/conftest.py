@@ -1,4 +1,4 @@
-"""A real Prefect server, pool, deployments and worker, started as infra/README.md says."""
+"""A real Prefect server, pool, deployments and worker: the steps of docs/how-to/deployments.md."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
     python -m tests.data.imagenet.bad_inputs
 
-runs them all and prints the README's table.
+runs them all and prints the table of docs/how-to/imagenet.md.
 """
 
 from __future__ import annotations
