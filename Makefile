@@ -40,7 +40,7 @@ trajectories: $(ORACLE_READY) ## 36 ways to train beside their formulas, as a ta
 sanitize: $(READY) ## the native operators under the address and undefined-behaviour sanitizers
 	@$(BIN)/python -m pytest tests/model/native/test_sanitized.py
 
-mutate: $(READY) ## whether tests notice small changes; MUTATE="--modules selecting --per-module 20 --seed 3"
+mutate: $(READY) ## whether tests notice small changes; MUTATE="--modules stages/policy --per-module 20 --seed 3"
 	@$(BIN)/python -m tests.mutate $(MUTATE)
 
 check: $(READY) ## ruff and mypy

@@ -21,6 +21,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from typer.models import OptionInfo, ParameterInfo
 
+import mixnet_core
 from mixnet_core.cli.app import app
 from mixnet_core.errors import EXIT_CODES, MixnetError
 from mixnet_core.recipe.recipe import Recipe, load_recipe, recipe_names
@@ -169,12 +170,29 @@ def flows_page() -> str:
     return _page("Flow parameters", parts)
 
 
+def python_page() -> str:
+    """Returns what `import mixnet_core` offers, with its docstrings."""
+    parts = [
+        "What `import mixnet_core` offers to scripts and notebooks. Everything else in the package "
+        "is private and may change. The examples run as tests, in a folder with a finished run "
+        "`tiny`. MindSpore is loaded when a network is built, not before."
+    ]
+    for name in mixnet_core.__all__:
+        offered = getattr(mixnet_core, name)
+        heading = f"{name}{inspect.signature(offered)}" if inspect.isfunction(offered) else name
+        heading = re.sub(r"mixnet_core(\.\w+)+\.", "", heading.replace("'", ""))
+        parts += [f"### `{name}`", f"```python\n{heading}\n```"]
+        parts += [f"```text\n{inspect.getdoc(offered)}\n```"]
+    return _page("Python", parts)
+
+
 PAGES: Mapping[str, Callable[[], str]] = {
     "recipe.md": recipe_page,
     "commands.md": commands_page,
     "exit-codes.md": exit_codes_page,
     "stages.md": stages_page,
     "flows.md": flows_page,
+    "python.md": python_page,
 }
 
 

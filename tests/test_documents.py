@@ -285,7 +285,7 @@ def test_a_link_that_leads_nowhere_would_be_found(link: str, found: list[str]) -
         "mixnet --help; mixnet --version; mixnet run --help",
         'make bench BENCH="train --rounds 3" TEST="tests/data -k png"',
         "prefect deployment run mixnet/train --watch -p epochs=3",
-        "X=1 .venv/bin/python -m benchmarks.imagenet_archives FOLDER",
+        "X=1 .venv/bin/python -m benchmarks.images.imagenet_archives FOLDER",
         "python -m mixnet_flows.demo && python infra/setup.py --accelerators 8",
         "anything --else",
     ],

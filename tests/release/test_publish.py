@@ -164,7 +164,7 @@ CRASH = """
 import os, sys
 from pathlib import Path
 from mixnet_core.release.publish import publish_release
-from mixnet_core.storage.storage import FileStorage
+from mixnet_core.storage.schemes.file import FileStorage
 {storage}.create = lambda *_: os._exit(9)
 publish_release("digits-1", to=sys.argv[1], files={{"weights": Path(sys.argv[2])}}, facts={{}})
 """
