@@ -19,7 +19,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY) ## the whole flow on scanned digits: train, select, validate, publish
-	@$(BIN)/python -m flows.demo $(DEMO)
+	@$(BIN)/python -m mixnet_flows.demo $(DEMO)
 
 test: $(READY) ## every test but those of the next three, on real parts; TEST="tests/data -k png" for some
 	@$(BIN)/python -m pytest $(if $(TEST),$(TEST),-n $(JOBS))
@@ -60,7 +60,7 @@ docs: $(READY) ## the reference pages from the code, and the documents as a site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 serve: $(READY) ## Prefect server, pool, deployments and worker on this machine, until Ctrl-C
-	@$(BIN)/python -m infra.serve
+	@$(BIN)/python -m mixnet_flows.infra.serve
 
 venv: $(READY) ## only the environment
 

@@ -34,8 +34,7 @@ WHOLE = "evaluate stage: read, decode, resize, crop, OpenVINO, count"
 def measure(options: Options) -> Section:
     if util.find_spec("openvino") is None:
         raise MachineError(
-            "the engine that evaluate measures is not installed: "
-            "run `pip install 'mixnet[cpu-inference]'`"
+            "the engine that evaluate measures is not installed: run `pip install openvino`"
         )
     size, rounds = options.image_size or 224, options.rounds or 5
     batch = options.global_batch or BATCH

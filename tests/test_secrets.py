@@ -17,12 +17,8 @@ import urllib3
 import yaml
 from prefect.logging import disable_run_logger
 
-import flows.alarm
-import flows.demo
-import flows.imagenet
-import flows.mixnet
-import flows.revalidate
 from mixnet_core.cli import app as cli
+from mixnet_core.cli.deployments import write_deployments
 from mixnet_core.data.imagenet.inputs import Archives
 from mixnet_core.data.imagenet.unpack import unpack_imagenet
 from mixnet_core.errors import InputError, MixnetError
@@ -46,6 +42,11 @@ from mixnet_core.storage.open import open_object, open_storage
 from mixnet_core.storage.schemes import s3 as storage_s3
 from mixnet_core.storage.transfer import check_served, check_url
 from mixnet_core.storage.user_cache import cache_folder
+from mixnet_flows import alarm as flows_alarm
+from mixnet_flows import demo as flows_demo
+from mixnet_flows import imagenet as flows_imagenet
+from mixnet_flows import mixnet as flows_mixnet
+from mixnet_flows import revalidate as flows_revalidate
 from tests.tiny import mixnet
 from tests.web_server import Server
 
@@ -190,7 +191,7 @@ def ways(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> dict[str, Way
         return lambda text: flow.fn(**{**arguments, name: text})
 
     def nested(key: str) -> Way:
-        return lambda text: flows.mixnet.mixnet.fn(settings={key: [{"a": text}]})
+        return lambda text: flows_mixnet.mixnet.fn(settings={key: [{"a": text}]})
 
     def changed(recipe: Any, text: str) -> Any:
         """A copy with changes, which pydantic does not check."""
@@ -202,7 +203,7 @@ def ways(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> dict[str, Way
 
     def alarm(notify: str | None, text: str) -> None:
         with disable_run_logger():
-            flows.alarm.alarm.fn("r", "regressed", f"r lies at {text}", text, notify and text)
+            flows_alarm.alarm.fn("r", "regressed", f"r lies at {text}", text, notify and text)
 
     found: dict[str, Way] = {
         "open_storage": open_storage,
@@ -305,21 +306,22 @@ def ways(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> dict[str, Way
             Path("w"), workspace=workspace, data=".", page=Path(text)
         ),
         "archives": lambda text: unpack_imagenet(Archives(train_tar=Path(text)), workspace.root),
+        "deployments": lambda text: write_deployments(Path(text)),
         "flow's alarm": lambda text: alarm(None, text),
         "flow's notify": lambda text: alarm("notify", text),
         "flow's settings": nested("weights.name"),
         "flow's other settings": nested("description"),
-        "flow's retired": lambda text: flows.revalidate.revalidate.fn(retired=[text]),
+        "flow's retired": lambda text: flows_revalidate.revalidate.fn(retired=[text]),
     }  # fmt: skip
     for name in ("recipe", "data", "run", "workspace", "publish_to", "release", "weights",
                  "accept_anyway"):  # fmt: skip
-        found[f"flow's {name}"] = by_flow(flows.mixnet.mixnet, **{name: "TEXT"})
+        found[f"flow's {name}"] = by_flow(flows_mixnet.mixnet, **{name: "TEXT"})
     for name in ("releases", "data", "imagenet", "workspace"):
         found[f"revalidating flow's {name}"] = by_flow(
-            flows.revalidate.revalidate, **{name: "TEXT"}
+            flows_revalidate.revalidate, **{name: "TEXT"}
         )
     for name in ("train_tar", "val_tar", "devkit", "val_labels", "to", "md5sums", "workspace"):
-        found[f"unpacking flow's {name}"] = by_flow(flows.imagenet.imagenet, **{name: "TEXT"})
+        found[f"unpacking flow's {name}"] = by_flow(flows_imagenet.imagenet, **{name: "TEXT"})
     return found
 
 
@@ -329,7 +331,7 @@ TAKES_SIGNED = {"check_url", "check_served", "transfer"}
 TAKES_ANY = {"https_proxy", "an endpoint", "flow's alarm"}
 # Files whose fault comes before what they hold is looked at; MindCV's way of naming other things.
 READS = {"--set"}
-BY_PATH = {"evaluate", "evaluate's page", "stored recipe", "archives"}
+BY_PATH = {"evaluate", "evaluate's page", "stored recipe", "archives", "deployments"}
 SLOW = {"check_all", "an endpoint"}
 
 
@@ -338,7 +340,7 @@ def test_no_way_in_prints_or_writes_a_secret(
 ) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     rows: list[object] = []
-    monkeypatch.setattr(flows.alarm, "show_table", lambda *given: rows.append(given))
+    monkeypatch.setattr(flows_alarm, "show_table", lambda *given: rows.append(given))
     draw = random.Random(7)
     workspace = Workspace(tmp_path)
     for name, way in ways(workspace, monkeypatch).items():
@@ -433,11 +435,11 @@ OPTIONS = (
     ("evaluate", "w.ckpt", "--data=.", "--report"), ("revalidate", "--publish-to"),
     ("revalidate", "--imagenet"), ("revalidate", "--retired"), ("releases",),
     ("releases", "--json"), ("recipe", "show"), ("prepare", "imagenet", "--train-tar"),
-    ("recipe",), (),
+    ("deployments",), ("recipe",), (),
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("main", [cli.main, flows.demo.main])
+@pytest.mark.parametrize("main", [cli.main, flows_demo.main])
 def test_no_command_line_prints_or_writes_a_secret(
     main: Callable[[], int | None],
     tmp_path: Path,

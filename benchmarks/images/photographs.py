@@ -60,7 +60,7 @@ def photographs() -> list[Image.Image]:
     if spec is None or not spec.submodule_search_locations:
         raise MachineError(
             "scikit-learn, whose photographs benchmarks use, is not installed: "
-            "run `pip install 'mixnet[demo]'`, or name a folder of JPEGs with --photos"
+            "run `pip install scikit-learn`, or name a folder of JPEGs with --photos"
         )
     folder = Path(spec.submodule_search_locations[0]) / "datasets" / "images"
     return [Image.open(folder / name).convert("RGB") for name in ("china.jpg", "flower.jpg")]

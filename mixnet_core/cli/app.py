@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 import yaml
 
+from mixnet_core.cli import deployments as cli_deployments
 from mixnet_core.cli import imagenet as cli_imagenet
 from mixnet_core.cli import measuring as cli_measuring
 from mixnet_core.cli import stages as cli_stages
@@ -59,11 +60,12 @@ recipe_app = typer.Typer(help="Look at recipes.", no_args_is_help=True)
 app.add_typer(recipe_app, name="recipe")
 cli_stages.add_to(app)
 cli_measuring.add_to(app)
+cli_deployments.add_to(app)
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"mixnet {metadata.version('mixnet')}")
+        typer.echo(f"mixnet {metadata.version('mindspore-mixnet')}")
         raise typer.Exit
 
 

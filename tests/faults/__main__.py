@@ -21,8 +21,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.temporary_server import start_temporary_server
 from mixnet_core.runs.run_dir import Workspace
+from mixnet_flows.temporary_server import start_temporary_server
 from tests.faults.job import EPOCHS, STEPS_BETWEEN, TARGETS, Job, differences, ended_afterwards
 
 REFERENCE = "reference"

@@ -5,6 +5,6 @@ from __future__ import annotations
 import json
 import sys
 
-from flows.mixnet import mixnet
+from mixnet_flows.mixnet import mixnet
 
 mixnet(**json.loads(sys.argv[1]))

@@ -4,10 +4,10 @@ import pytest
 from prefect.logging import disable_run_logger
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.accelerators import accelerators_held
 from mixnet_core.errors import MachineError
 from mixnet_core.recipe.recipe import load_recipe
 from mixnet_core.recipe.sections import Devices
+from mixnet_flows.accelerators import accelerators_held
 from tests.flows.conftest import Deployed, asked
 
 pytestmark = pytest.mark.slow
@@ -40,7 +40,7 @@ def test_more_accelerators_than_there_are_is_one_line_that_says_what_to_do(
     with (
         temporary_settings({PREFECT_API_URL: deployed.api}),
         disable_run_logger(),
-        pytest.raises(MachineError, match=r"infra/setup\.py --accelerators") as caught,
+        pytest.raises(MachineError, match=r"mixnet_flows\.infra\.setup --accelerators") as caught,
         accelerators_held(devices("Ascend", 9)),
     ):
         pytest.fail("held more than there are")

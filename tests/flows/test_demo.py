@@ -14,7 +14,7 @@ import pytest
 from mixnet_core.runs.run_dir import Workspace
 from tests.flows.conftest import PROJECT, clean_environment, eventually, stage_processes
 
-DEMO = [sys.executable, "-m", "flows.demo", "--workspace"]
+DEMO = [sys.executable, "-m", "mixnet_flows.demo", "--workspace"]
 
 
 def fails(workspace: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -50,7 +50,7 @@ def test_missing_scikit_learn_is_one_line_that_says_what_to_install(tmp_path: Pa
 @pytest.mark.slow
 def test_a_killed_demo_leaves_no_server(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from flows.temporary_server import *\n"
+        "import sys, time; from pathlib import Path; from mixnet_flows.temporary_server import *\n"
         "start_temporary_server(Path(sys.argv[1])); print('up', flush=True); time.sleep(60)"
     )
     process = subprocess.Popen(

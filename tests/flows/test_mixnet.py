@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.mixnet import mixnet
 from mixnet_core.errors import InputError
+from mixnet_flows.mixnet import mixnet
 
 
 def test_scaling_the_rates_without_another_batch_is_refused_before_anything_is_made(

@@ -120,7 +120,7 @@ def test_default_parameters_make_a_recipe(document: dict[str, Any]) -> None:
         (0, {"parameters": {"epoch": 3}}, "unknown key epoch"),
         (0, {"parameters": {"epochs": 0}}, "epochs"),
         (1, {"parameters": {"settings": [1]}}, "settings"),
-        (0, {"entrypoint": "flows.mixnet.train"}, "no flow at flows.mixnet.train"),
+        (0, {"entrypoint": "mixnet_flows.mixnet.train"}, "no flow at mixnet_flows.mixnet.train"),
         (0, {"work_pool": {"name": "mixnet", "job_variables": {"cwd": "."}}}, "unknown key cwd"),
         (0, {"concurrency_limit": {"limits": 1}}, "unknown key limits"),
     ],

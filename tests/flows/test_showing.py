@@ -12,12 +12,12 @@ from prefect.settings import (
     temporary_settings,
 )
 
-from flows.showing import Progress, artifact_key, in_terminal, told
-from flows.tasks import worth_a_retry
 from mixnet_core.errors import DigestMismatch, JobFailed, TransientError
 from mixnet_core.runs.terminal import TerminalWatch
 from mixnet_core.runs.ticks import Tick, Watch
 from mixnet_core.runs.values import FetchedWeights
+from mixnet_flows.showing import Progress, artifact_key, in_terminal, told
+from mixnet_flows.tasks import worth_a_retry
 
 WEIGHTS = FetchedWeights(name="w", path="/w", sha256="0" * 64, reused=True)
 

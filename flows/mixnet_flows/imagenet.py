@@ -9,14 +9,14 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from pydantic import Field
 
-from flows.showing import show_markdown, told
-from flows.tasks import worth_a_retry
 from mixnet_core.data.imagenet.inputs import Archives
 from mixnet_core.data.imagenet.progress import STAGE
 from mixnet_core.data.imagenet.unpack import unpack_imagenet
 from mixnet_core.data.imagenet.unpacked import UnpackedImageNet
 from mixnet_core.stages.options import Text, open_workspace
 from mixnet_core.storage.uris import refuse_credentials
+from mixnet_flows.showing import show_markdown, told
+from mixnet_flows.tasks import worth_a_retry
 
 
 # 30 and 120 s: another process unpacks into the same folder; what it has done is not done again.

@@ -42,6 +42,7 @@ def accelerators_held(devices: Devices) -> Iterator[None]:
         except Exception as error:
             raise MachineError(
                 f"cannot hold {devices.ranks} accelerator(s) ({' '.join(str(error).split())}): "
-                f"run infra/setup.py --{LIMIT} N with the number that the workers have"
+                f"run `python -m mixnet_flows.infra.setup --{LIMIT} N` with the number that the "
+                "workers have"
             ) from error
         yield

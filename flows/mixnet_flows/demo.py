@@ -1,4 +1,4 @@
-"""`python -m flows.demo`: the whole chain on scikit-learn's digits, with nothing to start first.
+"""`python -m mixnet_flows.demo`: the whole chain on scikit-learn's digits, nothing to start first.
 
 A first, tiny run leaves the release `digits-seed`; the second starts from it, trains on two ranks
 and leaves the release `digits-demo`. Started again, both skip what is done.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import sys
 
-from flows.temporary_server import start_temporary_server
 from mixnet_core.errors import MixnetError
 from mixnet_core.runs.records import recorded
 from mixnet_core.runs.run_dir import Workspace
@@ -18,6 +17,7 @@ from mixnet_core.runs.values import Validation
 from mixnet_core.stages.check import check_all, require
 from mixnet_core.stages.options import adjusted_recipe, open_workspace, registry_uri
 from mixnet_core.storage.uris import refuse_arguments
+from mixnet_flows.temporary_server import start_temporary_server
 
 RECIPE = "digits"
 SEED = "digits-seed"
@@ -39,8 +39,8 @@ def demo(workspace: Workspace) -> str:
         watch.line("demo", "starting a Prefect server for this run")
         start_temporary_server(workspace.root / "prefect")
         # Only now: Prefect reads its settings while it is imported.
-        from flows.mixnet import mixnet
-        from flows.showing import in_terminal
+        from mixnet_flows.mixnet import mixnet
+        from mixnet_flows.showing import in_terminal
 
         with in_terminal(watch):
             watch.line("demo", f"first {SEED}, a tiny release to start from")
@@ -55,7 +55,7 @@ def demo(workspace: Workspace) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m flows.demo", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m mixnet_flows.demo", description=__doc__)
     parser.add_argument(
         "--workspace", help="folder for data, runs and releases; default $MIXNET_HOME or workspace"
     )

@@ -16,8 +16,6 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task
 
-from flows.accelerators import accelerators_held
-from flows.showing import show_curves, show_release, show_report, shown
 from mixnet_core.runs.values import (
     Decision,
     FetchedWeights,
@@ -37,6 +35,8 @@ from mixnet_core.stages.publish import publish as publish_stage
 from mixnet_core.stages.select import select as select_stage
 from mixnet_core.stages.train import train as train_stage
 from mixnet_core.stages.validate import validate as validate_stage
+from mixnet_flows.accelerators import accelerators_held
+from mixnet_flows.showing import show_curves, show_release, show_report, shown
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -6,8 +6,6 @@ from typing import Any
 
 from prefect import flow
 
-from flows import tasks
-from flows.showing import name_flow_run
 from mixnet_core.runs.values import Release
 from mixnet_core.stages.context import open_context
 from mixnet_core.stages.options import (
@@ -31,6 +29,8 @@ from mixnet_core.stages.options import (
     registry_uri,
 )
 from mixnet_core.storage.uris import refuse_credentials
+from mixnet_flows import tasks
+from mixnet_flows.showing import name_flow_run
 
 
 @flow(name="mixnet")

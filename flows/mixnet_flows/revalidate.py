@@ -10,9 +10,6 @@ from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 from prefect.tasks import exponential_backoff
 
-from flows.accelerators import accelerators_held
-from flows.showing import artifact_key, show_image, show_table, told
-from flows.tasks import worth_a_retry
 from mixnet_core.evaluate.report.plots import trend_png
 from mixnet_core.recipe.sections import Share
 from mixnet_core.revalidation.all_releases import Item, fetch_item, items, one_by_one
@@ -27,6 +24,9 @@ from mixnet_core.runs.run_dir import Workspace
 from mixnet_core.runs.ticks import Watch
 from mixnet_core.stages.options import Text, open_workspace, registry_uri
 from mixnet_core.storage.uris import refuse_credentials
+from mixnet_flows.accelerators import accelerators_held
+from mixnet_flows.showing import artifact_key, show_image, show_table, told
+from mixnet_flows.tasks import worth_a_retry
 
 # What an event is named after it; `triggers` in prefect.yaml waits for all but "confirmed".
 EVENT = "mixnet.release"

@@ -1,0 +1,1 @@
+"""What a Prefect server needs for the deployments, and all of it on one machine."""

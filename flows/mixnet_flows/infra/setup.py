@@ -1,0 +1,95 @@
+"""Puts what the deployments need onto the Prefect server of PREFECT_API_URL; run again, changes it.
+
+- the work pool `mixnet`: processes that start in the folder given, or in this one;
+- the global concurrency limit `accelerators`, which runs on accelerators share;
+- the automation of zombies.yaml.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+from prefect.events.schemas.automations import AutomationCore
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_API_URL
+from prefect.workers.process import ProcessWorker
+
+from mixnet_core.storage.uris import shown
+from mixnet_flows.accelerators import LIMIT
+
+POOL = "mixnet"
+ZOMBIES = Path(__file__).with_name("zombies.yaml")
+
+
+def set_up_pool(client: SyncPrefectClient, folder: Path) -> None:
+    """Makes or changes the pool; its runs start in `folder` and keep relative paths there."""
+    template: dict[str, Any] = ProcessWorker.get_default_base_job_template()
+    template["variables"]["properties"]["working_dir"]["default"] = str(folder)
+    try:
+        client.read_work_pool(POOL)
+    except ObjectNotFound:
+        client.create_work_pool(
+            WorkPoolCreate(name=POOL, type="process", base_job_template=template)
+        )
+    else:
+        client.update_work_pool(POOL, WorkPoolUpdate(base_job_template=template))
+
+
+def set_up_automation(client: SyncPrefectClient, path: Path) -> None:
+    """Makes or replaces the automation of the file's name: creating it twice would leave two."""
+    automation = AutomationCore.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    there = client.read_automations_by_name(automation.name)
+    if not there:
+        client.create_automation(automation)
+        return
+    client.update_automation(there[0].id, automation)
+    for double in there[1:]:
+        client.delete_automation(double.id)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        default=Path(),
+        help="where runs start on the worker's machine; this folder",
+    )
+    parser.add_argument(
+        "--accelerators", type=int, default=8, help="devices of all workers together, at least 1"
+    )
+    options = parser.parse_args()
+    if options.accelerators < 1:
+        parser.error(f"--accelerators {options.accelerators}: expected at least 1")
+    url = PREFECT_API_URL.value()
+    if not url:
+        parser.error("PREFECT_API_URL is not set: start `prefect server start` and give its URL")
+    folder = options.folder.expanduser().absolute()
+    try:
+        with get_client(sync_client=True) as client:
+            set_up_pool(client, folder)
+            client.upsert_global_concurrency_limit_by_name(LIMIT, options.accelerators)
+            set_up_automation(client, ZOMBIES)
+    except httpx.TransportError as error:
+        sys.stderr.write(
+            f"no Prefect server answers at {shown(url)} ({type(error).__name__}): start it\n"
+        )
+        return 7
+    sys.stdout.write(
+        f"{shown(url)}: pool {POOL} in {folder}, {options.accelerators} {LIMIT}, automation of "
+        f"{ZOMBIES.name}\n"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
