@@ -155,7 +155,8 @@ def _add(
             }
             print_json({"run": context.run.name, **values})
 
-    # typer makes an option of each parameter that the signature says.
+    # typer makes an option of each parameter that the signature says; one that is set has to have
+    # types, not their names.
     signature = inspect.signature(command, eval_str=True)
     others = {"accept_anyway", "release"} - set(own)
     kept = [item for item in signature.parameters.values() if item.name not in others]
