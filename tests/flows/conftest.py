@@ -165,25 +165,32 @@ def started(command: list[str], environment: dict[str, str], log: Path) -> Itera
             process.wait()
 
 
-@pytest.fixture(scope="session")
-def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
-    root = tmp_path_factory.mktemp("deployed")
+@contextmanager
+def served(root: Path, **changes: str) -> Iterator[dict[str, str]]:
+    """A server of its own on a free port; an environment whose Prefect asks it."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     api = f"http://127.0.0.1:{port}/api"
-    workspace = Workspace(root / "workspace")
     environment = clean_environment(
-        PREFECT_HOME=str(root / "prefect"), PREFECT_API_URL=api, MIXNET_HOME=str(workspace.root)
+        PREFECT_HOME=str(root / "prefect"), PREFECT_API_URL=api, **changes
     )
-    deployed = Deployed(api, workspace, environment)
     server = ["server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    with started([*PREFECT, *server], environment, root / "server.log"):
+        eventually(lambda: answers(api), 90)
+        yield environment
+
+
+@pytest.fixture(scope="session")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+    root = tmp_path_factory.mktemp("deployed")
+    workspace = Workspace(root / "workspace")
     # Asking for work every second instead of every 15: a test waits for each.
     worker = ["worker", "start", "--pool", "mixnet", "--name", "tests"]
-    quick = {**environment, "PREFECT_WORKER_QUERY_SECONDS": "1"}
     with ExitStack() as stack:
-        stack.enter_context(started([*PREFECT, *server], environment, root / "server.log"))
-        eventually(lambda: answers(api), 90)
+        environment = stack.enter_context(served(root, MIXNET_HOME=str(workspace.root)))
+        quick = {**environment, "PREFECT_WORKER_QUERY_SECONDS": "1"}
+        deployed = Deployed(environment["PREFECT_API_URL"], workspace, environment)
         set_up(deployed, root)
         done = deployed.cli("--no-prompt", "deploy", "--all")
         assert done.returncode == 0, done.stdout
