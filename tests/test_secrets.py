@@ -34,8 +34,9 @@ from mixnet_core.revalidation.release import uri_of
 from mixnet_core.revalidation.weights_file import evaluate_file
 from mixnet_core.runs.records import existing_run, open_run
 from mixnet_core.runs.run_dir import Workspace
-from mixnet_core.stages import accept
+from mixnet_core.stages.accept import accept
 from mixnet_core.stages.check import check_all, check_publish
+from mixnet_core.stages.context import Context
 from mixnet_core.stages.options import adjusted_recipe, open_workspace, parse_settings, registry_uri
 from mixnet_core.storage import transfer
 from mixnet_core.storage.open import open_object, open_storage
@@ -293,8 +294,8 @@ def ways(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> dict[str, Way
             "AWS_ENDPOINT_URL_S3", lambda: open_storage("s3://bucket/x")
         ),
         "a reason to accept": lambda text: accept(
-            digits, workspace.run("r"), nothing, nothing, workspace=workspace, releases=releases,
-            anyway=f"they lie at {text}",
+            Context(digits, workspace.run("r"), workspace, releases), nothing, nothing,
+            override=f"they lie at {text}",
         ),
         "workspace": open_workspace,
         "run": lambda text: open_run(digits, workspace, text),

@@ -26,6 +26,23 @@ def processes_with(marker: str) -> list[psutil.Process]:
     return found
 
 
+def test_a_folder_without_deployments_is_one_line_that_says_where_they_come_from(
+    tmp_path: Path,
+) -> None:
+    serve = subprocess.run(
+        [sys.executable, "-m", "mixnet_flows.infra.serve"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert serve.returncode == 2
+    (line,) = serve.stderr.splitlines()
+    assert f"no prefect.yaml in {tmp_path}: `mixnet deployments .` writes it" in line
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.slow
 def test_serve_deploys_and_nothing_of_it_survives_its_kill(tmp_path: Path) -> None:
     with socket.socket() as probe:

@@ -24,6 +24,7 @@ from mixnet_core.storage.files import os_errors_explained
 from mixnet_core.storage.uris import shown
 
 DEPLOYMENTS = "prefect.yaml"
+PREFECT = (sys.executable, "-m", "prefect")
 # The first start makes the database: 16 s on two cores.
 READY_SECONDS = 90
 # The supervisor ends everything below it in eight.
@@ -67,13 +68,13 @@ def serve(port: int, home: Path) -> None:
         )
         _await_ready(server, port, home)
         _run([sys.executable, "-m", "mixnet_flows.infra.setup"], environment)
-        _run([_prefect(), "--no-prompt", "deploy", "--all"], environment)
+        _run([*PREFECT, "--no-prompt", "deploy", "--all"], environment)
         worker = stack.enter_context(
             _running("worker", ["worker", "start", "--pool", "mixnet"], environment, home)
         )
         sys.stdout.write(
             f"dashboard   http://127.0.0.1:{port}\n"
-            f"start a run PREFECT_API_URL=http://127.0.0.1:{port}/api {_prefect()} "
+            f"start a run PREFECT_API_URL=http://127.0.0.1:{port}/api {' '.join(PREFECT)} "
             "deployment run mixnet/train --watch\n"
             f"logs        {home}/server.log, {home}/worker.log\n"
             "Ctrl-C ends it.\n"
@@ -107,7 +108,7 @@ def _running(
         process = subprocess.Popen(
             [
                 *(sys.executable, "-I", "-S", str(supervisor.__file__), "--"),
-                *(_prefect(), *command),
+                *(*PREFECT, *command),
             ],
             env=environment,
             stdin=subprocess.PIPE,
@@ -133,10 +134,6 @@ def _run(command: list[str], environment: dict[str, str]) -> None:
     if done.returncode != 0:
         lines = (done.stderr or done.stdout).strip().splitlines() or ["no output"]
         raise JobFailed(f"`{' '.join(command)}` failed: {lines[-1]}", retryable=False)
-
-
-def _prefect() -> str:
-    return str(Path(sys.executable).parent / "prefect")
 
 
 def main() -> int:
