@@ -13,17 +13,19 @@ from PIL import Image
 
 from mixnet_core.data.prepare import prepare_dataset
 from mixnet_core.errors import RecipeError
+from mixnet_core.evaluate.counting import JUDGED
 from mixnet_core.evaluate.engine import choose_engine, open_engine
 from mixnet_core.kinds.kind import Kind
 from mixnet_core.processes import device_faults
 from mixnet_core.processes.failure import cause_of
-from mixnet_core.recipe.kinds import ENGINES, OPTIMIZERS, POLICIES, SCHEDULES, SOURCES
+from mixnet_core.recipe.kinds import DEMANDS, ENGINES, OPTIMIZERS, POLICIES, SCHEDULES, SOURCES
 from mixnet_core.recipe.lines import recipe_lines
 from mixnet_core.recipe.recipe import load_recipe
 from mixnet_core.release.publish import list_releases, publish_release
 from mixnet_core.runs.run_dir import Workspace
 from mixnet_core.runs.values import Candidate, Checkpoint, Score
 from mixnet_core.stages.check import check_data, check_disk
+from mixnet_core.stages.demand import judged_demands
 from mixnet_core.stages.options import adjusted_recipe
 from mixnet_core.stages.policy import choose, rule
 from mixnet_core.storage.open import SCHEMES, open_storage
@@ -132,6 +134,7 @@ def test_a_storage_scheme_is_one_file(add: Add, tmp_path: Path) -> None:
 
 ENGINE = """
 import numpy as np
+from mixnet_core.evaluate.counting import JUDGED
 from mixnet_core.evaluate.engine import Answers, EngineKind
 
 class Guesses:
@@ -252,6 +255,36 @@ def test_a_selection_policy_is_one_file(add: Add) -> None:
     ]
     assert choose(selection, candidates).step == 1
     assert rule(selection, 0) == "the first"
+
+
+DEMAND = """
+from mixnet_core.runs.values import Check
+from mixnet_core.stages.demand import Demand
+
+class Most(Demand):
+    def check(self, value):
+        if value < 1:
+            raise ValueError("acceptance.max_wrong must be at least 1")
+
+    def judge(self, value, rows, classes):
+        wrong = int((rows["place"] > 0).sum())
+        return Check(ok=wrong <= value, line=f"{wrong} wrong, at most {value}")
+
+DEMAND = Most()
+"""
+
+
+def test_an_acceptance_check_is_one_file(add: Add) -> None:
+    add(DEMANDS, "max_wrong", DEMAND)
+    wanted = load_recipe("digits", {"acceptance.max_wrong": 1}).acceptance
+    rows = np.zeros(3, JUDGED)
+    rows["place"] = [0, 1, 2]
+    (check,) = judged_demands(wanted, rows, ("ant", "bee"))
+    assert (check.ok, check.line) == (False, "2 wrong, at most 1")
+    with pytest.raises(RecipeError, match="max_wrong must be at least 1"):
+        load_recipe("digits", {"acceptance.max_wrong": 0})
+    with pytest.raises(RecipeError, match=r"did you mean acceptance\.max_wrong"):
+        load_recipe("digits", {"acceptance.max_wrongs": 1})
 
 
 def test_a_cause_of_failure_is_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,10 +7,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
-from mixnet_core.recipe.kinds import POLICIES, one_of
+from mixnet_core.kinds.kind import did_you_mean
+from mixnet_core.recipe.kinds import DEMANDS, POLICIES, one_of
 from mixnet_core.recipe.sections import Place, Section, Share
+from mixnet_core.storage.uris import shown_words
+
+UNKNOWN = "unknown key acceptance.{key}{near}"
 
 
 class Selection(Section):
@@ -37,7 +42,12 @@ class Selection(Section):
 
 
 class Acceptance(Section):
-    """What a validated checkpoint must reach to be published."""
+    """What a validated checkpoint must reach to be published.
+
+    A key that is no field here is one of `stages.demands`.
+    """
+
+    model_config = ConfigDict(extra="allow")
 
     min_top1: Share | None = Field(
         default=None,
@@ -58,6 +68,22 @@ class Acceptance(Section):
     significance: Annotated[float, Field(gt=0, lt=1)] = Field(
         default=0.05, description="one-sided, of McNemar's exact test against `replaces`"
     )
+
+    @classmethod
+    def more_keys(cls) -> tuple[str, ...]:
+        return DEMANDS.names()
+
+    @model_validator(mode="after")
+    def _known(self) -> Acceptance:
+        for key, value in (self.model_extra or {}).items():
+            if key not in self.more_keys():
+                near = did_you_mean(key, [*type(self).model_fields, *self.more_keys()])
+                raise PydanticCustomError(
+                    "unknown", UNKNOWN, {"key": shown_words(key), "near": near}
+                )
+            if value is not None:
+                DEMANDS.load(key).check(value)
+        return self
 
     @model_validator(mode="after")
     def _ordered(self) -> Acceptance:

@@ -16,6 +16,7 @@ SOURCES: Kind[Any] = Kind("mixnet_core.data.sources", "SOURCE")
 OPTIMIZERS: Kind[Any] = Kind("mixnet_core.train.optimizers", "OPTIMIZER")
 SCHEDULES: Kind[Any] = Kind("mixnet_core.train.schedules", "SCHEDULE")
 ENGINES: Kind[Any] = Kind("mixnet_core.evaluate.engines", "ENGINE")
+DEMANDS: Kind[Any] = Kind("mixnet_core.stages.demands", "DEMAND")
 POLICIES: Kind[Any] = Kind("mixnet_core.stages.policies", "POLICY")
 
 

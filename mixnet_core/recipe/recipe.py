@@ -316,7 +316,7 @@ def _override(data: dict[str, Any], key: str, value: Any) -> None:
     for name in sections:
         section = section.get(name) if isinstance(section, dict) else None
     model = _model(sections)
-    if not isinstance(section, dict) or model is None or last not in model.model_fields:
+    if not isinstance(section, dict) or model is None or last not in _keys(model):
         close = difflib.get_close_matches(key, _dotted(), n=1)
         hint = f" (did you mean {close[0]}?)" if close else ""
         raise RecipeError(
@@ -331,8 +331,13 @@ def _dotted() -> list[str]:
         f"{section}.{key}"
         for section in Recipe.model_fields
         if (model := _model([section]))
-        for key in model.model_fields
+        for key in _keys(model)
     ]
+
+
+def _keys(model: type[BaseModel]) -> list[str]:
+    more = model.more_keys() if issubclass(model, Section) else ()
+    return [*model.model_fields, *more]
 
 
 def _as_json(data: dict[str, Any]) -> str:
@@ -351,7 +356,7 @@ def _fault(item: Any, data: dict[str, Any]) -> str:
     if item["type"] == CREDENTIALS:
         return f"{where}: {item['msg']}"
     message = item["msg"].removeprefix("Value error, ")
-    if item["type"] == "value_error":
+    if item["type"] in ("value_error", "unknown"):
         return message
     return f"{where}: {message[0].lower()}{message[1:]}, got {shown_value(item['input'])}"
 

@@ -52,6 +52,11 @@ class Section(BaseModel):
         hide_input_in_errors=True,
     )
 
+    @classmethod
+    def more_keys(cls) -> tuple[str, ...]:
+        """Returns keys that a file may have besides the fields: those of files in other folders."""
+        return ()
+
 
 class Network(Section):
     """Which MixNet."""

@@ -19,6 +19,7 @@ from mixnet_core.runs.values import (
 )
 from mixnet_core.stages.acceptance import decide, decided_on, differences, paired, require_accepted
 from mixnet_core.stages.context import Context
+from mixnet_core.stages.demand import judged_demands
 from mixnet_core.stages.evidence import evidence
 from mixnet_core.stages.made_from import accept_inputs
 from mixnet_core.stages.release_to_measure import fetch_release, measure_release
@@ -52,13 +53,18 @@ def accept(
         report = evidence(run, validation)
         decision = finished(run, "accept", inputs, Decision)
         if decision is None:
+            ours = read_table(Path(validation.answers), dataset.classes).rows
             pair = None
             if wanted.replaces is not None:
                 before = _released_answers(wanted.replaces, context, dataset, (lock,))
-                ours = read_table(Path(validation.answers), dataset.classes)
-                pair = paired(before, ours.rows)
+                pair = paired(before, ours)
             judged = decide(
-                wanted, validation.score, replaced=wanted.replaces, pair=pair, override=override
+                wanted,
+                validation.score,
+                replaced=wanted.replaces,
+                pair=pair,
+                further=judged_demands(wanted, ours, dataset.classes),
+                override=override,
             )
             decision = decided_on(judged, wanted, validation)
             forget(run, "accept")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from mixnet_core.errors import InputError, NotAccepted
@@ -17,12 +19,14 @@ def decide(
     *,
     replaced: str | None = None,
     pair: Pairing | None = None,
+    further: Sequence[Check] = (),
     override: str | None = None,
 ) -> Decision:
     """Judges a score on the val split.
 
     Args:
         replaced: the release that it is to replace, pair: both files' answers to the same images.
+        further: verdicts on what is demanded besides (`stages.demand`).
         override: why it is published anyway; recorded, also where it was not needed.
     """
     checks = [
@@ -35,7 +39,7 @@ def decide(
     ]
     if pair is not None and replaced is not None:
         checks.append(_against(wanted, replaced, pair))
-    return Decision(checks=tuple(checks), replaces=replaced, override=override)
+    return Decision(checks=(*checks, *further), replaces=replaced, override=override)
 
 
 def decided_on(decision: Decision, wanted: Acceptance, validation: Validation) -> Decision:

@@ -89,6 +89,15 @@ class Deployed:
         rows = asked("POST", f"{self.api}/logs/filter", where)
         return [row["message"] for row in rows if text in row["message"]]
 
+    def names(self, flow_run: str) -> dict[str, Any]:
+        """What the dashboard calls the flow run and its task runs."""
+        where = {"task_runs": {"flow_run_id": {"any_": [flow_run]}}}
+        tasks = asked("POST", f"{self.api}/task_runs/filter", where)
+        return {
+            "flow run": self._get(f"flow_runs/{flow_run}")["name"],
+            "task runs": [task["name"] for task in tasks],
+        }
+
     def artifacts(self, flow_run: str) -> dict[str, dict[str, Any]]:
         """Key -> the run's newest artifact with it."""
         where = {"artifacts": {"flow_run_id": {"any_": [flow_run]}}}

@@ -12,6 +12,7 @@ from mixnet_core.data.imagenet.unpacked import open_unpacked
 from mixnet_core.release.publish import read_release
 from mixnet_core.runs.records import recorded
 from mixnet_core.runs.values import TrainedRun
+from mixnet_core.stages.table import STAGES
 from tests.flows.conftest import (
     RUN,
     Deployed,
@@ -37,6 +38,10 @@ def test_a_run_with_a_killed_worker_resumes_and_publishes(
     release = read_release(f"{deployed.workspace.releases}/{RUN}")
     assert release.facts["val"]["count"] == 12
     assert eventually(lambda: deployed.logged(published, "SIGKILL"), 20)
+    named = deployed.names(published)
+    assert named["flow run"] == RUN
+    stages = ("check", *(stage.name for stage in STAGES))
+    assert set(named["task runs"]) == {f"{stage} {RUN}" for stage in stages}
     artifacts = deployed.artifacts(published)
     assert artifacts["tiny-train"]["data"] == 100.0
     assert "4 epochs on 2 ranks" in artifacts["tiny-train"]["description"]
