@@ -46,7 +46,7 @@ class Case:
             workers=workers,
             batch=batch,
         )
-        rows = found.answers[0][["position", "label", "answer", "place"]]
+        rows = found.predictions[0][["position", "label", "answer", "place"]]
         return found.scores[0], hashlib.sha256(repr(rows.tolist()).encode()).hexdigest()
 
 

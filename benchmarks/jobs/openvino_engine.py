@@ -22,11 +22,11 @@ QUEUE = 64
 def infer(job: InferenceJob) -> Measured:
     recipe = parse_recipe(job.recipe, "benchmark")
     images = pixels(max(QUEUE, job.batch), recipe.input.image_size)
-    engine = PixelsInMemory(recipe, [images], threads=job.threads, images_a_pass=job.batch)
+    engine = PixelsInMemory(recipe, [images], threads=job.threads, images_per_pass=job.batch)
     (first,) = timed(lambda: engine.load(Path(job.folder) / "weights.ckpt"), least=1, seconds=0)
     speed = engine.images_per_second(job.seconds)
     return Measured(
-        speed=speed, first_seconds=first, peak_mb=peak_mb(), logits=engine.logits.tolist()
+        speed=speed, first_seconds=first, peak_mb=peak_mb(), logits=engine.first_logits.tolist()
     )
 
 

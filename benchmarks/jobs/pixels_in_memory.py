@@ -19,7 +19,7 @@ class PixelsInMemory(OpenvinoEngine):
     """Everything of the engine but its reading and decoding: the same batches again and again.
 
     Attributes:
-        logits: (1000,) float32, of the first image.
+        first_logits: (1000,) float32, of the first image.
     """
 
     def __init__(
@@ -28,13 +28,13 @@ class PixelsInMemory(OpenvinoEngine):
         batches: list[NDArray[np.uint8]],
         *,
         threads: int,
-        images_a_pass: int | None = None,
+        images_per_pass: int | None = None,
     ) -> None:
-        """batches: (N, S, S, 3) each; images_a_pass: None leaves it to the engine."""
+        """batches: (N, S, S, 3) each; images_per_pass: None leaves it to the engine."""
         classes = recipe.network.num_classes or 1000
         super().__init__(recipe, classes, batch=len(batches[0]), threads=threads)
-        if images_a_pass is not None:
-            self._pass = images_a_pass
+        if images_per_pass is not None:
+            self._pass = images_per_pass
         self._batches = batches
         self._number = 0
 
@@ -50,9 +50,9 @@ class PixelsInMemory(OpenvinoEngine):
         began = time.perf_counter()
         # The index names files, of which none is read here.
         empty = Index(Path(), (), np.zeros(0, np.int32))
-        for number, answers in enumerate(self.answers(empty, empty.positions)):
+        for number, batch in enumerate(self.logits(empty, empty.positions)):
             if number == 0:
-                self.logits = answers.logits[0].copy()
+                self.first_logits = batch.logits[0].copy()
         return time.perf_counter() - began
 
     def _pixels(self, index: Index, positions: NDArray[np.int32]) -> Iterator[PixelBatch]:

@@ -61,9 +61,14 @@ def evaluate(
     report: Annotated[
         Path | None, typer.Option("--report", help="Write an HTML page here.", metavar="FILE")
     ] = None,
-    answers: Annotated[
+    predictions: Annotated[
         Path | None,
-        typer.Option("--answers", help="Write each image's answer here, CSV.", metavar="FILE"),
+        typer.Option(
+            "--predictions",
+            "--answers",
+            help="Write the prediction for each image here, CSV.",
+            metavar="FILE",
+        ),
     ] = None,
     set_: SetOption = None,
     as_json: JsonOption = False,
@@ -85,7 +90,7 @@ def evaluate(
             settings=parse_settings(set_ or []),
             workers=workers,
             batch=batch,
-            answers=answers,
+            predictions=predictions,
             page=report,
             watch=watch,
         )

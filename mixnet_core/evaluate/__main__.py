@@ -1,4 +1,4 @@
-"""What the `evaluate` stage's child process starts: `python -m mixnet_core.evaluate FOLDER`."""
+"""Starts the job of the `evaluate` stage: `python -m mixnet_core.evaluate FOLDER`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Exact counting: an answer to every image by its position in the split, then sums over positions.
+"""Exact counting: a prediction for every image by its position in the split, then sums over them.
 
-Nothing is added up before all answers are there: the same answers give the same figures to the last
-bit, however many workers gave them, in whatever batches and order.
+Nothing is added up before all predictions are there: the same ones give the same figures to the
+last bit, however many processes made them, in whatever batches and order.
 
 Letters: N images, C classes.
 """
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixnet_core.errors import IntegrityError, JobFailed
-from mixnet_core.evaluate.engine import Answers
+from mixnet_core.evaluate.engine import BatchLogits
 from mixnet_core.runs.values import Score
 
 JUDGED = np.dtype(
@@ -29,28 +29,33 @@ JUDGED = np.dtype(
     ]
 )
 """An image's row: its position in the split's index, its label, the class with the largest logit,
-how many classes come before the label's, the softmax probability of the answer, and the
+how many classes come before the label's, the softmax probability of the predicted class, and the
 cross-entropy in nats."""
 
 Judged = NDArray[np.void]
 
 
-def judge(answers: Answers, weights: str) -> Judged:
-    """A batch's rows. Of equal logits the class with the smaller index comes first.
+def judge(batch: BatchLogits, weights: str) -> Judged:
+    """Compares a batch's logits with its labels.
+
+    Where logits are equal, the class with the smaller index comes first.
 
     Args:
-        weights: the file that answered, for errors.
+        weights: path of the file that the logits are of, for errors.
+
+    Returns:
+        (N,), a row per image.
 
     Raises:
         JobFailed: a logit is infinite or no number; not retryable.
     """
-    logits, labels = answers.logits.astype(np.float64), answers.labels
-    _expect_finite(logits, answers.positions, weights)
+    logits, labels = batch.logits.astype(np.float64), batch.labels
+    _expect_finite(logits, batch.positions, weights)
     # Less the largest, or large logits overflow.
     shifted = logits - logits.max(axis=1, keepdims=True)
     sums = np.exp(shifted).sum(axis=1)
     rows = np.empty(len(labels), JUDGED)
-    rows["position"] = answers.positions
+    rows["position"] = batch.positions
     rows["label"] = labels
     rows["answer"] = logits.argmax(axis=1)
     rows["place"] = _places(logits, labels)
@@ -60,7 +65,13 @@ def judge(answers: Answers, weights: str) -> Judged:
 
 
 def merged(parts: Sequence[Judged], images: int) -> Judged:
-    """The rows of all batches and workers, by position: (images,).
+    """Joins the rows of all batches and processes.
+
+    Args:
+        images: how many the split has.
+
+    Returns:
+        (images,), by position.
 
     Raises:
         IntegrityError: not each of the positions 0..images-1 is there exactly once.
@@ -77,7 +88,7 @@ def merged(parts: Sequence[Judged], images: int) -> Judged:
 
 
 def score(rows: Judged) -> Score:
-    """Totals over rows, at least one."""
+    """Returns the totals over rows, of which there is at least one."""
     return Score(
         count=len(rows),
         correct1=int((rows["place"] < 1).sum()),
@@ -88,7 +99,7 @@ def score(rows: Judged) -> Score:
 
 
 def _expect_finite(logits: NDArray[np.float64], positions: NDArray[np.int32], weights: str) -> None:
-    # NaN compares as smaller than everything, so it would be counted as a wrong answer.
+    # NaN compares as smaller than everything, so it would be counted as a wrong prediction.
     wrong = np.argwhere(~np.isfinite(logits))
     if len(wrong):
         image, label = wrong[0]
@@ -101,7 +112,7 @@ def _expect_finite(logits: NDArray[np.float64], positions: NDArray[np.int32], we
 
 
 def _places(logits: NDArray[np.float64], labels: NDArray[np.int32]) -> NDArray[np.int64]:
-    """(N,): how many classes come before the label's."""
+    """Returns how many classes come before the label's: (N,)."""
     own = logits[np.arange(len(labels)), labels][:, None]
     earlier = np.arange(logits.shape[1])[None, :] < labels[:, None]
     return ((logits > own) | ((logits == own) & earlier)).sum(axis=1)

@@ -1,9 +1,9 @@
-"""What turns a split's images into logits: what every engine can do, and which one is chosen.
+"""Turning a split's images into logits: what every engine can do, and which one is chosen.
 
 OpenVINO is chosen for speed. MixNet-S, 224x224, float32, two cores: MindSpore on its own CPU
 operators 8 img/s, on native ones 200, onnxruntime 220, OpenVINO 390 and with decoding 280. Its
-first answer comes sooner too: it needs 2.5 s once a network and 0.3 s a weights file, MindSpore's
-graph 2 to 10 s in every process, so a small split gains as well.
+first logits come sooner too: it needs 2.5 s once per network and 0.3 s per weights file,
+MindSpore's graph 2 to 10 s in every process, so a small split gains as well.
 
 Letters: N images of a batch, C classes.
 """
@@ -26,8 +26,14 @@ from mixnet_core.recipe.sections import Devices
 
 
 @dataclass(frozen=True)
-class Answers:
-    """logits (N, C) float32; labels (N,) int32; positions (N,) int32 in the split's index."""
+class BatchLogits:
+    """Holds the logits of one batch of images.
+
+    Attributes:
+        logits: (N, C) float32.
+        labels: (N,) int32.
+        positions: (N,) int32, in the split's index.
+    """
 
     logits: NDArray[np.float32]
     labels: NDArray[np.int32]
@@ -35,7 +41,7 @@ class Answers:
 
 
 class Engine(Protocol):
-    """Answers with one weights file at a time.
+    """Computes logits with one weights file at a time.
 
     Attributes:
         name: package, version, device and precision: what a figure depends on besides its inputs.
@@ -50,8 +56,12 @@ class Engine(Protocol):
             InputError, IntegrityError, CheckpointMismatch: as `checkpoints.store.load_weights`.
         """
 
-    def answers(self, index: Index, positions: NDArray[np.int32]) -> Iterator[Answers]:
-        """The images at these positions of the split, in this order.
+    def logits(self, index: Index, positions: NDArray[np.int32]) -> Iterator[BatchLogits]:
+        """Yields the logits of the images at these positions of the split, in this order.
+
+        Args:
+            index: of the split.
+            positions: (N,) int32.
 
         Raises:
             DatasetError: an image cannot be read.
@@ -59,7 +69,7 @@ class Engine(Protocol):
 
 
 class EngineKind(ABC):
-    """An engine as one file of `evaluate.engines` offers it; nothing large is imported yet.
+    """Describes an engine as one file of `evaluate.engines` offers it, without importing much.
 
     Attributes:
         reads: suffixes of the weights files that it takes.
@@ -68,7 +78,11 @@ class EngineKind(ABC):
     reads: ClassVar[tuple[str, ...]] = (".ckpt", ".safetensors")
 
     def check(self, devices: Devices) -> None:
-        """Raises ValueError where a recipe that names it has other devices than it works on."""
+        """Checks that it works on the devices of a recipe that names it.
+
+        Raises:
+            ValueError: it does not.
+        """
         return
 
     def require(self) -> None:
@@ -87,7 +101,7 @@ class EngineKind(ABC):
     def open(
         self, recipe: Recipe, classes: int, *, suffix: str, batch: int, threads: int
     ) -> Engine:
-        """Opens it; arguments and errors as `open_engine`."""
+        """Opens it; takes and raises what `open_engine` does."""
 
 
 def open_engine(
@@ -98,7 +112,7 @@ def open_engine(
     Args:
         classes: width of the classifier.
         suffix: of the weights files.
-        batch: images of one `Answers`; the last may hold fewer.
+        batch: images of one `BatchLogits`; the last may hold fewer.
         threads: of decoding; also of OpenVINO's computing.
 
     Raises:
@@ -112,7 +126,7 @@ def open_engine(
 
 
 def choose_engine(devices: Devices) -> str:
-    """Returns the name of `devices.engine`; of "auto" that of the one which prefers the devices.
+    """Returns the name of the engine to use: for "auto", of the one that suits the devices best.
 
     Raises:
         MachineError: an engine is asked for by name and not installed.

@@ -1,4 +1,4 @@
-"""Measuring weights files: supervised children answer, their answers are added up here."""
+"""Measuring weights files: supervised children predict, their predictions are added up here."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mixnet_core.evaluate.answer_files import read_answers
 from mixnet_core.evaluate.counting import Judged, score
+from mixnet_core.evaluate.prediction_files import read_predictions
 from mixnet_core.processes.cores import usable_cores
 from mixnet_core.processes.launch import Patience, run_job
 from mixnet_core.processes.requests import EvaluateRequest, EvaluateResult
@@ -17,27 +17,28 @@ from mixnet_core.runs.ticks import EvaluationTicks, Watch, unwatched
 from mixnet_core.runs.values import PreparedDataset, Score
 from mixnet_core.storage.files import os_errors_explained
 
-# Images between two rows of progress; any other number gives the same counts.
+# Images between two rows of progress; any number gives the same counts.
 BATCH = 64
 
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """What files answered to a split's images.
+    """Holds what weights files predicted for a split's images.
 
     Attributes:
-        answers: of each file in the order asked for, a row an image by position; see
+        predictions: for each file in the order asked for, one row per image by position; see
             `counting.JUDGED`.
         engine, images_per_second: as `EvaluateResult`.
     """
 
-    answers: tuple[Judged, ...]
+    predictions: tuple[Judged, ...]
     engine: str
     images_per_second: float
 
     @property
     def scores(self) -> tuple[Score, ...]:
-        return tuple(score(rows) for rows in self.answers)
+        """Returns each file's totals, in the order of the predictions."""
+        return tuple(score(rows) for rows in self.predictions)
 
 
 def measure(
@@ -53,26 +54,28 @@ def measure(
     keep_open: tuple[int, ...] = (),
     watch: Watch = unwatched,
 ) -> Measured:
-    """Has weights files answer to every image of a split, each once.
+    """Has each weights file predict every image of a split once.
 
     Args:
         recipe: says the network, its input and the device.
-        stage: what watchers are told.
-        attempts: folder for the child's request, answers and logs.
+        dataset: holds the split, and the classes in label order.
+        files: weights files that fit the recipe's network, all of one suffix.
+        stage: the name that watchers are told.
+        attempts: folder for the child's request, predictions and logs.
         workers: processes that share the images; None: one on a CPU, which takes all its cores,
-            else one a device, as the recipe trains.
+            else one per device, as the recipe trains.
         batch: images computed at once; any number gives the same counts.
         keep_open: as `processes.launch.run_job`.
 
     Raises:
-        IntegrityError: not every image was answered exactly once.
+        IntegrityError: not every image was predicted exactly once.
         MixnetError: as `processes.launch.run_job` and `evaluate.scoring.evaluate`.
     """
     workers = workers or (1 if recipe.devices.target == "CPU" else recipe.devices.ranks)
     threads = threads_of(recipe, workers)
-    answers = attempts / "answers"
-    with os_errors_explained(answers, "delete"):
-        shutil.rmtree(answers, ignore_errors=True)
+    predictions = attempts / "answers"
+    with os_errors_explained(predictions, "delete"):
+        shutil.rmtree(predictions, ignore_errors=True)
     request = EvaluateRequest(
         recipe=recipe,
         dataset=dataset.root,
@@ -81,7 +84,7 @@ def measure(
         classes=len(dataset.classes),
         batch=batch,
         threads=threads,
-        answers=str(answers),
+        answers=str(predictions),
         progress=str(attempts / "progress.jsonl"),
         workers=workers,
     )
@@ -100,18 +103,21 @@ def measure(
     )
     images = dataset.counts[split]
     return Measured(
-        answers=tuple(read_answers(request, number, images) for number in range(len(files))),
+        predictions=tuple(
+            read_predictions(request, number, images) for number in range(len(files))
+        ),
         engine=result.engine,
         images_per_second=result.images_per_second,
     )
 
 
 def threads_of(recipe: Recipe, ranks: int) -> int:
-    """CPU threads of one of `ranks` processes on this machine."""
+    """Returns how many CPU threads one of `ranks` processes takes on this machine."""
     return recipe.devices.threads_per_rank or max(1, usable_cores() // ranks)
 
 
 def patience_of(recipe: Recipe) -> Patience:
+    """Returns how long the recipe's device may compile and stand still."""
     return Patience(
         first_seconds=recipe.devices.compile_seconds, stall_seconds=recipe.devices.stall_seconds
     )

@@ -1,4 +1,4 @@
-"""What network a file of weights is for, by its shapes: `python -m` this module."""
+"""Tells what network a file of weights is for, by its shapes: `python -m` this module."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ _STEM, _CLASSIFIER = "stem_conv.0.weight", "classifier.weight"
 
 
 def look(request: LookRequest) -> LookResult:
-    """By the stem and the classifier, which differ between all variants.
+    """Recognises the network by its stem and its classifier.
+
+    Both together differ between all variants.
 
     Raises:
         InputError: there is no such file, or none of a known kind.

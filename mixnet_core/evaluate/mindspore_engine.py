@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mixnet_core.checkpoints.store import load_weights
 from mixnet_core.data.batches import evaluation_batches
 from mixnet_core.data.index import Index
-from mixnet_core.evaluate.engine import Answers
+from mixnet_core.evaluate.engine import BatchLogits
 from mixnet_core.model.device import use_device
 from mixnet_core.model.mixnet import build_model
 from mixnet_core.model.native.choice import choose_operators
@@ -21,10 +21,17 @@ from mixnet_core.recipe.recipe import Recipe
 
 
 class MindsporeEngine:
-    """An `engine.Engine`: one graph, compiled at once, serves every weights file."""
+    """Implements `engine.Engine`: one graph, compiled at once, serves every weights file."""
 
     def __init__(self, recipe: Recipe, classes: int, *, batch: int, threads: int) -> None:
-        """Raises MachineError if the device is not there."""
+        """Compiles the graph.
+
+        Args:
+            classes, batch, threads: as `engine.open_engine`.
+
+        Raises:
+            MachineError: the device is not there.
+        """
         network, size = recipe.network, recipe.input.image_size
         operators = choose_operators(recipe.devices.operators, target=recipe.devices.target)
         self.name = f"mindspore {metadata.version('mindspore')}, {recipe.devices.target}, float32"
@@ -45,9 +52,11 @@ class MindsporeEngine:
         self._net.compile(Tensor(np.zeros((batch, network.in_channels, size, size), np.float32)))
 
     def load(self, weights: Path) -> None:
+        """Loads a weights file; raises what `Engine.load` does."""
         load_weights(self._net, weights)
 
-    def answers(self, index: Index, positions: NDArray[np.int32]) -> Iterator[Answers]:
+    def logits(self, index: Index, positions: NDArray[np.int32]) -> Iterator[BatchLogits]:
+        """Yields the logits of the images at these positions, as `Engine.logits`."""
         for batch in evaluation_batches(
             index,
             positions,
@@ -56,10 +65,10 @@ class MindsporeEngine:
             threads=self._threads,
         ):
             logits = self._net(Tensor(_padded(batch.images, self._batch))).asnumpy()
-            yield Answers(logits[: len(batch.labels)], batch.labels, batch.positions)
+            yield BatchLogits(logits[: len(batch.labels)], batch.labels, batch.positions)
 
 
 def _padded(images: NDArray[np.float32], batch: int) -> NDArray[np.float32]:
-    """(N, C, S, S) -> (batch, C, S, S): a shorter last batch would compile a second graph."""
+    """Fills (N, C, S, S) up to (batch, C, S, S): another shape would compile a second graph."""
     missing = batch - len(images)
     return np.pad(images, ((0, missing), (0, 0), (0, 0), (0, 0))) if missing else images

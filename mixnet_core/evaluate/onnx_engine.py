@@ -13,9 +13,11 @@ from mixnet_core.recipe.recipe import Recipe
 
 @dataclass(frozen=True)
 class OnnxNetwork:
-    """What an ONNX file's input and output say.
+    """Describes what an ONNX file's input and output say.
 
     Attributes:
+        classes: width of the output.
+        in_channels: of the input.
         image_size: pixels; None where the file leaves it open.
     """
 
@@ -25,18 +27,22 @@ class OnnxNetwork:
 
 
 class OnnxEngine(OpenvinoEngine):
-    """An `engine.Engine` for `.onnx` files: one input (N, C, S, S) float32 of normalised images,
-    one output (N, classes)."""
+    """Implements `engine.Engine` for `.onnx` files that hold their own weights.
+
+    They have one input (N, C, S, S) float32 of normalised images and one output (N, classes).
+    """
 
     def __init__(self, recipe: Recipe, classes: int, *, batch: int, threads: int) -> None:
         # The parent's would export a network of ours, which is not needed here.
         self._settle(recipe, classes, batch=batch, threads=threads)
 
     def load(self, weights: Path) -> None:
-        """As `Engine.load`; MachineError if OpenVINO refuses the network.
+        """Takes a file's network together with its weights.
 
         Raises:
+            InputError, IntegrityError: as `read_network`.
             CheckpointMismatch: its input or its classes are not the recipe's.
+            MachineError: OpenVINO refuses the network.
         """
         found, wanted = read_network(weights), self._recipe
         size = found.image_size or wanted.input.image_size

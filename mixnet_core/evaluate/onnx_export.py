@@ -1,12 +1,12 @@
 """A network as an ONNX graph that takes its weights as inputs, exported once and then read back.
 
-Without the weights, because compiling a graph for the export costs seconds, and selection scores
-many checkpoints of one network: they differ in nothing but values, which an engine puts in by name.
+It holds no weights: compiling a graph for the export costs seconds, and selection scores many
+checkpoints of one network, which differ in nothing but values that an engine puts in by name.
 The file is small (180 KB), and no checkpoint, however new, needs another.
 
     ~/.cache/mixnet/engines/KEY-SHA256.onnx     see `storage.user_cache`
 
-KEY: of everything that shapes the graph. SHA256: of the file, so damage shows.
+KEY is the digest of everything that shapes the graph; SHA256 is the file's, so damage shows.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ log = logging.getLogger(__name__)
 
 
 def plain_network(recipe: Recipe, classes: int) -> nn.Cell:
-    """The recipe's network for inference, of MindSpore's own operators: others have no ONNX form.
+    """Builds the recipe's network for inference from MindSpore's own operators.
+
+    Other operators have no ONNX form.
 
     Raises:
         MachineError: MindSpore cannot use the CPU.
@@ -54,10 +56,14 @@ def plain_network(recipe: Recipe, classes: int) -> nn.Cell:
 
 
 def network_graph(recipe: Recipe, classes: int) -> bytes:
-    """ONNX of `plain_network`: inputs IMAGES (1, C, S, S) and every parameter by name; LOGITS.
+    """Returns `plain_network` as ONNX, from the cache where it is there.
 
-    Nothing in it depends on the batch, which may be set to another size. A cache that cannot be
-    used is said in the log, and the graph exported all the same.
+    Its inputs are IMAGES (1, C, S, S) and every parameter by name, its output is LOGITS.
+    Nothing in it depends on the batch, which may be set to another size. Where
+    the cache cannot be used, the log says so and the graph is exported all the same.
+
+    Raises:
+        MachineError: as `plain_network`.
     """
     try:
         folder = cache_folder("engines")
@@ -91,12 +97,12 @@ def _key(recipe: Recipe, classes: int) -> str:
 
 
 def _sources() -> list[Path]:
-    """What the graph is made by."""
+    """Returns the source files that decide what the graph is."""
     return [Path(__file__), *sorted(Path(mixnet.__file__).parent.glob("*.py"))]
 
 
 def _cached(folder: Path, key: str) -> bytes | None:
-    """A kept file's content if its digest is the one in its name; another is deleted."""
+    """Returns a kept file's content if its digest is the one in its name; deletes it otherwise."""
     for path in sorted(folder.glob(f"{key}-*.onnx")):
         # Another process may delete it at any time.
         with suppress(OSError):
@@ -110,7 +116,11 @@ def _cached(folder: Path, key: str) -> bytes | None:
 
 
 def _keep(folder: Path, key: str, content: bytes) -> None:
-    """Raises MachineError as `file_aside` does."""
+    """Puts a graph into the cache and deletes the oldest ones.
+
+    Raises:
+        MachineError: as `file_aside`.
+    """
     with file_aside(folder / _name(key, content)) as aside:
         aside.write_bytes(content)
     with suppress(OSError):

@@ -21,17 +21,17 @@ from mixnet_core.checkpoints.store import load_weights
 from mixnet_core.data.batches import PixelBatch, evaluation_pixels
 from mixnet_core.data.index import Index
 from mixnet_core.errors import MachineError
-from mixnet_core.evaluate.engine import Answers
+from mixnet_core.evaluate.engine import BatchLogits
 from mixnet_core.evaluate.onnx_export import IMAGES, network_graph, plain_network
 from mixnet_core.recipe.recipe import Recipe
 
 # Per stream: one computes while the next already waits, or a stream would idle until Python has
-# collected the oldest answer (4 % of 280 img/s); a third gains nothing.
+# collected the oldest logits (4 % of 280 img/s); a third gains nothing.
 _REQUESTS_PER_STREAM = 2
 
 
 class OpenvinoEngine:
-    """An `engine.Engine`: a model is compiled for every weights file, in 0.3 s."""
+    """Implements `engine.Engine`: compiles a model for every weights file, in 0.3 s."""
 
     def __init__(self, recipe: Recipe, classes: int, *, batch: int, threads: int) -> None:
         self._settle(recipe, classes, batch=batch, threads=threads)
@@ -39,24 +39,29 @@ class OpenvinoEngine:
         self._net = plain_network(recipe, classes)
 
     def _settle(self, recipe: Recipe, classes: int, *, batch: int, threads: int) -> None:
-        """All that does not depend on where the network comes from."""
+        """Sets up all that does not depend on where the network comes from."""
         self.name = f"openvino {metadata.version('openvino')}, CPU, float32"
         self._recipe = recipe
         self._batch = batch
         self._threads = threads
         self._classes = classes
-        self._pass = images_a_pass(recipe, batch)
+        self._pass = images_per_pass(recipe, batch)
         self._openvino = import_openvino()
         self._requests: list[Any] = []
 
     def load(self, weights: Path) -> None:
-        """As `Engine.load`; MachineError if OpenVINO refuses the network."""
+        """Compiles the network with a file's weights in it.
+
+        Raises:
+            InputError, IntegrityError, CheckpointMismatch: as `Engine.load`.
+            MachineError: OpenVINO refuses the network.
+        """
         load_weights(self._net, weights)
         values = {parameter.name: parameter.asnumpy() for parameter in self._net.get_parameters()}
         self._take(lambda: self._compiled(values))
 
     def _take(self, compile_model: Callable[[], Any]) -> None:
-        """Makes a model's requests the engine's."""
+        """Compiles a model and makes its requests the engine's."""
         try:
             compiled = compile_model()
             streams = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
@@ -71,13 +76,17 @@ class OpenvinoEngine:
                 "devices.engine to mindspore, where the weights are no .onnx"
             ) from error
 
-    def answers(self, index: Index, positions: NDArray[np.int32]) -> Iterator[Answers]:
+    def logits(self, index: Index, positions: NDArray[np.int32]) -> Iterator[BatchLogits]:
+        """Yields the logits of the images at these positions, as `Engine.logits`.
+
+        Several passes are under way at a time; they are collected in the order of the images.
+        """
         free = deque(self._requests)
         running: deque[_Pass] = deque()
         try:
             for batch in self._pixels(index, positions):
                 logits = np.empty((len(batch.labels), self._classes), np.float32)
-                answers = Answers(logits, batch.labels, batch.positions)
+                whole = BatchLogits(logits, batch.labels, batch.positions)
                 for start in range(0, len(logits), self._pass):
                     if not free:
                         done = running.popleft()
@@ -88,10 +97,10 @@ class OpenvinoEngine:
                     end = min(start + self._pass, len(logits))
                     request = free.popleft()
                     # A shorter pass leaves the images of an earlier one in the rest of the input:
-                    # each image's answer depends on that image alone.
+                    # each image's logits depend on that image alone.
                     request.get_input_tensor().data[: end - start] = batch.images[start:end]
                     request.start_async()
-                    last = answers if end == len(logits) else None
+                    last = whole if end == len(logits) else None
                     running.append(_Pass(request, logits[start:end], last))
             while running:
                 done = running.popleft()
@@ -116,7 +125,7 @@ class OpenvinoEngine:
         )
 
     def _compiled(self, values: dict[str, NDArray[np.float32]]) -> Any:
-        """The graph with `values` in it, as a model that takes pixels."""
+        """Compiles the graph with `values` in it as a model that takes pixels."""
         openvino = self._openvino
         core = openvino.Core()
         model = core.read_model(self._graph)
@@ -149,7 +158,7 @@ class OpenvinoEngine:
             {
                 # Where a CPU has bfloat16, OpenVINO would choose it, and other figures with it.
                 "INFERENCE_PRECISION_HINT": "f32",
-                # A stream a core, each with its own image: 10 % over all cores on one.
+                # One stream per core, each with its own image: 10 % over all cores on one.
                 "PERFORMANCE_HINT": "THROUGHPUT",
                 "INFERENCE_NUM_THREADS": self._threads,
             },
@@ -158,27 +167,29 @@ class OpenvinoEngine:
 
 @dataclass(frozen=True)
 class _Pass:
-    """A forward pass under way.
+    """Holds a forward pass under way.
 
     Attributes:
-        logits: where its answer goes, a view into its batch's.
-        completes: that batch's answers, if this is its last pass.
+        request: OpenVINO's, which computes it.
+        logits: a view into its batch's, which it fills.
+        completes: that batch's logits, if this is its last pass.
     """
 
     request: Any
     logits: NDArray[np.float32]
-    completes: Answers | None
+    completes: BatchLogits | None
 
     def collect(self) -> None:
+        """Waits for the pass and copies its logits into the batch's."""
         self.request.wait()
         self.logits[:] = self.request.get_output_tensor().data[: len(self.logits)]
 
 
-def images_a_pass(recipe: Recipe, batch: int) -> int:
-    """Images of one forward pass: a power of two up to `batch`.
+def images_per_pass(recipe: Recipe, batch: int) -> int:
+    """Returns how many images one forward pass takes: a power of two up to `batch`.
 
-    One at 224x224: its activations stay in the cache, 390 img/s against 355 with eight and 260 with
-    32. Of small images several, or the calls cost more than the computing.
+    It is one at 224x224, whose activations then stay in the cache: 390 img/s against 355 with eight
+    and 260 with 32. Small images go several at a time, or the calls cost more than the computing.
     """
     pixels = (recipe.input.image_size * 2 // recipe.network.stem_stride) ** 2
     images = 1
@@ -188,7 +199,7 @@ def images_a_pass(recipe: Recipe, batch: int) -> int:
 
 
 def import_openvino() -> Any:
-    """The package, imported so that it sends nothing.
+    """Imports the package so that it sends nothing, and returns it.
 
     `import openvino` alone (2026.4: openvino/tools/ovc/__init__.py) reports "general_import" to
     Google Analytics through openvino_telemetry and leaves files in ~/intel, without asking. Its

@@ -1,9 +1,10 @@
-"""Answering with one engine, on every worker its share of the split. Worker 0's rows of progress,
-one a batch:
+"""Predicting with one engine: every process takes its share of the split.
+
+Process 0 writes rows of progress, one per batch:
 
 {"event": "evaluate", "checkpoint", "checkpoints", "done", "images"}
 
-checkpoint counts from 0; done images of its images have been answered, all workers together.
+checkpoint counts from 0; done of its images have been predicted, by all processes together.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from numpy.typing import NDArray
 
 from mixnet_core.data.index import Index, read_index
 from mixnet_core.errors import DatasetError
-from mixnet_core.evaluate.answer_files import write_answers
 from mixnet_core.evaluate.counting import JUDGED, Judged, judge
 from mixnet_core.evaluate.engine import Engine, open_engine
+from mixnet_core.evaluate.prediction_files import write_predictions
 from mixnet_core.model.ranks import Ranks, join_ranks
 from mixnet_core.processes.child import beat
 from mixnet_core.processes.requests import EvaluateRequest, EvaluateResult
@@ -27,13 +28,13 @@ from mixnet_core.storage.files import os_errors_explained, write_text
 
 
 def evaluate(request: EvaluateRequest) -> EvaluateResult:
-    """Judges every weights file's answers to this worker's images, in float32.
+    """Judges every weights file's logits, in float32, for this process's images.
 
     Raises:
         CheckpointMismatch: a file does not fit the recipe's network.
         DatasetError: the split has other classes, or an image cannot be read.
         JobFailed: a network's logits are not finite.
-        MixnetError: as reading the recipe, the index and the weights, joining the workers and
+        MixnetError: as reading the recipe, the index and the weights, joining the processes and
             opening the engine raise it.
     """
     recipe = request.recipe
@@ -56,14 +57,14 @@ def evaluate(request: EvaluateRequest) -> EvaluateResult:
         began = time.monotonic()
         rows = _judged(engine, checkpoint, index, positions, request, ranks)
         seconds += time.monotonic() - began
-        write_answers(request, checkpoint, ranks.rank, rows)
+        write_predictions(request, checkpoint, ranks.rank, rows)
     return EvaluateResult(
         images_per_second=len(request.weights) * len(index.paths) / seconds, engine=engine.name
     )
 
 
 def share(images: int, ranks: Ranks) -> NDArray[np.int32]:
-    """Positions of a worker's images: a run of neighbours, which stand together on the disk."""
+    """Returns the positions of a process's images: neighbours, which lie together on the disk."""
     first = ranks.rank * images // ranks.count
     return np.arange(first, (ranks.rank + 1) * images // ranks.count, dtype=np.int32)
 
@@ -76,11 +77,11 @@ def _judged(
     request: EvaluateRequest,
     ranks: Ranks,
 ) -> Judged:
-    """Rows of `request.weights[checkpoint]`, which `engine` has loaded."""
+    """Judges the logits of `request.weights[checkpoint]`, which `engine` has loaded."""
     parts, done = [np.empty(0, JUDGED)], 0
-    for answers in engine.answers(index, positions):
-        parts.append(judge(answers, request.weights[checkpoint]))
-        done += len(answers.positions)
+    for batch in engine.logits(index, positions):
+        parts.append(judge(batch, request.weights[checkpoint]))
+        done += len(batch.positions)
         if ranks.writes:
             # The others are about as far.
             together = done * len(index.paths) // len(positions)

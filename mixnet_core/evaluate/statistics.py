@@ -17,11 +17,12 @@ _Z95 = 1.959963984540054
 
 @dataclass(frozen=True)
 class Pairing:
-    """Two files' answers to the same images.
+    """Counts how two files' predictions for the same images differ.
 
     Attributes:
         count: images.
-        lost: right before, wrong now; gained: wrong before, right now.
+        lost: images predicted rightly before and wrongly now.
+        gained: images predicted wrongly before and rightly now.
     """
 
     count: int
@@ -30,15 +31,16 @@ class Pairing:
 
     @property
     def difference(self) -> float:
-        """Top-1 now less top-1 before, a share."""
+        """Returns top-1 now less top-1 before, a share."""
         return (self.gained - self.lost) / self.count
 
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """Images whose confidence is above `low` and at most `high`.
+    """Describes the images whose confidence is above `low` and at most `high`.
 
     Attributes:
+        count: images.
         confidence, accuracy: their means; 0 where there are no images.
     """
 
@@ -50,7 +52,7 @@ class ReliabilityBin:
 
 
 def wilson_interval(correct: int, count: int) -> tuple[float, float]:
-    """95 % interval of a share that was counted on `count` images, at least one.
+    """Returns the 95 % interval of a share that was counted on `count` images, at least one.
 
     Wilson's score interval (1927): unlike the normal one it stays inside 0..1 near the ends.
     """
@@ -62,27 +64,35 @@ def wilson_interval(correct: int, count: int) -> tuple[float, float]:
 
 
 def pairing(before: NDArray[np.bool_], now: NDArray[np.bool_]) -> Pairing:
-    """Counts what changed. Both (N,), right or wrong, of the same images in the same order."""
+    """Counts what changed between two sets of predictions for the same images.
+
+    Args:
+        before, now: (N,), whether each image is right; the same images in the same order.
+
+    Raises:
+        ValueError: they are not as many.
+    """
     if before.shape != now.shape:
         raise ValueError(f"{before.shape} answers before and {now.shape} now: expected as many")
     return Pairing(len(now), int((before & ~now).sum()), int((~before & now).sum()))
 
 
 def mcnemar(pair: Pairing) -> float:
-    """Two-sided p of McNemar's exact test (1947): were lost and gained equally likely?
+    """Returns the two-sided p of McNemar's exact test (1947): were lost and gained equally likely?
 
-    Only images whose answer changed say anything; under the hypothesis each of them is a fair coin.
+    Only images that changed between right and wrong say anything; under the hypothesis each of them
+    is a fair coin.
     """
     return min(1.0, 2 * _tail(pair, min(pair.lost, pair.gained)))
 
 
 def worse(pair: Pairing) -> float:
-    """One-sided p of the same test: how often a network that is no worse loses as many or more."""
+    """Returns the one-sided p: how often a network that is no worse loses as many or more."""
     return _tail(pair, pair.gained)
 
 
 def _tail(pair: Pairing, successes: int) -> float:
-    """P(X <= successes) of a fair coin thrown once for each image whose answer changed."""
+    """Returns P(X <= successes) of a fair coin thrown once for each image lost or gained."""
     changed = pair.lost + pair.gained
     # Exact in integers: 2^-changed underflows from 1,075 changed images on.
     term = total = 1
@@ -96,11 +106,11 @@ def _tail(pair: Pairing, successes: int) -> float:
 def reliability(
     confidences: NDArray[np.float64], correct: NDArray[np.bool_], bins: int = 15
 ) -> list[ReliabilityBin]:
-    """How often an answer of so much confidence is right, in bins of equal width.
+    """Counts how often predictions of some confidence are right, in bins of equal width.
 
     Args:
-        confidences: (N,), the softmax probability of each image's answer, in 0..1.
-        correct: (N,).
+        confidences: (N,), the softmax probability of each image's predicted class, in 0..1.
+        correct: (N,), whether each is right.
     """
     # The upper edge belongs to the bin (arXiv:1706.04599, section 2); 0 goes to the first.
     places = np.clip(np.ceil(confidences * bins).astype(np.int64) - 1, 0, bins - 1)
@@ -120,6 +130,6 @@ def reliability(
 
 
 def calibration_error(bins: list[ReliabilityBin]) -> float:
-    """Expected calibration error, a share (arXiv:1706.04599, equation 3)."""
+    """Returns the expected calibration error, a share (arXiv:1706.04599, equation 3)."""
     images = sum(item.count for item in bins)
     return sum(item.count * abs(item.accuracy - item.confidence) for item in bins) / images

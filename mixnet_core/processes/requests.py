@@ -120,7 +120,7 @@ class EvaluateRequest(Value):
         weights: weights files, each of which answers to the whole split.
         classes: width of the classifier.
         batch: images between two rows of progress; threads: of the data pipeline, and of OpenVINO.
-        answers: folder for what the workers judged; see `evaluate.answer_files`.
+        answers: folder for what the workers judged; see `evaluate.prediction_files`.
         progress: path of a JSON-lines file that is begun anew; its rows: see `evaluate.scoring`.
         workers: processes that share the split; more than one are started by msrun.
     """

@@ -11,8 +11,8 @@ from typing import Any
 from mixnet_core.data.index import read_index
 from mixnet_core.data.prepare import expect_classes, prepare_dataset
 from mixnet_core.errors import DatasetError, InputError, ReleaseMissing
-from mixnet_core.evaluate.answer_table import AnswerTable, read_table
 from mixnet_core.evaluate.counting import Judged
+from mixnet_core.evaluate.prediction_table import PredictionTable, read_table
 from mixnet_core.evaluate.report.view import measured_view
 from mixnet_core.evaluate.report.write import write_page
 from mixnet_core.release.catalog import CatalogEntry
@@ -118,11 +118,11 @@ def measure_again(
     measured = measure_release(
         ready, dataset, stage=STAGE, attempts=fetched.folder / "attempts", watch=watch
     )
-    (answers,), (found,) = measured.answers, measured.scores
+    (answers,), (found,) = measured.predictions, measured.scores
     facts = {} if isinstance(release, CatalogEntry) else release.facts
     same_images = entry(facts, "dataset", "val_fingerprint") == dataset.val_fingerprint
     claims = judged_claims(claimed_by(release), found, same_images=same_images, tolerance=tolerance)
-    published = _published_answers(fetched, dataset) if same_images else None
+    published = _published_predictions(fetched, dataset) if same_images else None
     mine = of_release(history, release.name)
     state, note = judged_state(
         claims,
@@ -148,7 +148,7 @@ def measure_again(
     view = measured_view(
         release.name,
         ready.recipe,
-        AnswerTable(images, answers),
+        PredictionTable(images, answers),
         dataset.classes,
         sentence=f"Measured again: {state}{': ' if note else ''}{note}.",
         facts=[
@@ -207,7 +207,7 @@ def _dataset(ready: Released, workspace: Workspace, watch: Watch) -> PreparedDat
     return dataset
 
 
-def _published_answers(fetched: Fetched, dataset: PreparedDataset) -> Judged | None:
+def _published_predictions(fetched: Fetched, dataset: PreparedDataset) -> Judged | None:
     """In the order of these images; None where they cannot be paired.
 
     The fingerprint holds no names: files that were renamed since stand in another order.

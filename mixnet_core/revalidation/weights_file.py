@@ -9,8 +9,8 @@ from typing import Any
 from mixnet_core.data.index import read_index
 from mixnet_core.data.prepare import prepare_dataset
 from mixnet_core.errors import DatasetError
-from mixnet_core.evaluate.answer_table import AnswerTable, write_table
 from mixnet_core.evaluate.job import BATCH, measure
+from mixnet_core.evaluate.prediction_table import PredictionTable, write_table
 from mixnet_core.evaluate.report.data import versions
 from mixnet_core.evaluate.report.findings import calibration, score_data
 from mixnet_core.evaluate.report.view import measured_view
@@ -42,7 +42,7 @@ def evaluate_file(
     settings: Mapping[str, Any] | None = None,
     workers: int | None = None,
     batch: int = BATCH,
-    answers: Path | None = None,
+    predictions: Path | None = None,
     page: Path | None = None,
     watch: Watch = unwatched,
 ) -> Evaluation:
@@ -56,7 +56,8 @@ def evaluate_file(
             as the file's shapes say; on a CPU.
         settings: dotted key -> value over that.
         workers, batch: as `evaluate.job.measure`.
-        answers: file to write every image's answer to, page: the report to.
+        predictions: file to write the prediction for every image to.
+        page: file to write the report to.
 
     Raises:
         InputError: there is no such file, or it is of no known kind.
@@ -64,7 +65,7 @@ def evaluate_file(
         CheckpointMismatch: it is no MixNet's, or of other classes than the images.
         MixnetError: as `prepare_dataset` and `evaluate.job.measure`.
     """
-    refuse_credentials(str(file), data, recipe, str(answers), str(page))
+    refuse_credentials(str(file), data, recipe, str(predictions), str(page))
     sha256 = sha256_of(file) if file.is_file() else ""
     folder = workspace.root / "evaluations" / fingerprint([str(file.absolute()), sha256])[:12]
     request = LookRequest(file=str(file.absolute()))
@@ -96,10 +97,10 @@ def evaluate_file(
         watch=watch,
     )
     index = read_index(Path(dataset.root), "val")
-    table = AnswerTable(index.paths, measured.answers[0])
+    table = PredictionTable(index.paths, measured.predictions[0])
     claims = _claims(sha256, origin)
-    if answers is not None:
-        write_table(answers, table, dataset.classes)
+    if predictions is not None:
+        write_table(predictions, table, dataset.classes)
     totals = score_data(table.rows)
     score = measured.scores[0]
     judged = judged_claims(claims, score, same_images=False, tolerance=0.0)

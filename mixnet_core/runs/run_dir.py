@@ -104,7 +104,7 @@ class RunDir:
 
     @property
     def answers(self) -> Path:
-        """CSV, a row an image of the val split; see `evaluate.answer_table`."""
+        """Returns the path of the val split's predictions; see `evaluate.prediction_table`."""
         return self.root / "answers.csv"
 
     @property

@@ -163,7 +163,7 @@ class Validation(Value):
     """The chosen file measured once on the val split.
 
     Attributes:
-        answers: path of the table of every image's answer (`evaluate.answer_table`).
+        answers: path of the table of every image's answer (`evaluate.prediction_table`).
         answers_sha256: hex, of that file; "" in records of earlier versions.
         report_json, report_markdown, report_page: absolute paths.
         engine: as `EvaluateResult`.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from mixnet_core.errors import InputError, IntegrityError
-from mixnet_core.evaluate.answer_table import read_table
 from mixnet_core.evaluate.counting import Judged
+from mixnet_core.evaluate.prediction_table import read_table
 from mixnet_core.evaluate.report.data import with_decision
 from mixnet_core.evaluate.report.write import write_report
 from mixnet_core.release.catalog import find_release
@@ -106,4 +106,4 @@ def _released_answers(
     measured = measure_release(
         released, dataset, stage="accept", attempts=attempts, keep_open=keep_open, watch=watch
     )
-    return measured.answers[0]
+    return measured.predictions[0]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from mixnet_core.data.index import read_index
-from mixnet_core.evaluate.answer_table import AnswerTable, read_table, write_table
 from mixnet_core.evaluate.counting import score
 from mixnet_core.evaluate.job import measure
+from mixnet_core.evaluate.prediction_table import PredictionTable, read_table, write_table
 from mixnet_core.evaluate.report.data import report_data, versions
 from mixnet_core.evaluate.report.write import report_is_there, write_report
 from mixnet_core.runs.records import exclusive, finished, forget, write_record
@@ -57,7 +57,7 @@ def validate(
         # What they say is about files that are now written anew, one after the other.
         forget(run, "validate", "accept")
         images = read_index(Path(dataset.root), "val").paths
-        table = AnswerTable(images, measured.answers[0])
+        table = PredictionTable(images, measured.predictions[0])
         write_table(run.answers, table, dataset.classes)
         report = report_data(
             run=run.name,

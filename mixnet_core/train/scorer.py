@@ -43,7 +43,7 @@ class Scorer:
         the loss is to float32.
 
         Raises:
-            MixnetError: as `Engine.load` and `Engine.answers`.
+            MixnetError: as `Engine.load` and `Engine.logits`.
             JobFailed: logits are not finite.
         """
         self._totals(np.zeros(4, np.float32))
@@ -57,8 +57,8 @@ class Scorer:
     def _score(self, engine: MindsporeEngine, file: Path) -> Score:
         engine.load(file)
         sums = np.zeros(4, np.float64)
-        for answers in engine.answers(self._index, self._positions):
-            rows = judge(answers, str(file))
+        for batch in engine.logits(self._index, self._positions):
+            rows = judge(batch, str(file))
             right, among = rows["place"] < 1, rows["place"] < 5
             sums += [len(rows), right.sum(), among.sum(), rows["loss"].sum()]
             beat()

@@ -7,14 +7,14 @@ import pytest
 
 from mixnet_core.errors import IntegrityError, JobFailed
 from mixnet_core.evaluate.counting import JUDGED, Judged, judge, merged, score
-from mixnet_core.evaluate.engine import Answers
+from mixnet_core.evaluate.engine import BatchLogits
 from mixnet_core.runs.values import Score
 
 
 def judged(logits: object, labels: list[int], first: int = 0) -> Judged:
     rows, wanted = np.array(logits, np.float32), np.array(labels, np.int32)
     positions = np.arange(first, first + len(rows), dtype=np.int32)
-    return judge(Answers(rows, wanted, positions), "w.ckpt")
+    return judge(BatchLogits(rows, wanted, positions), "w.ckpt")
 
 
 def counted(logits: object, labels: list[int]) -> Score:
@@ -54,7 +54,7 @@ def test_counts_equal_a_naive_count_whatever_the_batch_and_order(images: int, cl
     assert only.loss == pytest.approx(loss, rel=1e-12)
 
 
-def test_a_row_names_the_answer_and_how_sure_it_is() -> None:
+def test_a_row_names_the_predicted_class_and_how_sure_it_is() -> None:
     (row,) = judged([[0.0, math.log(3), 0.0]], [2], first=7)
     assert (row["position"], row["label"], row["answer"], row["place"]) == (7, 2, 1, 2)
     assert row["confidence"] == pytest.approx(0.6)

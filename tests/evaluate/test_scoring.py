@@ -20,8 +20,8 @@ from mixnet_core.data.index import read_index
 from mixnet_core.data.prepare import prepare_dataset
 from mixnet_core.errors import CheckpointMismatch, DatasetError, IntegrityError
 from mixnet_core.evaluate import mindspore_engine
-from mixnet_core.evaluate.answer_files import read_answers
 from mixnet_core.evaluate.counting import score
+from mixnet_core.evaluate.prediction_files import read_predictions
 from mixnet_core.evaluate.scoring import evaluate, share
 from mixnet_core.model.mixnet import build_model
 from mixnet_core.model.ranks import Ranks
@@ -39,7 +39,7 @@ BATCH, IMAGES = 4, 13
 
 def scores(request: EvaluateRequest) -> list[Score]:
     """Of what `evaluate` left."""
-    return [score(read_answers(request, i, IMAGES)) for i in range(len(request.weights))]
+    return [score(read_predictions(request, i, IMAGES)) for i in range(len(request.weights))]
 
 
 @dataclass(frozen=True)
@@ -242,19 +242,19 @@ def test_an_image_that_comes_twice_and_one_that_never_comes_void_the_score(
     request = place.request.model_copy(update={"answers": str(tmp_path)})
     evaluate(request)
     with pytest.raises(IntegrityError, match="13 images were scored, 9 of them different"):
-        read_answers(request, 0, IMAGES)
+        read_predictions(request, 0, IMAGES)
 
 
-def test_the_answers_of_a_worker_that_are_missing_or_damaged_are_named(
+def test_the_predictions_of_a_worker_that_are_missing_or_damaged_are_named(
     place: Place, result: EvaluateResult, tmp_path: Path
 ) -> None:
     two = place.request.model_copy(update={"workers": 2})
     with pytest.raises(IntegrityError, match="answers of worker 1 are not at"):
-        read_answers(two, 0, IMAGES)
+        read_predictions(two, 0, IMAGES)
     (tmp_path / "000-0.npy").write_bytes(b"not an array")
     damaged = place.request.model_copy(update={"answers": str(tmp_path)})
     with pytest.raises(IntegrityError, match="answers of worker 0 are not at"):
-        read_answers(damaged, 0, IMAGES)
+        read_predictions(damaged, 0, IMAGES)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 20])

@@ -19,15 +19,15 @@ from mixnet_core.errors import (
     MixnetError,
     ReleaseMissing,
 )
-from mixnet_core.evaluate.answer_table import AnswerTable, write_table
 from mixnet_core.evaluate.counting import JUDGED
+from mixnet_core.evaluate.prediction_table import PredictionTable, write_table
 from mixnet_core.recipe.recipe import save_recipe
 from mixnet_core.release.manifest import PublishedRelease
 from mixnet_core.release.publish import publish_release, read_release
 from mixnet_core.revalidation.all_releases import Item, fetch_item, items, revalidate_all
 from mixnet_core.revalidation.history import read_history
 from mixnet_core.revalidation.release import (
-    _published_answers,
+    _published_predictions,
     claimed_by,
     fetch_again,
     measure_again,
@@ -119,13 +119,13 @@ def test_published_answers_are_paired_with_the_images_that_have_their_names(
     rows["label"] = rows["answer"] = read_index(Path(dataset.root), "val").labels
     answers = workspace.root / "answers.csv"
     told = replace(fetched, answers=answers)
-    write_table(answers, AnswerTable(paths, rows), dataset.classes)
-    found = _published_answers(told, dataset)
+    write_table(answers, PredictionTable(paths, rows), dataset.classes)
+    found = _published_predictions(told, dataset)
     assert found is not None
     np.testing.assert_array_equal(found, rows)
     # Two of one class, renamed so that the other one comes first now.
-    write_table(answers, AnswerTable((paths[1], paths[0], *paths[2:]), rows), dataset.classes)
-    assert _published_answers(told, dataset) is None
+    write_table(answers, PredictionTable((paths[1], paths[0], *paths[2:]), rows), dataset.classes)
+    assert _published_predictions(told, dataset) is None
 
 
 def test_images_of_other_classes_than_the_releases_are_refused(workspace: Workspace) -> None:

@@ -1,1 +1,1 @@
-"""What evaluates: one file for each devices.engine; see `evaluate.engine`."""
+"""Engines that compute logits: one file for each devices.engine; see `evaluate.engine`."""

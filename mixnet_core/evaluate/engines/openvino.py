@@ -1,4 +1,4 @@
-"""OpenVINO, on a CPU where it is installed; whatever exported an .onnx file, it computes that."""
+"""OpenVINO, on a CPU where it is installed; it computes .onnx files too, whoever exported them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,16 @@ from mixnet_core.recipe.sections import Devices
 
 
 class OpenvinoKind(EngineKind):
-    """See `openvino_engine` and `onnx_engine`, which are imported only where they compute."""
+    """Offers `openvino_engine` and `onnx_engine`, which are imported only where they compute."""
 
     reads = (".ckpt", ".safetensors", ".onnx")
 
     def check(self, devices: Devices) -> None:
+        """Checks that the recipe evaluates on a CPU.
+
+        Raises:
+            ValueError: it does not.
+        """
         if devices.target != "CPU":
             raise ValueError(
                 f"devices.engine openvino evaluates on a CPU, devices.target is {devices.target}: "
@@ -23,6 +28,11 @@ class OpenvinoKind(EngineKind):
             )
 
     def require(self) -> None:
+        """Makes sure that OpenVINO is installed.
+
+        Raises:
+            MachineError: it is not.
+        """
         if not _is_installed():
             raise MachineError(
                 "devices.engine is openvino, which is not installed: run `pip install openvino`, "
@@ -30,11 +40,13 @@ class OpenvinoKind(EngineKind):
             )
 
     def preference(self, devices: Devices) -> int:
+        """Returns 2 on a CPU where OpenVINO is installed, else 0."""
         return 2 if devices.target == "CPU" and _is_installed() else 0
 
     def open(
         self, recipe: Recipe, classes: int, *, suffix: str, batch: int, threads: int
     ) -> Engine:
+        """Opens the one for the suffix; takes and raises what `open_engine` does."""
         if suffix == ".onnx":
             from mixnet_core.evaluate.onnx_engine import OnnxEngine
 

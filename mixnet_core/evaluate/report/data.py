@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
-from mixnet_core.evaluate.answer_table import AnswerTable
+from mixnet_core.evaluate.prediction_table import PredictionTable
 from mixnet_core.evaluate.report.findings import (
     calibration,
     class_accuracies,
@@ -23,7 +23,7 @@ from mixnet_core.runs.values import Decision, PreparedDataset, Score, Selection,
 
 
 def versions() -> dict[str, str]:
-    """What the figures depend on besides the inputs: package -> version."""
+    """Returns what the figures depend on besides the inputs: package -> version."""
     return {"python": platform.python_version(), "mindspore": metadata.version("mindspore")}
 
 
@@ -35,18 +35,18 @@ def report_data(
     dataset: PreparedDataset,
     trained: TrainedRun,
     selection: Selection,
-    table: AnswerTable,
+    table: PredictionTable,
     evaluated_per_second: float,
     metrics: Sequence[Mapping[str, Any]],
     environment: Mapping[str, str],
 ) -> dict[str, Any]:
-    """The report as JSON values; shares are in 0..1.
+    """Returns the report as JSON values; shares are in 0..1.
 
     Args:
         run: the run's name.
         release: the name it is published under, if that is known.
-        table: what `selection.chosen` answered to the val split.
-        evaluated_per_second: images, while it did.
+        table: the predictions of `selection.chosen` for the val split.
+        evaluated_per_second: how many images were predicted per second.
         metrics: rows of `train.metrics`.
         environment: `versions()` of where it was measured, and the engine.
     """
@@ -122,7 +122,8 @@ def report_data(
 def with_decision(report: Mapping[str, Any], decision: Decision) -> dict[str, Any]:
     """Returns the report with what was decided about publishing.
 
-    On what is in the report already: the checkpoint's digest, and figures of its predictions.
+    The digests that it was decided on are left out: the report has the checkpoint's already, and
+    figures of its predictions.
     """
     acceptance = decision.model_dump(
         mode="json", exclude={"reused", "weights_sha256", "answers_sha256", "demands"}
@@ -131,7 +132,11 @@ def with_decision(report: Mapping[str, Any], decision: Decision) -> dict[str, An
 
 
 def curves(metrics: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """How training went: logged steps, epochs, and scores of the weights where there are any."""
+    """Returns how training went: logged steps, epochs, and scores of the weights if there are any.
+
+    Args:
+        metrics: rows of `train.metrics`.
+    """
 
     def rows(event: str, *keys: str) -> list[dict[str, Any]]:
         return [{key: row[key] for key in keys} for row in metrics if row["event"] == event]

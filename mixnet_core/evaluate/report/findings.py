@@ -1,4 +1,4 @@
-"""What the answers to a split show besides their totals: calibration, classes, confusions, images.
+"""Findings in the predictions for a split: totals, calibration, classes, confusions, images.
 
 Plain data for the report; shares are in 0..1.
 """
@@ -11,17 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from mixnet_core.evaluate.answer_table import AnswerTable
 from mixnet_core.evaluate.counting import Judged, score
+from mixnet_core.evaluate.prediction_table import PredictionTable
 from mixnet_core.evaluate.statistics import calibration_error, reliability, wilson_interval
 
 MOST_CONFUSIONS = 20
-# Of the best and of the worst.
+# As many of the best as of the worst.
 MOST_IMAGES = 12
 
 
 def score_data(rows: Judged) -> dict[str, Any]:
-    """Totals, with 95 % intervals of the shares."""
+    """Returns the totals, with 95 % intervals of the shares."""
     found = score(rows)
     low1, high1 = wilson_interval(found.correct1, found.count)
     low5, high5 = wilson_interval(found.correct5, found.count)
@@ -37,13 +37,13 @@ def score_data(rows: Judged) -> dict[str, Any]:
 
 
 def calibration(rows: Judged) -> dict[str, Any]:
-    """Expected calibration error with its bins."""
+    """Returns the expected calibration error with its bins."""
     bins = reliability(rows["confidence"], rows["place"] == 0)
     return {"error": calibration_error(bins), "bins": [asdict(item) for item in bins]}
 
 
 def class_accuracies(rows: Judged, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """Every class that has images, the worst first; of equals in label order."""
+    """Lists every class that has images, the worst first; equally good ones in label order."""
     counts = np.bincount(rows["label"], minlength=len(classes))
     rights = np.bincount(rows["label"][rows["place"] == 0], minlength=len(classes))
     found = []
@@ -64,7 +64,11 @@ def class_accuracies(rows: Judged, classes: Sequence[str]) -> list[dict[str, Any
 
 
 def confusions(rows: Judged, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """The most frequent wrong answers: label, answer, how often, and as a share of the label's."""
+    """Lists the most frequent wrong predictions.
+
+    Returns:
+        label, predicted class ("answer"), count, and share of the label's images.
+    """
     counts = np.bincount(rows["label"], minlength=len(classes))
     wrong = rows[rows["place"] > 0]
     pairs, times = np.unique(
@@ -84,8 +88,8 @@ def confusions(rows: Judged, classes: Sequence[str]) -> list[dict[str, Any]]:
     return found
 
 
-def extremes(table: AnswerTable, classes: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-    """The images with the lowest and with the highest loss, the most extreme first."""
+def extremes(table: PredictionTable, classes: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """Lists the images with the lowest and with the highest loss, the most extreme first."""
     order = np.argsort(table.rows["loss"], kind="stable")
     return {
         "best": [_image(table, i, classes) for i in order[:MOST_IMAGES]],
@@ -93,7 +97,7 @@ def extremes(table: AnswerTable, classes: Sequence[str]) -> dict[str, list[dict[
     }
 
 
-def _image(table: AnswerTable, position: int, classes: Sequence[str]) -> dict[str, Any]:
+def _image(table: PredictionTable, position: int, classes: Sequence[str]) -> dict[str, Any]:
     row = table.rows[position]
     return {
         "image": table.images[position],

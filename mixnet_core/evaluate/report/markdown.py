@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# Of the worst classes and the most frequent confusions; the page and the data have more.
+# How many of the worst classes and the most frequent confusions it lists; the page and the data
+# have more.
 _ROWS = 10
 
 
 def report_markdown(data: Mapping[str, Any]) -> str:
-    """`report.report_data`'s values for people: percentages with two decimals, digests cut."""
+    """Writes `data.report_data`'s values for people: percentages with two decimals, digests cut."""
     acceptance = data["acceptance"]
     parts = [
         f"# {data['run']}",
@@ -34,7 +35,7 @@ def report_markdown(data: Mapping[str, Any]) -> str:
 
 
 def facts(data: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Name and text, in Markdown, of what was trained on what and how."""
+    """Returns what was trained, on what and how: (name, text in Markdown)."""
     recipe, dataset, training = data["recipe"], data["dataset"], data["training"]
     checkpoint = data["checkpoint"]
     found = {
@@ -154,7 +155,7 @@ def _loss_and_count(score: Mapping[str, Any]) -> list[str]:
 
 
 def sentence(text: str) -> str:
-    """With a capital letter and a full stop."""
+    """Returns the text with a capital letter and a full stop."""
     return f"{text[0].upper()}{text[1:]}."
 
 
@@ -163,11 +164,14 @@ def _percent(share: float) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
+    """Returns a Markdown table; line breaks and bars in its cells are made harmless."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
 
 
 def _cell(text: str) -> str:
-    """Names come from the user: a bar or line break in one must not end the cell."""
+    """Returns a cell's text.
+
+    Names come from the user: a bar or line break in one must not end the cell.
+    """
     return " ".join(text.split()).replace("|", "\\|")

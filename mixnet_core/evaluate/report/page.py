@@ -15,7 +15,7 @@ from mixnet_core.evaluate.report.plots import reliability_plot, training_curves,
 if TYPE_CHECKING:
     from jinja2 import Template
 
-# The others are folded away.
+# Classes in the open; the others are folded away.
 _OPEN_CLASSES = 20
 _MAY_BE_MISSING = (
     "acceptance",
@@ -34,7 +34,7 @@ _MAY_BE_MISSING = (
 
 
 def report_page(data: Mapping[str, Any], thumbnails: Mapping[str, str]) -> str:
-    """The page's HTML; equal arguments give equal text.
+    """Returns the page's HTML; equal arguments give equal text.
 
     Args:
         data: title, subtitle, val (count, correct1, correct5, loss in nats, and shares in 0..1),
@@ -105,5 +105,5 @@ def _template() -> Template:
 
 
 def _text(text: str) -> Markup:
-    """`backticks` become code."""
+    """Turns `backticks` into code."""
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))

@@ -20,6 +20,8 @@ _ONE_AT_A_TIME = threading.Lock()
 
 @dataclass(frozen=True)
 class Palette:
+    """Holds the colours of a plot: of letters and axes, of three series, and of the ground."""
+
     ink: str
     first: str
     second: str
@@ -40,7 +42,7 @@ _FOLLOWS = {
 
 @contextmanager
 def drawing() -> Iterator[None]:
-    """Matplotlib as it comes: a user's matplotlibrc must not change a report's bytes."""
+    """Sets Matplotlib's own defaults: a user's matplotlibrc must not change a report's bytes."""
     # Takes a third of a second to import, which most commands need not pay.
     import matplotlib
 
@@ -56,7 +58,15 @@ def drawing() -> Iterator[None]:
 
 
 def panels(width: float, height: float, ratios: Sequence[float], colours: Palette) -> Any:
-    """(figure, axes); width and height in inches."""
+    """Makes a figure with panels one above the other.
+
+    Args:
+        width, height: inches.
+        ratios: the panels' heights, relative to each other.
+
+    Returns:
+        (figure, list of axes from the top).
+    """
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -74,11 +84,13 @@ def panels(width: float, height: float, ratios: Sequence[float], colours: Palett
 
 
 def titled(axes: Any, text: str, colours: Palette) -> None:
+    """Writes a panel's title above it."""
     # Not along the axis: sideways letters are hard to read, and take a phone's width.
     axes.set_title(text, loc="left", color=colours.ink, fontsize=9.5, pad=8)
 
 
 def ticks(axis: Any, most: int, text: Any, *, integer: bool = False) -> None:
+    """Puts at most `most` ticks on an axis, with `text(value)` beside them."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     axis.set_major_locator(MaxNLocator(most, steps=[1, 2, 5, 10], integer=integer))
@@ -86,11 +98,18 @@ def ticks(axis: Any, most: int, text: Any, *, integer: bool = False) -> None:
 
 
 def whole(value: float) -> str:
+    """Returns a number without decimals, its thousands apart."""
     return f"{value:,.0f}"
 
 
 def svg_element(figure: Any, name: str, label: str) -> str:
-    """An element without the ids that nothing refers to; those left begin with name."""
+    """Returns a figure as an SVG element that a page can take in.
+
+    Ids that nothing refers to are left out; the others begin with `name`.
+
+    Args:
+        label: for those who cannot see it.
+    """
     text = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     figure.savefig(text, format="svg", metadata=nothing)
@@ -110,6 +129,7 @@ def svg_element(figure: Any, name: str, label: str) -> str:
 
 
 def png(figure: Any) -> bytes:
+    """Returns a figure as a PNG of 150 dots per inch."""
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=150, metadata={"Software": None})
     return content.getvalue()

@@ -28,46 +28,46 @@ _COLUMNS = 300
 
 
 def reliability_plot(bins: Rows) -> str:
-    """Share of right answers over their confidence, above how many images each bin holds.
+    """Draws the share of right predictions over their confidence, and the images of each bin.
 
     Args:
         bins: low, high, confidence and accuracy in 0..1, and count; empty ones are left out.
 
     Returns:
-        an SVG element; equal bins give equal bytes.
+        An SVG element; equal bins give equal bytes.
     """
     with drawing():
         return svg_element(_reliability(bins, PAGE), "reliability", "Right answers over confidence")
 
 
 def training_curves(curves: Mapping[str, Rows | None]) -> str:
-    """Training loss with the epochs' means, top-1 on the select split if any, and learning rate.
+    """Draws the training loss with the epochs' means, top-1 on the select split, and learning rate.
 
     Args:
         curves: steps (step, loss, lr), epochs (step, loss), scores (step, top1 in 0..1). A loss may
             be None or not finite: its point is left out.
 
     Returns:
-        an SVG element; equal curves give equal bytes.
+        An SVG element; equal curves give equal bytes.
     """
     with drawing():
         return svg_element(_curves(curves, PAGE), "curves", "Course of the training")
 
 
 def curves_png(curves: Mapping[str, Rows | None]) -> bytes:
-    """`training_curves` on white, a PNG."""
+    """Draws `training_curves` on white, as a PNG."""
     with drawing():
         return png(_curves(curves, PAPER))
 
 
 def trend_plot(points: Rows) -> str:
-    """Top-1 with its interval over time; crosses at the bottom where nothing was measured.
+    """Draws top-1 with its interval over time, and crosses where nothing was measured.
 
     Args:
         points: time (ISO 8601), state, and top1, low, high in 0..1 or None.
 
     Returns:
-        an SVG element; equal points give equal bytes.
+        An SVG element; equal points give equal bytes.
 
     Raises:
         ValueError: a time is not ISO 8601.
@@ -77,13 +77,17 @@ def trend_plot(points: Rows) -> str:
 
 
 def trend_png(points: Rows) -> bytes:
-    """`trend_plot` on white, as a PNG; raises as it does."""
+    """Draws `trend_plot` on white, as a PNG; raises what that does."""
     with drawing():
         return png(_trend(points, PAPER))
 
 
 def utc(time: str) -> datetime:
-    """Of ISO 8601, or ValueError; without an offset it is UTC."""
+    """Reads a time in ISO 8601; without an offset it is UTC.
+
+    Raises:
+        ValueError: it is none.
+    """
     parsed = datetime.fromisoformat(time)
     return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
 
@@ -188,13 +192,16 @@ def _with_intervals(axes: Any, timed: Sequence[tuple[datetime, Any]], **look: An
 
 
 def _finite(rows: Rows, key: str) -> list[tuple[float, float]]:
-    """(step, value)."""
+    """Returns (step, value) of the rows whose value is a finite number."""
     found = [(row["step"], row[key]) for row in rows]
     return [(step, value) for step, value in found if value is not None and math.isfinite(value)]
 
 
 def _thinned(points: list[tuple[float, float]]) -> tuple[list[float], list[float]]:
-    """Steps and values; of many points each column's lowest and highest: no spike is lost."""
+    """Returns steps and values, thinned out where there are many.
+
+    Each column keeps its lowest and its highest point: no spike is lost.
+    """
     size = math.ceil(len(points) / _COLUMNS)
     if size > 2:
         columns = [points[i : i + size] for i in range(0, len(points), size)]

@@ -18,9 +18,13 @@ _QUALITY = 80
 
 
 def thumbnails(index: Index, positions: Iterable[int]) -> dict[str, str]:
-    """Path -> URI of a JPEG whose longer side has 160 pixels, or of a PNG where it has fewer.
+    """Makes small pictures of the images at these positions.
 
     An image that cannot be read any more is left out: a report does not fail for a picture.
+
+    Returns:
+        path -> `data:` URI of a JPEG whose longer side has 160 pixels, or of a PNG where the image
+        has no more.
     """
     wanted = sorted(set(positions))
     files = contents(index, np.array(wanted, np.int64))

@@ -1,11 +1,11 @@
-"""A report's data as what `report_page.report_page` shows."""
+"""A report's data in the form that `page.report_page` shows."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mixnet_core.evaluate.answer_table import AnswerTable
+from mixnet_core.evaluate.prediction_table import PredictionTable
 from mixnet_core.evaluate.report.findings import (
     calibration,
     class_accuracies,
@@ -18,7 +18,7 @@ from mixnet_core.recipe.recipe import Recipe
 
 
 def report_view(data: Mapping[str, Any]) -> dict[str, Any]:
-    """`report.report_data`'s values under the page's headings."""
+    """Returns `data.report_data`'s values under the page's headings."""
     recipe, acceptance = data["recipe"], data["acceptance"]
     return {
         "title": data["run"],
@@ -53,7 +53,7 @@ def report_view(data: Mapping[str, Any]) -> dict[str, Any]:
 def measured_view(
     title: str,
     recipe: Recipe,
-    table: AnswerTable,
+    table: PredictionTable,
     classes: Sequence[str],
     *,
     sentence: str,
@@ -62,9 +62,10 @@ def measured_view(
     images_per_second: float,
     trend: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """What a file answered to a val split, for a page that tells of no training.
+    """Describes a file's predictions for a val split, for a page that tells of no training.
 
     Args:
+        classes: names in label order.
         facts: name and text, in Markdown.
         claims: rows as `revalidation.states.Claim`.
         trend: earlier results and this one, the oldest first.

@@ -17,7 +17,7 @@ from mixnet_core.storage.files import write_json, write_text
 
 
 def write_report(run: RunDir, dataset: PreparedDataset, report: Mapping[str, Any]) -> None:
-    """Writes `report.report_data`'s values in three forms, the page with the images it names.
+    """Writes `data.report_data`'s values in three forms, the page with the images it names.
 
     Raises:
         MachineError: the disk is full or not writable.
@@ -28,7 +28,7 @@ def write_report(run: RunDir, dataset: PreparedDataset, report: Mapping[str, Any
 
 
 def write_page(path: Path, dataset: PreparedDataset, view: Mapping[str, Any]) -> None:
-    """A page of `evaluate.report.view`, with small pictures of the images that it names.
+    """Writes a page of `evaluate.report.view`, with small pictures of the images that it names.
 
     Raises:
         MachineError: the disk is full or not writable.
@@ -39,6 +39,7 @@ def write_page(path: Path, dataset: PreparedDataset, view: Mapping[str, Any]) ->
 
 
 def report_is_there(run: RunDir) -> bool:
+    """Tells whether all files of a run's report stand, and its predictions."""
     return all(
         path.is_file()
         for path in (run.report_json, run.report_markdown, run.report_page, run.answers)

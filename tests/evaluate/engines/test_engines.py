@@ -22,7 +22,7 @@ from mixnet_core.data.prepare import prepare_dataset
 from mixnet_core.errors import CheckpointMismatch, MachineError
 from mixnet_core.evaluate import onnx_export
 from mixnet_core.evaluate.engine import Engine, choose_engine, open_engine
-from mixnet_core.evaluate.openvino_engine import OpenvinoEngine, images_a_pass
+from mixnet_core.evaluate.openvino_engine import OpenvinoEngine, images_per_pass
 from mixnet_core.model.mixnet import build_model
 from mixnet_core.recipe.recipe import Recipe, load_recipe
 from tests.model.reference import weight
@@ -67,12 +67,12 @@ def write_weights(path: Path, recipe: Recipe) -> Path:
 
 
 def logits_of(engine: Engine, index: Index) -> NDArray[np.float32]:
-    answers = list(engine.answers(index, index.positions))
-    positions = [i for answer in answers for i in answer.positions.tolist()]
+    batches = list(engine.logits(index, index.positions))
+    positions = [i for batch in batches for i in batch.positions.tolist()]
     assert positions == list(range(len(index.paths)))
-    labels = np.concatenate([answer.labels for answer in answers])
+    labels = np.concatenate([batch.labels for batch in batches])
     np.testing.assert_array_equal(labels, index.labels)
-    return np.concatenate([answer.logits for answer in answers])
+    return np.concatenate([batch.logits for batch in batches])
 
 
 def expect_equal(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> None:
@@ -114,7 +114,7 @@ def mindspores(place: Place) -> Engine:
     return open_engine(recipe, CLASSES, batch=BATCH, threads=2)
 
 
-def test_openvino_answers_like_mindspore_for_every_digit(
+def test_openvino_gives_mindspores_logits_for_every_digit(
     place: Place, openvino: Engine, mindspores: Engine
 ) -> None:
     assert sum(len(index.paths) for index in place.splits.values()) == 1797
@@ -122,11 +122,11 @@ def test_openvino_answers_like_mindspore_for_every_digit(
         engine.load(place.a)
     for index in place.splits.values():
         # Neither the batch nor a pass divides them: the last of both is shorter.
-        assert len(index.paths) % BATCH % images_a_pass(place.recipe, BATCH)
+        assert len(index.paths) % BATCH % images_per_pass(place.recipe, BATCH)
         expect_equal(logits_of(openvino, index), logits_of(mindspores, index))
 
 
-def test_each_weights_file_answers_for_itself(
+def test_each_weights_file_gives_logits_of_its_own(
     place: Place, openvino: Engine, mindspores: Engine
 ) -> None:
     index = place.splits["select"]
@@ -165,7 +165,7 @@ def test_the_batch_does_not_matter(place: Place, openvino: Engine, batch: int) -
     ],
     ids=["timm-grey", "tf-same-padding"],
 )
-def test_other_flavours_and_grey_images_answer_like_mindspores_single_operators(
+def test_other_flavours_and_grey_images_give_the_logits_of_mindspores_single_operators(
     place: Place, tmp_path: Path, changes: dict[str, Any]
 ) -> None:
     # Three unequal means and deviations: a channel that is taken for another would show.
@@ -188,7 +188,7 @@ def test_whoever_stops_early_leaves_nothing_running(place: Place, tmp_path: Path
     engine = OpenvinoEngine(recipe, CLASSES, batch=2, threads=2)
     engine.load(write_weights(tmp_path / "w.ckpt", recipe))
     select = place.splits["select"]
-    stopped = engine.answers(select, select.positions)
+    stopped = engine.logits(select, select.positions)
     next(stopped)
     stopped.close()  # type: ignore[attr-defined]
     assert all(request.wait_for(0) for request in engine._requests)
@@ -231,7 +231,7 @@ def test_an_export_whose_parameters_have_other_names_is_refused_in_one_line(
 )
 def test_small_images_pass_together(size: int, stride: int, batch: int, images: int) -> None:
     recipe = recipe_with(input__image_size=size, network__stem_stride=stride)
-    assert images_a_pass(recipe, batch) == images
+    assert images_per_pass(recipe, batch) == images
 
 
 def test_openvino_is_the_choice_on_a_cpu_where_it_is_installed(

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from mixnet_core.evaluate.answer_table import AnswerTable
 from mixnet_core.evaluate.counting import JUDGED
+from mixnet_core.evaluate.prediction_table import PredictionTable
 from mixnet_core.evaluate.report.data import report_data, versions, with_decision
 from mixnet_core.evaluate.report.markdown import report_markdown
 from mixnet_core.evaluate.report.view import report_view
@@ -40,7 +40,7 @@ TRAINED = TrainedRun(
 )
 
 
-def table() -> AnswerTable:
+def table() -> PredictionTable:
     """451 images of ten classes: the first 11 nines are taken for fours."""
     labels = np.sort(np.arange(451) % 10)
     wrong = np.isin(np.arange(451), np.flatnonzero(labels == 9)[:11])
@@ -49,7 +49,7 @@ def table() -> AnswerTable:
     rows["label"], rows["answer"] = labels, np.where(wrong, 4, labels)
     rows["place"] = wrong
     rows["confidence"], rows["loss"] = 0.95, np.where(wrong, 3.0, 0.01)
-    return AnswerTable(tuple(f"val/{label}/{i}.png" for i, label in enumerate(labels)), rows)
+    return PredictionTable(tuple(f"val/{label}/{i}.png" for i, label in enumerate(labels)), rows)
 
 
 METRICS = [

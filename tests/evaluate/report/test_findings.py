@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mixnet_core.evaluate.answer_table import AnswerTable
 from mixnet_core.evaluate.counting import JUDGED
+from mixnet_core.evaluate.prediction_table import PredictionTable
 from mixnet_core.evaluate.report.findings import (
     MOST_CONFUSIONS,
     MOST_IMAGES,
@@ -17,7 +17,7 @@ from mixnet_core.evaluate.report.findings import (
 
 CLASSES = ["ant", "bee", "cat", "none"]
 # label, answer, place, confidence, loss
-ANSWERS = [
+PREDICTIONS = [
     (0, 0, 0, 0.9, 0.1),
     (0, 1, 1, 0.6, 1.1),
     (1, 2, 1, 0.5, 1.2),
@@ -25,8 +25,8 @@ ANSWERS = [
     (1, 1, 0, 0.8, 0.2),
     (2, 2, 0, 1.0, 0.0),
 ]
-ROWS = np.array([(i, *answer) for i, answer in enumerate(ANSWERS)], JUDGED)
-TABLE = AnswerTable(tuple(f"val/{i}.png" for i in range(6)), ROWS)
+ROWS = np.array([(i, *row) for i, row in enumerate(PREDICTIONS)], JUDGED)
+TABLE = PredictionTable(tuple(f"val/{i}.png" for i in range(6)), ROWS)
 
 
 def test_totals_come_with_their_intervals() -> None:
@@ -47,7 +47,7 @@ def test_classes_are_listed_worst_first_and_those_without_images_are_not() -> No
     assert all(c["low"] < c["accuracy"] < c["high"] or c["accuracy"] == 1 for c in found)
 
 
-def test_confusions_are_listed_most_frequent_first_and_right_answers_are_none() -> None:
+def test_confusions_are_listed_most_frequent_first_and_right_predictions_are_none() -> None:
     assert confusions(ROWS, CLASSES) == [
         {"label": "bee", "answer": "cat", "count": 2, "share": 2 / 3},
         {"label": "ant", "answer": "bee", "count": 1, "share": 0.5},
@@ -74,7 +74,7 @@ def test_of_many_only_so_many_are_listed() -> None:
     rows["label"], rows["answer"], rows["place"] = np.arange(many), (np.arange(many) + 1) % many, 1
     names = [str(i) for i in range(many)]
     assert len(confusions(rows, names)) == MOST_CONFUSIONS
-    found = extremes(AnswerTable(tuple(names), rows), names)
+    found = extremes(PredictionTable(tuple(names), rows), names)
     assert len(found["best"]) == len(found["worst"]) == MOST_IMAGES
 
 

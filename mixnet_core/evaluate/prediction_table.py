@@ -1,10 +1,11 @@
-"""The answers to a split as a CSV file: evidence that people can read and a later test can pair.
+"""The predictions for a split as a CSV file: people can read it, a later test can pair it.
 
     image,label,answer,place,confidence,loss
     val/cat/0007.jpg,cat,dog,1,0.412731,1.203311
 
-A row an image, in the split's order. place: how many classes came before the label's, 0 where the
-answer is right. confidence: softmax probability of the answer. loss: cross-entropy in nats.
+One row per image, in the split's order. answer: the predicted class. place: how many classes came
+before the label's, 0 where the prediction is right. confidence: softmax probability of the
+predicted class. loss: cross-entropy in nats.
 """
 
 from __future__ import annotations
@@ -24,15 +25,27 @@ from mixnet_core.storage.files import write_text
 _HEADER = ["image", "label", "answer", "place", "confidence", "loss"]
 
 
-class AnswerTable(NamedTuple):
-    """images: their paths; rows: see `counting.JUDGED`, positions 0, 1, ..."""
+class PredictionTable(NamedTuple):
+    """Holds the predictions for a split.
+
+    Attributes:
+        images: their paths.
+        rows: see `counting.JUDGED`; positions 0, 1, ...
+    """
 
     images: tuple[str, ...]
     rows: Judged
 
 
-def write_table(path: Path, table: AnswerTable, classes: Sequence[str]) -> None:
-    """Raises MachineError as `storage.files.file_aside`."""
+def write_table(path: Path, table: PredictionTable, classes: Sequence[str]) -> None:
+    """Writes the table as CSV.
+
+    Args:
+        classes: names in label order.
+
+    Raises:
+        MachineError: as `storage.files.file_aside`.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_HEADER)
@@ -44,8 +57,11 @@ def write_table(path: Path, table: AnswerTable, classes: Sequence[str]) -> None:
     write_text(path, text.getvalue())
 
 
-def read_table(path: Path, classes: Sequence[str]) -> AnswerTable:
-    """What `write_table` wrote, to the last bit.
+def read_table(path: Path, classes: Sequence[str]) -> PredictionTable:
+    """Reads what `write_table` wrote, to the last bit.
+
+    Args:
+        classes: names in label order.
 
     Raises:
         IntegrityError: it is no such table, or of other classes.
@@ -70,4 +86,4 @@ def read_table(path: Path, classes: Sequence[str]) -> AnswerTable:
             f"{path} is no table of answers ({type(error).__name__}: {error}): expected the "
             f"columns {', '.join(_HEADER)} and the {len(classes)} classes' names"
         ) from error
-    return AnswerTable(tuple(line[0] for line in lines[1:]), rows)
+    return PredictionTable(tuple(line[0] for line in lines[1:]), rows)

@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 
 from mixnet_core.errors import IntegrityError
-from mixnet_core.evaluate.answer_table import AnswerTable, read_table, write_table
 from mixnet_core.evaluate.counting import JUDGED
+from mixnet_core.evaluate.prediction_table import PredictionTable, read_table, write_table
 
 CLASSES = ["ant", 'bee, "queen"', "käfer"]
 
 
-def table() -> AnswerTable:
+def table() -> PredictionTable:
     rows = np.array(
         [(0, 0, 0, 0, 1 / 3, 0.1), (1, 1, 2, 1, 0.9, 2.302585092994046), (2, 2, 1, 2, 0.5, 3e-17)],
         JUDGED,
     )
-    return AnswerTable(("val/ant/1.png", "val/bee/a,b.png", "val/käfer/x y.png"), rows)
+    return PredictionTable(("val/ant/1.png", "val/bee/a,b.png", "val/käfer/x y.png"), rows)
 
 
 def test_a_table_reads_back_to_the_last_bit(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
-"""What the workers of one scoring hand over: a file a checkpoint and worker.
+"""Predictions that the processes of one scoring hand over: one file per checkpoint and process.
 
-    answers/000-0.npy       rows of checkpoint 000 that worker 0 judged; see `counting.JUDGED`
+    answers/000-0.npy       rows of checkpoint 000 that process 0 judged; see `counting.JUDGED`
 
-This module does not import MindSpore: whoever started the workers reads their files.
+This module does not import MindSpore: whoever started the processes reads their files.
 """
 
 from __future__ import annotations
@@ -17,17 +17,28 @@ from mixnet_core.processes.requests import EvaluateRequest
 from mixnet_core.storage.files import file_aside
 
 
-def write_answers(request: EvaluateRequest, checkpoint: int, rank: int, rows: Judged) -> None:
-    """Raises MachineError as `file_aside` does."""
+def write_predictions(request: EvaluateRequest, checkpoint: int, rank: int, rows: Judged) -> None:
+    """Writes the rows that a process judged of the checkpoint of that number.
+
+    Raises:
+        MachineError: as `file_aside`.
+    """
     with file_aside(_file(request, checkpoint, rank)) as aside, aside.open("wb") as file:
         np.save(file, rows, allow_pickle=False)
 
 
-def read_answers(request: EvaluateRequest, checkpoint: int, images: int) -> Judged:
-    """What all workers left of a checkpoint: (images,), by position.
+def read_predictions(request: EvaluateRequest, checkpoint: int, images: int) -> Judged:
+    """Reads the rows that all processes judged of a checkpoint.
+
+    Args:
+        checkpoint: its number in `request.weights`.
+        images: how many the split has.
+
+    Returns:
+        (images,), by position.
 
     Raises:
-        IntegrityError: a worker's file is missing or damaged, or not each image is there once.
+        IntegrityError: a process's file is missing or damaged, or not each image is there once.
     """
     parts = []
     for rank in range(request.workers):
