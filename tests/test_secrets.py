@@ -30,7 +30,6 @@ from mixnet_core.release.start import find_start
 from mixnet_core.release.weights import fetch_weights
 from mixnet_core.revalidation.all_releases import items, revalidate_all
 from mixnet_core.revalidation.history import read_history
-from mixnet_core.revalidation.release import uri_of
 from mixnet_core.revalidation.weights_file import evaluate_file
 from mixnet_core.runs.records import existing_run, open_run
 from mixnet_core.runs.run_dir import Workspace
@@ -219,9 +218,9 @@ def ways(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> dict[str, Way
         "fetch_weights below": lambda text: fetch_weights(
             "mine", cache=cache, registry=text, attempts=1
         ),
-        "publish_release": lambda text: publish_release("r", to=text, files={}, facts={}),
+        "publish_release": lambda text: publish_release("r", registry=text, files={}, facts={}),
         "publish_release by name": lambda text: publish_release(
-            text, to=releases, files={}, facts={}
+            text, registry=releases, files={}, facts={}
         ),
         "read_release": read_release,
         "list_releases": list_releases,
@@ -303,6 +302,9 @@ def ways(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> dict[str, Way
         "existing run": lambda text: existing_run(workspace, text),
         "evaluate": lambda text: evaluate_file(Path(text), workspace=workspace, data="."),
         "evaluate's data": lambda text: evaluate_file(Path("w"), workspace=workspace, data=text),
+        "evaluate's predictions": lambda text: evaluate_file(
+            Path("w"), workspace=workspace, data=".", predictions=Path(text)
+        ),
         "evaluate's page": lambda text: evaluate_file(
             Path("w"), workspace=workspace, data=".", page=Path(text)
         ),
@@ -332,7 +334,9 @@ TAKES_SIGNED = {"check_url", "check_served", "transfer"}
 TAKES_ANY = {"https_proxy", "an endpoint", "flow's alarm"}
 # Files whose fault comes before what they hold is looked at; MindCV's way of naming other things.
 READS = {"--set"}
-BY_PATH = {"evaluate", "evaluate's page", "stored recipe", "archives", "deployments"}
+BY_PATH = {
+    "evaluate", "evaluate's predictions", "evaluate's page", "stored recipe", "archives", "deployments",
+}  # fmt: skip
 SLOW = {"check_all", "an endpoint"}
 
 
@@ -382,7 +386,7 @@ def test_revalidation_keeps_no_query_of_a_catalogs_url() -> None:
         name="mine", url=url, sha256="0" * 8, variant="s", flavour="mindcv", num_classes=10,
         recipe="digits", source="me",
     )  # fmt: skip
-    assert uri_of(entry) == "https://host/w.ckpt"
+    assert entry.shown_uri == "https://host/w.ckpt"
 
 
 @pytest.mark.parametrize("user", [f"user:{MARK}", f"{MARK}", f"user:{MARK}/x", f"u:/{MARK}@{MARK}"])

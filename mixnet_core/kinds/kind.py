@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import pkgutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -49,7 +50,11 @@ class Kind(Generic[T]):
         return {name: self.load(name) for name in self.names()}
 
 
-def did_you_mean(name: str, known: list[str]) -> str:
-    """Returns " (did you mean X?)" for a name that is near a known one, else ""."""
-    close = difflib.get_close_matches(name, known, n=1)
-    return f" (did you mean {close[0]}?)" if close else ""
+def did_you_mean(name: str, known: Iterable[str], most: int = 1) -> str:
+    """Returns " (did you mean X or Y?)" for a name that is near known ones, else "".
+
+    Args:
+        most: how many near names it says.
+    """
+    close = difflib.get_close_matches(name, list(known), n=most)
+    return f" (did you mean {' or '.join(close)}?)" if close else ""

@@ -8,12 +8,12 @@ default is noted.
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from mixnet_core.kinds.kind import did_you_mean
 from mixnet_core.storage.uris import shown_value, shown_words
 
 Values = dict[str, Any]
@@ -273,7 +273,7 @@ def read_values(data: Values) -> tuple[Values, list[str], list[str]]:
     faults, notes = [], []
     for key, value in data.items():
         if key not in KEYS:
-            faults.append(f"unknown key {shown_words(str(key))}{_did_you_mean(str(key))}")
+            faults.append(f"unknown key {shown_words(str(key))}{did_you_mean(str(key), KEYS)}")
             continue
         try:
             values[key] = KEYS[key].kind(value)
@@ -303,11 +303,6 @@ def _parsed(kind: Callable[[str], Any], value: str) -> Any:
         return kind(value)
     except ValueError:
         return value
-
-
-def _did_you_mean(key: str) -> str:
-    close = difflib.get_close_matches(key, KEYS, n=1)
-    return f" (did you mean {close[0]}?)" if close else ""
 
 
 def _jitters(value: Any) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import json
 import logging
 import math
@@ -16,6 +15,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from mixnet_core.errors import InputError, RecipeError
+from mixnet_core.kinds.kind import did_you_mean
 from mixnet_core.recipe.choices import Acceptance, Selection
 from mixnet_core.recipe.kinds import POLICIES
 from mixnet_core.recipe.mindcv import from_mindcv, is_mindcv
@@ -35,8 +35,9 @@ from mixnet_core.recipe.sections import (
     Weights,
     Words,
 )
+from mixnet_core.storage.faults import fault
 from mixnet_core.storage.files import fingerprint, read_yaml, write_text
-from mixnet_core.storage.uris import refuse_credentials, shown, shown_key, shown_value, shown_words
+from mixnet_core.storage.uris import refuse_credentials, shown, shown_key, shown_words
 
 RECIPES = Path(__file__).parent / "bundled"
 # Of a recipe: what changes nothing of what training computes.
@@ -279,9 +280,9 @@ def parse_recipe(data: dict[str, Any], where: str) -> Recipe:
         # Lists stand for tuples in YAML: JSON mode accepts that, and is as strict otherwise.
         return Recipe.model_validate_json(_as_json(data))
     except ValidationError as error:
-        faults = "; ".join(_fault(item, data) for item in error.errors())
+        found = "; ".join(_fault(item) for item in error.errors())
         # Not kept as the cause: its text holds keys and values as they were typed.
-        raise RecipeError(f"recipe {shown(where)}: {faults}") from None
+        raise RecipeError(f"recipe {shown(where)}: {found}") from None
 
 
 def save_recipe(recipe: Recipe, path: Path) -> None:
@@ -317,11 +318,9 @@ def _override(data: dict[str, Any], key: str, value: Any) -> None:
         section = section.get(name) if isinstance(section, dict) else None
     model = _model(sections)
     if not isinstance(section, dict) or model is None or last not in _keys(model):
-        close = difflib.get_close_matches(key, _dotted(), n=1)
-        hint = f" (did you mean {close[0]}?)" if close else ""
         raise RecipeError(
-            f"the recipe has no key {shown_words(key)!r} to override{hint}: `mixnet recipe show` "
-            "lists all"
+            f"the recipe has no key {shown_words(key)!r} to override"
+            f"{did_you_mean(key, _dotted())}: `mixnet recipe show` lists all"
         )
     section[last] = value
 
@@ -347,24 +346,19 @@ def _as_json(data: dict[str, Any]) -> str:
         raise InputError(f"a recipe holds only numbers, text, lists and keys: {error}") from error
 
 
-def _fault(item: Any, data: dict[str, Any]) -> str:
-    where = shown_key(item["loc"]) or "as a whole"
+def _fault(item: Any) -> str:
+    where = shown_key(item["loc"])
     if item["type"] == "extra_forbidden":
-        return f"unknown key {where}{_did_you_mean(item['loc'])}"
+        *sections, last = item["loc"]
+        model = _model(sections)
+        return f"unknown key {where}{did_you_mean(str(last), model.model_fields if model else ())}"
     if item["type"] == "missing":
         return f"missing key {where}"
     if item["type"] == CREDENTIALS:
-        return f"{where}: {item['msg']}"
-    message = item["msg"].removeprefix("Value error, ")
+        return fault(item)
     if item["type"] in ("value_error", "unknown"):
-        return message
-    return f"{where}: {message[0].lower()}{message[1:]}, got {shown_value(item['input'])}"
-
-
-def _did_you_mean(loc: tuple[Any, ...]) -> str:
-    model = _model(loc[:-1])
-    close = difflib.get_close_matches(str(loc[-1]), list(model.model_fields), n=1) if model else []
-    return f" (did you mean {close[0]}?)" if close else ""
+        return str(item["msg"].removeprefix("Value error, "))
+    return fault(item, quoted=True, lowered=True)
 
 
 def _model(sections: Sequence[Any]) -> type[BaseModel] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from pathlib import Path
 from typing import Annotated
@@ -10,33 +9,38 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mixnet_core.errors import InputError, MachineError, TransientError
+from mixnet_core.kinds.kind import did_you_mean
 from mixnet_core.model.variants import FlavourName, VariantName
 from mixnet_core.recipe.sections import InChannels, StemStride
 from mixnet_core.release.manifest import PublishedRelease
 from mixnet_core.release.publish import read_release, release_names
 from mixnet_core.runs.run_dir import checked_name
+from mixnet_core.storage.faults import faults
 from mixnet_core.storage.files import read_yaml
 from mixnet_core.storage.open import open_storage
 from mixnet_core.storage.transfer import check_url
-from mixnet_core.storage.uris import refuse_credentials, shown, shown_key
+from mixnet_core.storage.uris import refuse_credentials, shown
 
 BUNDLED = Path(__file__).parent / "catalog.yaml"
 USER_CATALOG = "MIXNET_CATALOG"
 """Environment variable: path of a YAML file like the bundled one."""
 
+_NEAR = 3
+
 Percent = Annotated[float, Field(ge=0, le=100)]
 
 
 class CatalogEntry(BaseModel):
-    """Weights at a URL, with what their publisher says of them.
+    """Describes weights at a URL, with what their publisher says of them.
 
     Attributes:
+        name: what finds it; unique in a catalog.
         url: https, file or s3; http only on this machine.
         sha256: hex: the full digest, or its first 8 digits.
         flavour: whose conventions the weights follow.
         in_channels, stem_stride: as in a recipe's network.
         recipe: a bundled recipe's name or a YAML file's path: how images are read for it, and
-            which; None: `mixnet_<variant>`.
+            which; None: `mixnet_<variant>`, for xl `mixnet_l`.
         claimed_top1, claimed_top5: percent, as the source says: not measured here.
         source: who trained them, on what.
     """
@@ -57,6 +61,27 @@ class CatalogEntry(BaseModel):
     source: str
     note: str = ""
 
+    @property
+    def shown_uri(self) -> str:
+        """Returns its URL as records, pages and events may say it."""
+        return shown(self.url)
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """Returns None: an entry says only how many classes there are."""
+        return None
+
+    @property
+    def claims(self) -> dict[str, float]:
+        """Returns what its source states: "top-1" or "top-5" -> share in 0..1."""
+        percents = {"top-1": self.claimed_top1, "top-5": self.claimed_top5}
+        return {figure: value / 100 for figure, value in percents.items() if value is not None}
+
+    @property
+    def claimed_on(self) -> str | None:
+        """Returns None: an entry does not say which images its claims were counted on."""
+        return None
+
 
 class _Document(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -65,9 +90,12 @@ class _Document(BaseModel):
 
 
 def load_catalog() -> dict[str, CatalogEntry]:
-    """Name -> entry: the bundled ones, then those of the file that MIXNET_CATALOG names.
+    """Reads the bundled entries, then those of the file that MIXNET_CATALOG names.
 
-    The user's entry replaces a bundled one of the same name, to say where a mirror is for instance.
+    The user's entry replaces a bundled one of the same name, for instance to say where a mirror is.
+
+    Returns:
+        name -> entry.
 
     Raises:
         InputError: the user's file is missing or not a catalog; every fault is named.
@@ -85,7 +113,7 @@ def load_catalog() -> dict[str, CatalogEntry]:
 
 
 def find_release(name_or_uri: str, registry: str) -> CatalogEntry | PublishedRelease:
-    """What a name or URI stands for: a catalog entry before a published release.
+    """Finds what a name or URI stands for: a catalog entry before a published release.
 
     Args:
         name_or_uri: of a catalog entry, of a release below `registry`, or the URI or path of a
@@ -108,15 +136,15 @@ def find_release(name_or_uri: str, registry: str) -> CatalogEntry | PublishedRel
     try:
         published = release_names(registry)
     except (MachineError, TransientError) as error:
-        near = _did_you_mean(name_or_uri, list(entries))
+        near = did_you_mean(name_or_uri, entries, _NEAR)
         raise type(error)(f"no catalog entry {shown(name_or_uri)!r}{near}; {error}") from error
     if name_or_uri in published:
         return read_release(f"{open_storage(registry).uri}/{name_or_uri}")
     names = sorted({*entries, *published})
     raise InputError(
-        f"no release {shown(name_or_uri)!r}{_did_you_mean(name_or_uri, names)}: expected a catalog "
-        f"entry ({', '.join(sorted(entries))}), a name published below {shown(registry)}, or a "
-        "release's URI"
+        f"no release {shown(name_or_uri)!r}{did_you_mean(name_or_uri, names, _NEAR)}: expected a "
+        f"catalog entry ({', '.join(sorted(entries))}), a name published below {shown(registry)}, "
+        "or a release's URI"
     )
 
 
@@ -124,7 +152,7 @@ def _read(path: Path) -> dict[str, CatalogEntry]:
     try:
         entries = _Document.model_validate(read_yaml(path)).releases
     except ValidationError as error:
-        raise InputError(f"catalog {path}: {_faults(error)}") from None
+        raise InputError(f"catalog {path}: {faults(error)}") from None
     found: dict[str, CatalogEntry] = {}
     for entry in entries:
         try:
@@ -137,16 +165,3 @@ def _read(path: Path) -> dict[str, CatalogEntry]:
             raise InputError(f"catalog {path} has two entries named {entry.name!r}: keep one")
         found[entry.name] = entry
     return found
-
-
-def _faults(error: ValidationError) -> str:
-    # Without the values: a URL may hold a secret.
-    return "; ".join(
-        f"{shown_key(item['loc']) or 'as a whole'}: {item['msg']}"
-        for item in error.errors(include_url=False, include_input=False)
-    )
-
-
-def _did_you_mean(name: str, names: list[str]) -> str:
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
-    return f" (did you mean {' or '.join(near)}?)" if near else ""

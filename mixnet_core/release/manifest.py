@@ -4,7 +4,7 @@
         weights-<12 hex>.ckpt  report-<12 hex>.json  ...   named by role and digest
         manifest.json                                      written last: without it no release
 
-Two releases are the same exactly if their manifests are; a manifest holds no time and no place.
+Two releases are the same exactly if their manifests are; a manifest holds no time and no path.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from mixnet_core.errors import InputError, IntegrityError
 from mixnet_core.runs.run_dir import checked_name
+from mixnet_core.storage.faults import faults
 from mixnet_core.storage.files import os_errors_explained, sha256_of
-from mixnet_core.storage.uris import shown, shown_key
+from mixnet_core.storage.uris import shown
 
 MANIFEST = "manifest.json"
 WEIGHTS = "weights"
@@ -32,7 +33,7 @@ class _Strict(BaseModel):
 
 
 class ReleasedFile(_Strict):
-    """One file of a release.
+    """Describes one file of a release.
 
     Attributes:
         name: in the release's folder: role, the first 12 digits of the digest, suffix.
@@ -46,10 +47,11 @@ class ReleasedFile(_Strict):
 
 
 class Manifest(_Strict):
-    """What `manifest.json` says.
+    """Holds what `manifest.json` says.
 
     Attributes:
         format: of this document.
+        name: of the release, as its folder is named.
         files: role -> file; "weights" is always there.
         facts: JSON values that whoever published chose: variant, flavour, classes, scores, ...
     """
@@ -84,7 +86,7 @@ class Manifest(_Strict):
 
 
 class PublishedRelease(Manifest):
-    """A manifest together with where it was read.
+    """Holds a manifest and where it was read.
 
     Attributes:
         uri: of the release's folder.
@@ -94,9 +96,45 @@ class PublishedRelease(Manifest):
     uri: str
     manifest_sha256: str
 
+    @property
+    def shown_uri(self) -> str:
+        """Returns its URI as records, pages and events may say it."""
+        return shown(self.uri)
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """Returns the classes in label order; None where its facts do not say them."""
+        classes = self.facts.get("classes")
+        return tuple(str(name) for name in classes) if isinstance(classes, list) else None
+
+    @property
+    def claims(self) -> dict[str, float]:
+        """Returns what it states of itself: "top-1" or "top-5" -> share in 0..1."""
+        stated = {"top-1": self._fact("val", "top1"), "top-5": self._fact("val", "top5")}
+        return {
+            figure: float(value)
+            for figure, value in stated.items()
+            if isinstance(value, int | float) and not isinstance(value, bool)
+        }
+
+    @property
+    def claimed_on(self) -> str | None:
+        """Returns the fingerprint of the val images that its claims were counted on, if stated."""
+        value = self._fact("dataset", "val_fingerprint")
+        return value if isinstance(value, str) else None
+
+    def _fact(self, section: str, key: str) -> Any:
+        """Returns a fact of a section; facts are whatever the publisher chose."""
+        inner = self.facts.get(section)
+        return inner.get(key) if isinstance(inner, dict) else None
+
 
 def manifest_of(name: str, files: dict[str, Path], facts: dict[str, Any]) -> Manifest:
-    """The manifest of local files that are about to be published.
+    """Makes the manifest of local files that are about to be published.
+
+    Args:
+        files: role -> local file.
+        facts: JSON values.
 
     Raises:
         InputError: an unusable name, role or suffix, no weights, a missing file, facts that JSON
@@ -119,7 +157,7 @@ def manifest_of(name: str, files: dict[str, Path], facts: dict[str, Any]) -> Man
             bytes=size,
         )
     try:
-        # As it will be read again: tuples become lists, keys become text.
+        # In the form that is read again: tuples become lists, keys become text.
         plain = json.loads(json.dumps(facts, allow_nan=False))
     except (TypeError, ValueError) as error:
         raise InputError(
@@ -129,18 +167,18 @@ def manifest_of(name: str, files: dict[str, Path], facts: dict[str, Any]) -> Man
     try:
         return Manifest(name=name, files=described, facts=plain)
     except ValidationError as error:
-        raise InputError(f"cannot publish {name!r}: {_faults(error)}") from None
+        raise InputError(f"cannot publish {name!r}: {faults(error)}") from None
 
 
 def manifest_bytes(manifest: Manifest) -> bytes:
-    """The document: equal manifests are equal bytes."""
+    """Returns the document; equal manifests are equal bytes."""
     data = manifest.model_dump(mode="json", include=set(Manifest.model_fields))
     text = json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False)
     return f"{text}\n".encode()
 
 
 def parse_manifest(content: bytes, uri: str) -> PublishedRelease:
-    """The manifest found in the release folder at `uri`, whose last part must be its name.
+    """Reads the manifest found in the release folder at `uri`, whose last part must be its name.
 
     Raises:
         IntegrityError: it is not a manifest, was edited into an unsafe one, or belongs elsewhere.
@@ -149,7 +187,7 @@ def parse_manifest(content: bytes, uri: str) -> PublishedRelease:
         manifest = Manifest.model_validate_json(content)
     except ValidationError as error:
         raise IntegrityError(
-            f"{shown(uri)}/{MANIFEST} is no usable manifest of format 1 ({_faults(error)}): delete "
+            f"{shown(uri)}/{MANIFEST} is no usable manifest of format 1 ({faults(error)}): delete "
             "it and publish the release again"
         ) from None
     if manifest.name != uri.rpartition("/")[2]:
@@ -160,13 +198,3 @@ def parse_manifest(content: bytes, uri: str) -> PublishedRelease:
     return PublishedRelease(
         **dict(manifest), uri=uri, manifest_sha256=hashlib.sha256(content).hexdigest()
     )
-
-
-def _faults(error: ValidationError) -> str:
-    """Every fault on one line, without the values, which may be long."""
-    faults = []
-    for item in error.errors(include_url=False, include_input=False):
-        where = shown_key(item["loc"])
-        message = " ".join(item["msg"].removeprefix("Value error, ").split())
-        faults.append(f"{where}: {message}" if where else message)
-    return "; ".join(faults)

@@ -13,11 +13,12 @@ from mixnet_core.storage.files import os_errors_explained
 
 @dataclass(frozen=True)
 class Origin:
-    """What lies around a file of weights.
+    """Describes what lies around a file of weights.
 
     Attributes:
         name: for people.
-        release: None of a run.
+        recipe: the file that says how its images are read.
+        release: None for a file of a run.
     """
 
     name: str
@@ -26,7 +27,13 @@ class Origin:
 
 
 def origin_of(file: Path, sha256: str) -> Origin | None:
-    """Of a file in a release's folder, or among a run's checkpoints or means; None: of neither.
+    """Finds the release or the run that a file lies in.
+
+    Args:
+        sha256: hex, of the file.
+
+    Returns:
+        None where it lies neither in a release's folder nor among a run's checkpoints or means.
 
     Raises:
         IntegrityError: the manifest beside it cannot be read, or states another digest.

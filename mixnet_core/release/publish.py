@@ -31,13 +31,13 @@ log = logging.getLogger(__name__)
 
 
 def publish_release(
-    name: str, *, to: str, files: dict[str, Path], facts: dict[str, Any]
+    name: str, *, registry: str, files: dict[str, Path], facts: dict[str, Any]
 ) -> Release:
     """Makes a release, or confirms that it is there and whole.
 
     Args:
-        name: the folder below `to`.
-        to: as `storage.open_storage` takes it.
+        name: the folder in the registry.
+        registry: where releases are, as `storage.open_storage` takes it.
         files: role -> local file; "weights" is required.
         facts: JSON values; with the digests of the files they decide what "the same release" means.
 
@@ -53,27 +53,27 @@ def publish_release(
     """
     manifest = manifest_of(name, files, facts)
     content = manifest_bytes(manifest)
-    storage = open_storage(to)
-    there = storage.exists(f"{name}/{MANIFEST}")
-    if there:
+    storage = open_storage(registry)
+    exists = storage.exists(f"{name}/{MANIFEST}")
+    if exists:
         _check_same(_read(storage, name), manifest)
     for role, file in manifest.files.items():
-        if storage.upload(files[role], f"{name}/{file.name}", file.sha256) and there:
+        if storage.upload(files[role], f"{name}/{file.name}", file.sha256) and exists:
             log.warning("%s/%s/%s was missing or damaged: put right", storage.uri, name, file.name)
-    if not there and not storage.create(f"{name}/{MANIFEST}", content):
-        there = True
+    if not exists and not storage.create(f"{name}/{MANIFEST}", content):
+        exists = True
         _check_same(_read(storage, name), manifest)
     return Release(
         name=name,
         uri=f"{storage.uri}/{name}",
         files={role: file.name for role, file in manifest.files.items()},
         manifest_sha256=hashlib.sha256(content).hexdigest(),
-        reused=there,
+        reused=exists,
     )
 
 
 def read_release(uri: str) -> PublishedRelease:
-    """The manifest of the release folder at `uri`; its files are not looked at.
+    """Reads the manifest of the release folder at `uri`; its files are not looked at.
 
     Raises:
         InputError: there is no release, or the URI is unusable.
@@ -89,19 +89,19 @@ def read_release(uri: str) -> PublishedRelease:
     return _read(storage, name)
 
 
-def release_names(to: str) -> list[str]:
-    """Sorted names below `to` that have a manifest, readable or not.
+def release_names(registry: str) -> list[str]:
+    """Lists the names in a registry that have a manifest, readable or not, sorted.
 
     Raises:
         InputError, MachineError, TransientError: as `storage.Storage`.
     """
-    return _names(open_storage(to))
+    return _names(open_storage(registry))
 
 
-def list_releases(to: str) -> list[PublishedRelease]:
-    """Lists the releases of a registry by name; a broken manifest is left out, with a warning.
+def list_releases(registry: str) -> list[PublishedRelease]:
+    """Reads the releases in a registry, by name.
 
-    Use `release_names` and `read_release` where none may be missed.
+    A broken manifest is left out, with a warning; `release_names` and `read_release` miss none.
 
     Raises:
         InputError, MachineError, TransientError: as `storage.Storage`.
@@ -111,7 +111,7 @@ def list_releases(to: str) -> list[PublishedRelease]:
         >>> [release.name for release in mixnet_core.list_releases("workspace/releases")]
         ['tiny']
     """
-    storage = open_storage(to)
+    storage = open_storage(registry)
     found = []
     for name in _names(storage):
         try:
@@ -153,5 +153,5 @@ def _check_same(published: PublishedRelease, ours: Manifest) -> None:
 
 
 def _as_text(facts: dict[str, Any], key: str) -> str:
-    """Compares as the documents do: 1, 1.0 and True are equal in Python only."""
+    """Returns a fact as the document has it: 1, 1.0 and True are equal in Python only."""
     return fingerprint(facts[key]) if key in facts else ""

@@ -1,4 +1,4 @@
-"""What training that starts from a release takes over from it: its network, and its classifier.
+"""Training that starts from a release takes over its network, and its classifier if it fits.
 
 Where the recipe's file says otherwise, the release goes over it: weights fit one network only.
 What somebody set for this run (`--set`) goes over both.
@@ -22,9 +22,10 @@ from mixnet_core.recipe.recipe import Recipe, parse_recipe
 from mixnet_core.recipe.sections import InChannels, Input, StemStride
 from mixnet_core.release.catalog import CatalogEntry, find_release
 from mixnet_core.release.manifest import PublishedRelease
+from mixnet_core.storage.faults import faults
 from mixnet_core.storage.files import yaml_fault
 from mixnet_core.storage.open import open_storage
-from mixnet_core.storage.uris import shown_key, shown_value, shown_words
+from mixnet_core.storage.uris import shown_words
 
 RESET = "weights.reset_classifier"
 
@@ -33,13 +34,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Start:
-    """A release that training starts from, as far as it says.
+    """Describes a release that training starts from, as far as it says.
 
     Attributes:
+        name: of the release.
         network: keys of a recipe's network section with their values.
         classes: names in label order; None where only their number is known, or nothing.
-        num_classes: None: not known.
-        input: what its images were made into; None: not known.
+        num_classes: None where it is not known.
+        input: how its images were made into pixels; None where it is not known.
     """
 
     name: str
@@ -76,11 +78,12 @@ def find_start(name_or_uri: str, registry: str) -> Start:
 def start_overrides(
     recipe: Recipe, start: Start, classes: tuple[str, ...], settled: Collection[str]
 ) -> dict[str, Any]:
-    """Dotted keys of the recipe that the release decides, with their values.
+    """Returns the recipe's keys that the release decides: dotted key -> value.
 
     The classifier is kept where the dataset has the release's classes, in their order, or as many
     where their names are not known; else it starts afresh. A recipe that says so has a new one
-    anyway. One line each warns of a network other than the recipe's file says and of other pixels.
+    anyway. A warning says where the network is not the one that the recipe's file names; another
+    one says where the pixels are.
 
     Args:
         classes: the dataset's.
@@ -123,18 +126,17 @@ def _facts(release: PublishedRelease) -> _Facts:
     try:
         return _Facts.model_validate(release.facts)
     except ValidationError as error:
-        faults = "; ".join(
-            f"{shown_key(item['loc'])}: {item['msg']}, got {shown_value(item['input'])}"
-            for item in error.errors(include_url=False)
-        )
         raise InputError(
-            f"release {release.uri} is of a network that is not known here ({faults}): start from "
-            "another one"
+            f"release {release.uri} is of a network that is not known here "
+            f"({faults(error, quoted=True)}): start from another one"
         ) from None
 
 
 def _input(release: PublishedRelease) -> Input | None:
-    """Of the published recipe. It is for a warning only, so a broken one does not end the run."""
+    """Returns the published recipe's input section; None where there is none that can be read.
+
+    It is for a warning only, so a broken recipe does not end the run.
+    """
     file = release.files.get("recipe")
     if file is None:
         return None
@@ -147,7 +149,11 @@ def _input(release: PublishedRelease) -> Input | None:
     except (InputError, IntegrityError, yaml.YAMLError) as error:
         fault = yaml_fault(error) if isinstance(error, yaml.YAMLError) else str(error)
         reason = shown_words(" ".join(fault.split()))
-        log.warning("whether %s saw pixels as this recipe's is not known: %s", release.name, reason)
+        log.warning(
+            "cannot compare the pixels that %s was trained on with this recipe's: %s",
+            release.name,
+            reason,
+        )
         return None
 
 

@@ -1,4 +1,4 @@
-"""Fetching weights: whatever their source, a file on this machine whose digest was just verified.
+"""Fetching weights: from any source, into a file here whose digest was just verified.
 
 weights/
     mixnet_s-910v2-fe4fcc63.ckpt    named by release and expected digest
@@ -14,7 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from mixnet_core.errors import DigestMismatch, IntegrityError, MixnetError
+from mixnet_core.errors import (
+    DigestMismatch,
+    InputError,
+    IntegrityError,
+    MixnetError,
+    ReleaseMissing,
+)
 from mixnet_core.release.catalog import CatalogEntry, find_release
 from mixnet_core.release.manifest import WEIGHTS, PublishedRelease
 from mixnet_core.runs.values import FetchedWeights
@@ -38,26 +44,47 @@ def fetch_weights(
     on_bytes: OnBytes | None = None,
     attempts: int = 4,
 ) -> FetchedWeights:
-    """The weights of a release, verified in this call, fetched unless the cache has them.
+    """Looks a release up and fetches its weights as `fetch_release_weights` does.
+
+    Args:
+        name, registry: as `catalog.find_release` takes them.
+        cache, on_bytes, attempts: as `fetch_release_weights`.
+
+    Raises:
+        InputError: an unknown name or URL.
+        IntegrityError: a broken manifest.
+        MixnetError: as `fetch_release_weights`.
+    """
+    release = find_release(name, registry)
+    return fetch_release_weights(release, cache=cache, on_bytes=on_bytes, attempts=attempts)
+
+
+def fetch_release_weights(
+    release: CatalogEntry | PublishedRelease,
+    *,
+    cache: Path,
+    on_bytes: OnBytes | None = None,
+    attempts: int = 4,
+) -> FetchedWeights:
+    """Fetches the weights of a release unless the cache has them; verifies them in this call.
 
     A catalog entry that is in the cache needs no network. A cached file that is damaged is fetched
     again. Where only 8 digits of the digest were published, the first verified file's full digest
     is pinned beside it and later ones must match.
 
     Args:
-        name: as `catalog.find_release` takes it.
         cache: folder; made if missing. Several processes may share it.
         on_bytes: told of progress; its counts start again when an attempt failed.
         attempts: over http(s), in all.
 
     Raises:
         DigestMismatch: the bytes are not the published ones; nothing of them is kept.
-        InputError: an unknown name or URL.
-        IntegrityError: a broken manifest or pin.
+        ReleaseMissing: the file is not there any more.
+        IntegrityError: a broken pin.
         MachineError: the cache cannot be written, an untrusted certificate, no credentials.
         TransientError: no complete answer.
     """
-    wanted = _wanted(find_release(name, registry), cache.absolute(), attempts)
+    wanted = _wanted(release, cache.absolute(), attempts)
     damage = ""
     if wanted.path.is_file():
         with os_errors_explained(wanted.path, "read"):
@@ -72,7 +99,7 @@ def fetch_weights(
         log.warning("%s: fetching it again", damage)
     try:
         with file_aside(wanted.path) as aside:
-            sha256 = wanted.get(aside, on_bytes)
+            sha256 = _transferred(wanted, aside, on_bytes)
             _check(sha256, wanted)
             wanted.pin(sha256)
     except MixnetError as error:
@@ -84,11 +111,13 @@ def fetch_weights(
 
 @dataclass(frozen=True)
 class _Wanted:
-    """One file to have.
+    """Describes a file to have, and how to get it.
 
     Attributes:
+        name: of the release.
+        path: in the cache.
         published: hex sha256 as published, full or its first 8 digits.
-        origin: where from, as messages show it.
+        origin: its URI, as messages show it.
         get: writes the bytes to a path and returns their hex sha256.
     """
 
@@ -100,10 +129,15 @@ class _Wanted:
 
     @property
     def pin_path(self) -> Path:
+        """Returns the file that the full digest is pinned in."""
         return self.path.with_suffix(".json")
 
     def expected(self) -> str:
-        """The pinned digest, else the published one."""
+        """Returns the pinned digest, else the published one.
+
+        Raises:
+            IntegrityError: the pin is broken.
+        """
         if len(self.published) == _FULL or not self.pin_path.exists():
             return self.published
         return self._pinned()
@@ -134,6 +168,13 @@ class _Wanted:
                 f"{self.pin_path} pins no digest that starts with {self.published}: delete it"
             )
         return sha256
+
+
+def _transferred(wanted: _Wanted, aside: Path, on_bytes: OnBytes | None) -> str:
+    try:
+        return wanted.get(aside, on_bytes)
+    except InputError as error:
+        raise ReleaseMissing(str(error)) from error
 
 
 def _wanted(release: CatalogEntry | PublishedRelease, cache: Path, attempts: int) -> _Wanted:

@@ -18,10 +18,12 @@ from mixnet_core.storage.uris import shown
 
 @dataclass(frozen=True)
 class Item:
-    """A release to measure.
+    """Describes a release to measure.
 
     Attributes:
-        entry: of the catalog; None: it is published below `uri`.
+        name: of the release.
+        uri: where it lies, as it may be said.
+        entry: of the catalog; None where it is published at `uri`.
         data: folder of images instead of its recipe's.
         gone: an earlier revalidation knew it, and it is not there any more.
     """
@@ -34,17 +36,18 @@ class Item:
 
 
 def items(
-    releases: str,
+    registry: str,
     history: Sequence[Revalidation],
     *,
     data: str | None = None,
     imagenet: str | None = None,
     retired: Collection[str] = (),
 ) -> list[Item]:
-    """What there is to measure, published releases first.
+    """Lists what there is to measure, published releases first.
 
     Args:
-        releases: URI of the published ones.
+        registry: URI of where the published ones are.
+        history: earlier results; a release in it that is not there any more is listed too.
         data: folder of images instead of each published release's own.
         imagenet: folder of ImageNet, for the catalog's releases; without it only those are
             measured whose entry names a recipe.
@@ -54,14 +57,14 @@ def items(
         InputError: there is nothing.
         MixnetError: as `storage.Storage` and `catalog.load_catalog`.
     """
-    names = release_names(releases)
-    published = [Item(name, f"{releases}/{name}", data=data) for name in names]
+    names = release_names(registry)
+    published = [Item(name, f"{registry}/{name}", data=data) for name in names]
     gone = [
         Item(result.release, result.uri, gone=True)
-        for result in vanished(history, [*names, *retired], releases)
+        for result in vanished(history, [*names, *retired], registry)
     ]
     catalog = [
-        Item(entry.name, shown(entry.url), entry, data=None if entry.recipe else imagenet)
+        Item(entry.name, entry.shown_uri, entry, data=None if entry.recipe else imagenet)
         for entry in load_catalog().values()
         if entry.recipe or imagenet
     ]
@@ -69,14 +72,14 @@ def items(
     if not found:
         # A watch over nothing, as after a slip in the URI, must not look like one that is content.
         raise InputError(
-            f"nothing is published at {shown(releases)}: check where releases are, or publish one; "
+            f"nothing is published at {shown(registry)}: check where releases are, or publish one; "
             "with a folder of ImageNet the catalog's are measured"
         )
     return found
 
 
 def fetch_item(item: Item, workspace: Workspace, *, watch: Watch = unwatched) -> Fetched:
-    """One release's files.
+    """Fetches one release's files.
 
     Raises:
         ReleaseMissing: it, or a file of it, is not there any more.
@@ -95,7 +98,7 @@ def fetch_item(item: Item, workspace: Workspace, *, watch: Watch = unwatched) ->
 
 
 def revalidate_all(
-    releases: str,
+    registry: str,
     *,
     workspace: Workspace,
     each: Callable[[Revalidation], None],
@@ -105,29 +108,39 @@ def revalidate_all(
     tolerance: float = 0.001,
     watch: Watch = unwatched,
 ) -> list[Revalidation]:
-    """All `items` by `one_by_one`, in this process.
+    """Measures all `items` by `one_by_one`, in this process.
+
+    Args:
+        registry, data, imagenet, retired: as `items`.
+        each: told of every result as soon as it is there.
+        tolerance: as `release.measure_again`.
+
+    Returns:
+        The results in the order of `items`.
 
     Raises:
         InputError: there is nothing to measure.
         MixnetError: the releases cannot be listed, or the history cannot be read or written.
     """
-    history = read_history(releases)
+    history = read_history(registry)
 
     def measure(item: Item) -> Revalidation:
         fetched = fetch_item(item, workspace, watch=watch)
         return measure_again(fetched, workspace, history=history, tolerance=tolerance, watch=watch)
 
-    found = items(releases, history, data=data, imagenet=imagenet, retired=retired)
-    return one_by_one(found, releases, measure, each)
+    found = items(registry, history, data=data, imagenet=imagenet, retired=retired)
+    return one_by_one(found, registry, measure, each)
 
 
 def one_by_one(
     found: Sequence[Item],
-    releases: str,
+    registry: str,
     measure: Callable[[Item], Revalidation],
     each: Callable[[Revalidation], None],
 ) -> list[Revalidation]:
-    """Measures each, tells `each`, and adds the results to the history, also where it is stopped.
+    """Measures each item, tells `each`, and adds the results to the history.
+
+    What was measured before it is stopped or interrupted is added too.
 
     Raises:
         MixnetError: the history cannot be written; what `measure` raises is a result.
@@ -143,5 +156,5 @@ def one_by_one(
             each(result)
     finally:
         # Also of an interrupted one: hours of measuring are not lost.
-        add_to_history(releases, results)
+        add_to_history(registry, results)
     return results

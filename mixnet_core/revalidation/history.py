@@ -1,6 +1,8 @@
-"""What was measured of the releases before, kept beside them as JSON lines.
+"""Earlier results of the releases, kept beside them as JSON lines.
 
-    releases/revalidations/20261126T030000Z-3f2a91c4.jsonl   a file a revalidation, a line a release
+    releases/revalidations/20261126T030000Z-3f2a91c4.jsonl
+
+There is one file per revalidation, and in it one line per release.
 
 A file is written once and never changed: no two writers meet, and S3 needs no append.
 """
@@ -25,8 +27,11 @@ FOLDER = "revalidations"
 log = logging.getLogger(__name__)
 
 
-def add_to_history(releases: str, results: Sequence[Revalidation]) -> str | None:
-    """Keeps a revalidation's results; the URI of the new file, None if there are none.
+def add_to_history(registry: str, results: Sequence[Revalidation]) -> str | None:
+    """Keeps a revalidation's results.
+
+    Returns:
+        The URI of the new file; None where there are no results.
 
     Raises:
         IntegrityError: another file has its name, which holds its time and its digest.
@@ -37,20 +42,22 @@ def add_to_history(releases: str, results: Sequence[Revalidation]) -> str | None
     content = "".join(result.model_dump_json() + "\n" for result in results).encode()
     stamp = max(result.time for result in results).replace("-", "").replace(":", "")
     key = f"{FOLDER}/{stamp}-{hashlib.sha256(content).hexdigest()[:8]}.jsonl"
-    storage = open_storage(releases)
+    storage = open_storage(registry)
     # A repeated request may find what an unanswered first one made.
     if not storage.create(key, content) and storage.read(key) != content:
         raise IntegrityError(f"{storage.uri}/{key} is there with other content: look what wrote it")
     return f"{storage.uri}/{key}"
 
 
-def read_history(releases: str) -> list[Revalidation]:
-    """All results so far, the oldest first; a line that is none is left out, with a warning.
+def read_history(registry: str) -> list[Revalidation]:
+    """Reads all results so far, the oldest first.
+
+    A line that is no result is left out, with a warning.
 
     Raises:
         MixnetError: as `storage.Storage`.
     """
-    storage = open_storage(releases)
+    storage = open_storage(registry)
     found = []
     for name in storage.names(FOLDER):
         if not name.endswith(".jsonl"):
@@ -64,11 +71,18 @@ def read_history(releases: str) -> list[Revalidation]:
 
 
 def of_release(history: Sequence[Revalidation], name: str) -> list[Revalidation]:
+    """Returns the results of one release, in their order."""
     return [result for result in history if result.release == name]
 
 
 def last_measured(history: Sequence[Revalidation], sha256: str, dataset: str) -> Score | None:
-    """What a file reached the last time on these images, whatever came of it."""
+    """Returns what a file reached the last time on these images, whatever came of it.
+
+    Args:
+        history: the oldest first.
+        sha256: hex, of the file.
+        dataset: fingerprint of the val images.
+    """
     scores = [
         result.measured
         for result in history
@@ -78,15 +92,27 @@ def last_measured(history: Sequence[Revalidation], sha256: str, dataset: str) ->
 
 
 def vanished(
-    history: Sequence[Revalidation], present: Sequence[str], place: str
+    history: Sequence[Revalidation], present: Sequence[str], registry: str
 ) -> list[Revalidation]:
-    """The last results of releases below `place` that are not there any more."""
-    last = {result.release: result for result in history if result.uri.startswith(f"{place}/")}
+    """Returns the last results of releases that the registry does not hold any more.
+
+    Args:
+        present: names of those that it holds.
+        registry: URI.
+    """
+    last = {result.release: result for result in history if result.uri.startswith(registry + "/")}
     return [result for name, result in sorted(last.items()) if name not in present]
 
 
 def trend(results: Sequence[Revalidation]) -> list[dict[str, Any]]:
-    """Of one release: time, top-1 with its 95 % interval (None where not measured), and state."""
+    """Returns a release's points over time.
+
+    Args:
+        results: of one release.
+
+    Returns:
+        time, state, and top-1 with its 95 % interval, None where nothing was measured.
+    """
     points = []
     for result in results:
         point: dict[str, Any] = {"time": result.time, "state": result.state}

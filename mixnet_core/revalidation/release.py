@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from mixnet_core.data.index import read_index
 from mixnet_core.data.prepare import expect_classes, prepare_dataset
-from mixnet_core.errors import DatasetError, InputError, ReleaseMissing
 from mixnet_core.evaluate.counting import Judged
 from mixnet_core.evaluate.prediction_table import PredictionTable, read_table
 from mixnet_core.evaluate.report.view import measured_view
 from mixnet_core.evaluate.report.write import write_page
-from mixnet_core.release.catalog import CatalogEntry
 from mixnet_core.release.manifest import PublishedRelease
 from mixnet_core.revalidation.history import last_measured, of_release, trend
 from mixnet_core.revalidation.states import Revalidation, judged_claims, judged_state
@@ -30,37 +27,37 @@ from mixnet_core.stages.release_to_measure import (
     measure_release,
 )
 from mixnet_core.storage.files import os_errors_explained
-from mixnet_core.storage.uris import shown
 
 STAGE = "revalidate"
-# In a release's folder of the workspace: its newest figures, and how they went over time.
+# Stands in a release's folder of the workspace: its newest figures, and how they went over time.
 PAGE = "report.html"
 
 
 @dataclass(frozen=True, eq=False)
 class Fetched:
-    """A release with its files on this machine, just transferred and verified.
+    """Holds a release whose files are on this machine, just transferred and verified.
 
     Attributes:
-        folder: what belongs to measuring it.
-        answers: the published table of answers; None where the release has none.
+        ready: its recipe and weights.
+        folder: of the workspace, for what measuring it leaves.
+        predictions: the published table of predictions; None where the release has none.
     """
 
     release: AnyRelease
     ready: Released
     folder: Path
-    answers: Path | None
+    predictions: Path | None
 
 
 def now() -> str:
-    """UTC, ISO 8601 to the second."""
+    """Returns the time in UTC, ISO 8601 to the second."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def fetch_again(
     release: AnyRelease, workspace: Workspace, *, data: str | None = None, watch: Watch = unwatched
 ) -> Fetched:
-    """Fetches a release's files, whatever of them is on this machine already.
+    """Fetches a release's files afresh, also those that are on this machine already.
 
     Args:
         data: folder of images instead of the recipe's, for a machine that has them elsewhere.
@@ -76,22 +73,17 @@ def fetch_again(
     with os_errors_explained(cache, "delete"):
         for left in cache.glob("*.ckpt"):
             left.unlink()
-    try:
-        ready = fetch_release(
-            release,
-            folder,
-            cache=cache,
-            data=data,
-            on_bytes=lambda done, total: watch(Tick(STAGE, done, total, "B", detail="weights")),
-        )
-        answers = None
-        if isinstance(release, PublishedRelease) and "answers" in release.files:
-            answers = fetch_file(release, "answers", folder / "published-answers.csv")
-    except InputError as error:
-        if isinstance(error, DatasetError | ReleaseMissing) or type(error) is not InputError:
-            raise
-        raise ReleaseMissing(str(error)) from error
-    return Fetched(release, ready, folder, answers)
+    ready = fetch_release(
+        release,
+        folder,
+        cache=cache,
+        data=data,
+        on_bytes=lambda done, total: watch(Tick(STAGE, done, total, "B", detail="weights")),
+    )
+    predictions = None
+    if isinstance(release, PublishedRelease) and "answers" in release.files:
+        predictions = fetch_file(release, "answers", folder / "published-answers.csv")
+    return Fetched(release, ready, folder, predictions)
 
 
 def measure_again(
@@ -102,10 +94,10 @@ def measure_again(
     tolerance: float = 0.001,
     watch: Watch = unwatched,
 ) -> Revalidation:
-    """Evaluates it on its recipe's val split, and compares.
+    """Evaluates a release on its recipe's val split, compares, and writes its page.
 
     Args:
-        history: earlier results.
+        history: earlier results, of any release.
         tolerance: share of the images by which top-1 may differ from what was counted on the same
             ones: another device or version rounds a few images otherwise.
 
@@ -118,15 +110,14 @@ def measure_again(
     measured = measure_release(
         ready, dataset, stage=STAGE, attempts=fetched.folder / "attempts", watch=watch
     )
-    (answers,), (found,) = measured.predictions, measured.scores
-    facts = {} if isinstance(release, CatalogEntry) else release.facts
-    same_images = entry(facts, "dataset", "val_fingerprint") == dataset.val_fingerprint
-    claims = judged_claims(claimed_by(release), found, same_images=same_images, tolerance=tolerance)
+    (predictions,), (found,) = measured.predictions, measured.scores
+    same_images = release.claimed_on == dataset.val_fingerprint
+    claims = judged_claims(release.claims, found, same_images=same_images, tolerance=tolerance)
     published = _published_predictions(fetched, dataset) if same_images else None
     mine = of_release(history, release.name)
     state, note = judged_state(
         claims,
-        answers,
+        predictions,
         published=published,
         earlier=last_measured(mine, ready.sha256, dataset.val_fingerprint),
         tolerance=tolerance,
@@ -134,7 +125,7 @@ def measure_again(
     other = "" if same_images or not claims else "on other images than the claim's, or unknown ones"
     result = Revalidation(
         release=release.name,
-        uri=uri_of(release),
+        uri=release.shown_uri,
         state=state,
         time=now(),
         sha256=ready.sha256,
@@ -148,11 +139,11 @@ def measure_again(
     view = measured_view(
         release.name,
         ready.recipe,
-        PredictionTable(images, answers),
+        PredictionTable(images, predictions),
         dataset.classes,
         sentence=f"Measured again: {state}{': ' if note else ''}{note}.",
         facts=[
-            ("release", uri_of(release)),
+            ("release", release.shown_uri),
             ("weights", f"sha256 `{ready.sha256}`"),
             ("images", f"val split, fingerprint `{dataset.val_fingerprint[:12]}`"),
             ("engine", measured.engine),
@@ -165,34 +156,8 @@ def measure_again(
     return result
 
 
-def uri_of(release: AnyRelease) -> str:
-    """Returns where it lies, as history, page and event may say it."""
-    return shown(release.url if isinstance(release, CatalogEntry) else release.uri)
-
-
-def claimed_by(release: AnyRelease) -> dict[str, float]:
-    """Figure -> share in 0..1, of what the release states."""
-    if isinstance(release, CatalogEntry):
-        percents = {"top-1": release.claimed_top1, "top-5": release.claimed_top5}
-        return {figure: value / 100 for figure, value in percents.items() if value is not None}
-    found = {
-        figure: entry(release.facts, "val", key)
-        for figure, key in (("top-1", "top1"), ("top-5", "top5"))
-    }
-    return {
-        figure: float(value)
-        for figure, value in found.items()
-        if isinstance(value, int | float) and not isinstance(value, bool)
-    }
-
-
-def entry(facts: Mapping[str, Any], section: str, key: str) -> Any:
-    """Facts are whatever the publisher chose."""
-    inner = facts.get(section)
-    return inner.get(key) if isinstance(inner, dict) else None
-
-
 def _dataset(ready: Released, workspace: Workspace, watch: Watch) -> PreparedDataset:
+    """Prepares the val images of a release's recipe."""
     data = ready.recipe.data
     if data.layout == "mindrecord":
         # Shards are for training on a network disk; the same images are measured without them.
@@ -208,13 +173,13 @@ def _dataset(ready: Released, workspace: Workspace, watch: Watch) -> PreparedDat
 
 
 def _published_predictions(fetched: Fetched, dataset: PreparedDataset) -> Judged | None:
-    """In the order of these images; None where they cannot be paired.
+    """Returns the published predictions in the order of these images; None: they cannot be paired.
 
     The fingerprint holds no names: files that were renamed since stand in another order.
     """
-    if fetched.answers is None:
+    if fetched.predictions is None:
         return None
-    table = read_table(fetched.answers, dataset.classes)
+    table = read_table(fetched.predictions, dataset.classes)
     index = read_index(Path(dataset.root), "val")
     theirs = [path.rpartition("/")[2] for path in table.images]
     ours = [path.rpartition("/")[2] for path in index.paths]

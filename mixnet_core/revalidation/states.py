@@ -1,4 +1,4 @@
-"""What came of measuring a release again.
+"""The state of a release that was measured again.
 
 confirmed             it reaches what it claims
 claim not supported   it does not, and nothing shows that it ever did
@@ -34,17 +34,18 @@ State = Literal[
     "unreachable",
     "not measured",
 ]
-# One-sided, of McNemar's exact test against the published answers.
+# One-sided, of McNemar's exact test against the published predictions.
 _SIGNIFICANCE = 0.05
 # Published figures are rounded to a hundredth of a per cent.
 _ROUNDING = 0.00005
 
 
 class Claim(Value):
-    """A figure that a release states, beside what was measured; shares in 0..1.
+    """Compares a figure that a release states with what was measured; shares in 0..1.
 
     Attributes:
         figure: "top-1" or "top-5".
+        claimed, measured: the two shares.
         low, high: 95 % interval of `measured`.
         supported: whether what was measured does not contradict it.
     """
@@ -58,15 +59,18 @@ class Claim(Value):
 
 
 class Revalidation(Value):
-    """One release measured again.
+    """Holds the outcome of one release.
 
     Attributes:
+        release: its name.
+        uri: where it lies, as it may be said.
         time: UTC, ISO 8601 to the second.
         sha256: of the weights file, hex; empty if it was not fetched.
         dataset: fingerprint of the images; empty if there were none.
         measured: on the val split; None where it was not.
-        engine: what computed the logits; empty likewise.
-        note: why, in one line.
+        claims: what it states, beside what was measured.
+        engine: the one that computed the logits; empty likewise.
+        note: the reason for the state, in one line.
     """
 
     release: str
@@ -82,11 +86,12 @@ class Revalidation(Value):
 
     @property
     def bad(self) -> bool:
+        """Tells whether it was not confirmed."""
         return self.state != "confirmed"
 
     @property
     def line(self) -> str:
-        """The outcome in one line."""
+        """Returns the outcome in one line."""
         figures = []
         if self.measured is not None:
             figures.append(f"top-1 {percent(self.measured.top1)}")
@@ -103,7 +108,7 @@ def _(value: Revalidation) -> str:
 def judged_claims(
     claimed: Mapping[str, float], found: Score, *, same_images: bool, tolerance: float
 ) -> tuple[Claim, ...]:
-    """Each claim beside what was measured.
+    """Compares each claim with what was measured.
 
     On the very images that a claim was counted on, it must come out again, but for the few that
     another engine rounds otherwise. On others it must not lie above the 95 % interval; a claim that
@@ -111,7 +116,9 @@ def judged_claims(
 
     Args:
         claimed: "top-1" or "top-5" -> share.
-        tolerance: share of the images.
+        found: what was counted.
+        same_images: whether the claims were counted on the same images.
+        tolerance: share of the images by which a figure may differ on the same ones.
     """
     claims = []
     for figure, correct in (("top-1", found.correct1), ("top-5", found.correct5)):
@@ -144,14 +151,17 @@ def judged_state(
     earlier: Score | None,
     tolerance: float,
 ) -> tuple[State, str]:
-    """The state of a release that was measured, and why.
+    """Decides the state of a release that was measured.
 
     Args:
-        now: its answers.
-        published: its answers to the same images when it was published; None where unknown.
+        now: its predictions.
+        published: its predictions for the same images when it was published; None where unknown.
         earlier: what the same bytes reached on these images the last time; None likewise.
         tolerance: share of the images by which top-1 may fall: another engine rounds a few images
             otherwise.
+
+    Returns:
+        The state, and the reason for it; "" where there is none to say.
     """
     found = score(now)
     if published is not None:
@@ -177,7 +187,7 @@ def judged_state(
 
 
 def unmeasured(name: str, uri: str, time: str, error: MixnetError) -> Revalidation:
-    """A release whose measuring raised `error`: said beside the others, not instead of them."""
+    """Returns the outcome of a release whose measuring raised `error`."""
     state: State = "not measured"
     if isinstance(error, ReleaseMissing | TransientError):
         state = "unreachable"
@@ -187,7 +197,7 @@ def unmeasured(name: str, uri: str, time: str, error: MixnetError) -> Revalidati
 
 
 def table(results: Iterable[Revalidation]) -> list[dict[str, Any]]:
-    """A row a release, of text."""
+    """Returns the results as a table: one row of text per release."""
     return [
         {
             "release": result.release,
@@ -203,7 +213,11 @@ def table(results: Iterable[Revalidation]) -> list[dict[str, Any]]:
 
 
 def require_all_confirmed(results: Sequence[Revalidation]) -> None:
-    """Raises IntegrityError that names every release that was not confirmed."""
+    """Makes sure that every release was confirmed.
+
+    Raises:
+        IntegrityError: some were not; it names them.
+    """
     bad = [f"{result.release} {result.state}" for result in results if result.bad]
     if bad:
         raise IntegrityError(
@@ -213,4 +227,5 @@ def require_all_confirmed(results: Sequence[Revalidation]) -> None:
 
 
 def percent(share: float) -> str:
+    """Returns a share in percent, with two decimals."""
     return f"{100 * share:.2f} %"

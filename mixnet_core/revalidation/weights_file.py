@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mixnet_core.data.index import read_index
 from mixnet_core.data.prepare import prepare_dataset
 from mixnet_core.errors import DatasetError
-from mixnet_core.evaluate.job import BATCH, measure
+from mixnet_core.evaluate.job import BATCH, Measured, measure
 from mixnet_core.evaluate.prediction_table import PredictionTable, write_table
 from mixnet_core.evaluate.report.data import versions
 from mixnet_core.evaluate.report.findings import calibration, score_data
@@ -20,12 +21,12 @@ from mixnet_core.processes.requests import LookRequest, LookResult
 from mixnet_core.recipe.recipe import Recipe, with_stored_rules
 from mixnet_core.release.catalog import load_catalog
 from mixnet_core.release.origin import Origin, origin_of
-from mixnet_core.revalidation.release import claimed_by
 from mixnet_core.revalidation.states import judged_claims
 from mixnet_core.runs.run_dir import Workspace
 from mixnet_core.runs.ticks import Tick, Watch, unwatched
-from mixnet_core.runs.values import Evaluation
+from mixnet_core.runs.values import Evaluation, PreparedDataset
 from mixnet_core.stages.options import adjusted_recipe
+from mixnet_core.stages.release_to_measure import PLAIN_CPU, imagenet_recipe
 from mixnet_core.storage.files import fingerprint, sha256_of
 from mixnet_core.storage.uris import refuse_credentials
 
@@ -52,127 +53,112 @@ def evaluate_file(
         file: `.ckpt` or `.safetensors` under MindCV's names, or `.onnx`.
         data: folder with val/, or with what val/ would hold.
         recipe: how images are read, and whose conventions the weights follow. None: that of the
-            release or run that the file lies in (`release.origin`), else `mixnet_s`, _m, _l or _xl
-            as the file's shapes say; on a CPU.
+            release or run that the file lies in (`release.origin`), else that of the variant that
+            shows in the file's shapes (`release_to_measure.imagenet_recipe`); on a CPU.
         settings: dotted key -> value over that.
         workers, batch: as `evaluate.job.measure`.
         predictions: file to write the prediction for every image to.
         page: file to write the report to.
 
+    Returns:
+        The figures, and how the images were read for them.
+
     Raises:
         InputError: there is no such file, or it is of no known kind.
         IntegrityError: it lies in a release that states another digest.
-        CheckpointMismatch: it is no MixNet's, or of other classes than the images.
+        CheckpointMismatch: it is no MixNet's.
+        DatasetError: it is of other classes than the images.
         MixnetError: as `prepare_dataset` and `evaluate.job.measure`.
     """
     refuse_credentials(str(file), data, recipe, str(predictions), str(page))
-    sha256 = sha256_of(file) if file.is_file() else ""
-    folder = workspace.root / "evaluations" / fingerprint([str(file.absolute()), sha256])[:12]
-    request = LookRequest(file=str(file.absolute()))
-    seen = LookResult.model_validate(
-        run_job("mixnet_core.evaluate.look", request, attempts=folder / "look")
-    )
-    origin = origin_of(file, sha256)
-    chosen = _recipe(recipe, origin, seen, data, settings)
-    dataset = prepare_dataset(
-        chosen.data,
-        workspace.datasets,
-        lambda done, total: watch(Tick(STAGE, done, total, "img", detail="dataset")),
-        val_only=True,
-    )
-    if len(dataset.classes) != seen.num_classes:
-        raise DatasetError(
-            f"{file} is for {seen.num_classes} classes, {data} has images of "
-            f"{len(dataset.classes)}: give the folder of its images"
-        )
+    checkpoint = _look_at(file, workspace)
+    chosen = _recipe(checkpoint, recipe, data, settings)
+    read_as = _read_as(chosen, None if recipe else checkpoint.origin)
+    dataset = _dataset(checkpoint, chosen, workspace, data, watch)
     measured = measure(
         chosen,
         dataset,
         [file.absolute()],
         split="val",
         stage=STAGE,
-        attempts=folder / "attempts",
+        attempts=checkpoint.folder / "attempts",
         workers=workers,
         batch=batch,
         watch=watch,
     )
-    index = read_index(Path(dataset.root), "val")
-    table = PredictionTable(index.paths, measured.predictions[0])
-    claims = _claims(sha256, origin)
+    table = PredictionTable(read_index(Path(dataset.root), "val").paths, measured.predictions[0])
+    found = _evaluation(checkpoint, dataset, measured, read_as)
     if predictions is not None:
         write_table(predictions, table, dataset.classes)
-    totals = score_data(table.rows)
-    score = measured.scores[0]
-    judged = judged_claims(claims, score, same_images=False, tolerance=0.0)
     if page is not None:
-        environment = versions() | {"engine": measured.engine}
-        view = measured_view(
-            file.name,
-            chosen,
-            table,
-            dataset.classes,
-            sentence="Measured on the val split.",
-            facts=[
-                ("file", f"{file.name}, sha256 `{sha256}`"),
-                ("read as", _read_as(chosen, None if recipe else origin)),
-                (
-                    "images",
-                    f"{score.count:,} of {len(dataset.classes):,} classes, fingerprint "
-                    f"`{dataset.val_fingerprint[:12]}`",
-                ),
-                ("environment", ", ".join(f"{name} {text}" for name, text in environment.items())),
-            ],
-            claims=[claim.model_dump() for claim in judged],
-            images_per_second=measured.images_per_second,
-        )
-        write_page(page, dataset, view)
-    return Evaluation(
-        file=str(file),
-        sha256=sha256,
-        score=score,
-        top1_interval=(totals["top1_low"], totals["top1_high"]),
-        top5_interval=(totals["top5_low"], totals["top5_high"]),
-        calibration_error=calibration(table.rows)["error"],
-        val_fingerprint=dataset.val_fingerprint,
-        engine=measured.engine,
-        read_as=_read_as(chosen, None if recipe else origin),
-        images_per_second=round(measured.images_per_second, 1),
-        claims=claims,
+        write_page(page, dataset, _view(found, chosen, table, dataset, measured))
+    return found
+
+
+@dataclass(frozen=True)
+class _Checkpoint:
+    """Describes a file of weights before it is measured.
+
+    Attributes:
+        file: as it was given.
+        sha256: hex, of the whole file.
+        folder: of the workspace, for what measuring it leaves.
+        network: what its shapes say.
+        origin: the release or run that it lies in; None: neither.
+    """
+
+    file: Path
+    sha256: str
+    folder: Path
+    network: LookResult
+    origin: Origin | None
+
+
+def _look_at(file: Path, workspace: Workspace) -> _Checkpoint:
+    """Finds out what network a file is for and where it lies.
+
+    Raises:
+        InputError, IntegrityError, CheckpointMismatch: as `evaluate.look.look` and `origin_of`.
+    """
+    sha256 = sha256_of(file) if file.is_file() else ""
+    folder = workspace.root / "evaluations" / fingerprint([str(file.absolute()), sha256])[:12]
+    request = LookRequest(file=str(file.absolute()))
+    network = LookResult.model_validate(
+        run_job("mixnet_core.evaluate.look", request, attempts=folder / "look")
     )
+    return _Checkpoint(file, sha256, folder, network, origin_of(file, sha256))
 
 
 def _recipe(
-    name: str | None,
-    origin: Origin | None,
-    seen: LookResult,
-    data: str,
-    settings: Mapping[str, Any] | None,
+    checkpoint: _Checkpoint, name: str | None, data: str, settings: Mapping[str, Any] | None
 ) -> Recipe:
+    """Returns the recipe that the file's images are read by, with the file's own network in it."""
+    network, origin = checkpoint.network, checkpoint.origin
     changes: dict[str, Any] = {
         "network.num_classes": None,
-        "network.in_channels": seen.in_channels,
+        "network.in_channels": network.in_channels,
     }
-    if seen.variant is not None:
-        changes["network.variant"] = seen.variant
+    if network.variant is not None:
+        changes["network.variant"] = network.variant
+    if network.image_size is not None:
+        changes["input.image_size"] = network.image_size
     reads_origins = name is None and origin is not None
     if name is None:
-        changes |= {"devices.target": "CPU", "devices.ranks": 1, "precision.amp_level": "O0"}
+        changes |= PLAIN_CPU
         if origin is not None:
             name = str(origin.recipe)
-        elif seen.num_classes == _IMAGENET_CLASSES:
+        elif network.num_classes == _IMAGENET_CLASSES:
             # Its source decides what kind of folder `data` is taken for.
-            name = f"mixnet_{seen.variant or 's'}"
-            name = name if name != "mixnet_xl" else "mixnet_l"
+            name = imagenet_recipe(network.variant or "s")
         else:
             name = "finetune"
             changes |= {"weights.name": None, "weights.reset_classifier": False}
-    if seen.image_size is not None:
-        changes["input.image_size"] = seen.image_size
     recipe = adjusted_recipe(name, data=data, settings=changes | dict(settings or {}))
     return with_stored_rules(recipe) if reads_origins else recipe
 
 
 def _read_as(recipe: Recipe, origin: Origin | None) -> str:
+    """Says network and transform of the images, and which recipe says so."""
     given = recipe.input
     said = f"{recipe.name}, of {origin.name}" if origin else recipe.name
     return (
@@ -182,11 +168,88 @@ def _read_as(recipe: Recipe, origin: Origin | None) -> str:
     )
 
 
-def _claims(sha256: str, origin: Origin | None) -> dict[str, float]:
-    """What its release says of the file, or the catalog, by its digest: figure -> share."""
+def _dataset(
+    checkpoint: _Checkpoint, recipe: Recipe, workspace: Workspace, data: str, watch: Watch
+) -> PreparedDataset:
+    """Prepares the folder's val images.
+
+    Raises:
+        DatasetError: they are of another number of classes than the file is for.
+        MixnetError: as `prepare_dataset`.
+    """
+    dataset = prepare_dataset(
+        recipe.data,
+        workspace.datasets,
+        lambda done, total: watch(Tick(STAGE, done, total, "img", detail="dataset")),
+        val_only=True,
+    )
+    if len(dataset.classes) != checkpoint.network.num_classes:
+        raise DatasetError(
+            f"{checkpoint.file} is for {checkpoint.network.num_classes} classes, {data} has images "
+            f"of {len(dataset.classes)}: give the folder of its images"
+        )
+    return dataset
+
+
+def _claims(checkpoint: _Checkpoint) -> dict[str, float]:
+    """Returns what its release says of the file, or the catalog by its digest: figure -> share."""
+    origin = checkpoint.origin
     if origin is not None and origin.release is not None:
-        return claimed_by(origin.release)
+        return origin.release.claims
     for entry in load_catalog().values():
-        if sha256.startswith(entry.sha256):
-            return claimed_by(entry)
+        if checkpoint.sha256.startswith(entry.sha256):
+            return entry.claims
     return {}
+
+
+def _evaluation(
+    checkpoint: _Checkpoint, dataset: PreparedDataset, measured: Measured, read_as: str
+) -> Evaluation:
+    """Sums the predictions up."""
+    rows = measured.predictions[0]
+    totals = score_data(rows)
+    return Evaluation(
+        file=str(checkpoint.file),
+        sha256=checkpoint.sha256,
+        score=measured.scores[0],
+        top1_interval=(totals["top1_low"], totals["top1_high"]),
+        top5_interval=(totals["top5_low"], totals["top5_high"]),
+        calibration_error=calibration(rows)["error"],
+        val_fingerprint=dataset.val_fingerprint,
+        engine=measured.engine,
+        read_as=read_as,
+        images_per_second=round(measured.images_per_second, 1),
+        claims=_claims(checkpoint),
+    )
+
+
+def _view(
+    found: Evaluation,
+    recipe: Recipe,
+    table: PredictionTable,
+    dataset: PreparedDataset,
+    measured: Measured,
+) -> dict[str, Any]:
+    """Returns what the page shows; the claims were counted on images that are not known here."""
+    name, score = Path(found.file).name, found.score
+    environment = versions() | {"engine": found.engine}
+    claims = judged_claims(found.claims, score, same_images=False, tolerance=0.0)
+    return measured_view(
+        name,
+        recipe,
+        table,
+        dataset.classes,
+        sentence="Measured on the val split.",
+        facts=[
+            ("file", f"{name}, sha256 `{found.sha256}`"),
+            ("read as", found.read_as),
+            (
+                "images",
+                f"{score.count:,} of {len(dataset.classes):,} classes, fingerprint "
+                f"`{dataset.val_fingerprint[:12]}`",
+            ),
+            ("environment", ", ".join(f"{key} {text}" for key, text in environment.items())),
+        ],
+        claims=[claim.model_dump() for claim in claims],
+        images_per_second=measured.images_per_second,
+    )

@@ -51,7 +51,7 @@ def publish(
         _check_files(recipe, run, validation, decision)
         published = publish_release(
             release or run.name,
-            to=registry,
+            registry=registry,
             files={
                 "weights": validation.checkpoint.weights,
                 "recipe": run.recipe,

@@ -6,12 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mixnet_core.errors import DatasetError, DigestMismatch, IntegrityError
+from mixnet_core.errors import (
+    DatasetError,
+    DigestMismatch,
+    InputError,
+    IntegrityError,
+    ReleaseMissing,
+)
 from mixnet_core.evaluate.job import Measured, measure
 from mixnet_core.recipe.recipe import Recipe, with_stored_rules
 from mixnet_core.release.catalog import CatalogEntry
 from mixnet_core.release.manifest import PublishedRelease, ReleasedFile
-from mixnet_core.release.weights import fetch_weights
+from mixnet_core.release.weights import fetch_release_weights
 from mixnet_core.runs.ticks import Watch
 from mixnet_core.runs.values import PreparedDataset
 from mixnet_core.stages.check import check_device
@@ -19,8 +25,8 @@ from mixnet_core.stages.options import adjusted_recipe
 from mixnet_core.storage.open import open_storage
 from mixnet_core.storage.storage import OnBytes
 
-# What evaluates anywhere; figures are float32's on every device.
-_PLAIN_CPU: dict[str, Any] = {
+# Settings that evaluate on any machine; figures are float32's on every device.
+PLAIN_CPU: dict[str, Any] = {
     "devices.target": "CPU",
     "devices.ranks": 1,
     "devices.engine": "auto",
@@ -32,11 +38,12 @@ AnyRelease = CatalogEntry | PublishedRelease
 
 @dataclass(frozen=True)
 class Released:
-    """A release on this machine.
+    """Holds a release that is on this machine.
 
     Attributes:
         recipe: its network, and how its images are read: by the rules that it was measured by.
-        weights: the file, sha256: its hex digest, verified.
+        weights: the file.
+        sha256: its hex digest, verified.
         classes: names in label order; None where the release does not say them.
     """
 
@@ -64,28 +71,27 @@ def fetch_release(
 
     Raises:
         IntegrityError: what is stored is not what was published, or it holds no recipe.
-        MixnetError: as `release.weights.fetch_weights` and `options.adjusted_recipe`.
+        ReleaseMissing: a file of it is not there any more.
+        MixnetError: as `release.weights.fetch_release_weights` and `options.adjusted_recipe`.
     """
     recipe = _recipe(release, folder, data)
-    name = release.name if isinstance(release, CatalogEntry) else release.uri
-    # A catalog entry needs no place of releases; a published one is named by its own.
-    place = str(folder) if isinstance(release, CatalogEntry) else release.uri
-    weights = fetch_weights(name, cache=cache, registry=place, on_bytes=on_bytes)
+    weights = fetch_release_weights(release, cache=cache, on_bytes=on_bytes)
     return Released(
         name=release.name,
         recipe=recipe,
         weights=Path(weights.path),
         sha256=weights.sha256,
-        classes=_classes(release),
+        classes=release.classes,
     )
 
 
 def fetch_file(release: PublishedRelease, role: str, target: Path) -> Path:
-    """One file of a published release, verified.
+    """Fetches one file of a published release and verifies it.
 
     Raises:
         IntegrityError: the release has no such role, or the bytes are not what was published.
-        InputError, MachineError, TransientError: as `storage.Storage.download`.
+        ReleaseMissing: the file is not there any more.
+        MachineError, TransientError: as `storage.Storage.download`.
     """
     file: ReleasedFile | None = release.files.get(role)
     if file is None:
@@ -93,7 +99,10 @@ def fetch_file(release: PublishedRelease, role: str, target: Path) -> Path:
             f"release {release.uri} holds no {role}, so it cannot be measured: expected files in "
             f"the roles weights and {role}; publish it again with `mixnet publish`"
         )
-    sha256 = open_storage(release.uri).download(file.name, target)
+    try:
+        sha256 = open_storage(release.uri).download(file.name, target)
+    except InputError as error:
+        raise ReleaseMissing(str(error)) from error
     if sha256 != file.sha256:
         target.unlink()
         raise DigestMismatch(
@@ -112,7 +121,7 @@ def measure_release(
     keep_open: tuple[int, ...] = (),
     watch: Watch,
 ) -> Measured:
-    """What it answers to a dataset's val split, whose images are read as its own recipe says.
+    """Predicts a dataset's val split with a release; images are read as its own recipe says.
 
     Raises:
         DatasetError: the dataset's classes are not the release's, in its order.
@@ -131,8 +140,17 @@ def measure_release(
     )
 
 
+def imagenet_recipe(variant: str) -> str:
+    """Returns the name of the bundled recipe that reads ImageNet for a variant.
+
+    There is none for xl, which nobody published a recipe for: its images are read as l's, with
+    `network.variant` set.
+    """
+    return "mixnet_l" if variant == "xl" else f"mixnet_{variant}"
+
+
 def _expect_classes(released: Released, dataset: PreparedDataset) -> None:
-    """Other names in the same number would give every image the wrong label, without an error."""
+    """Refuses other classes; as many of other names would give every image the wrong label."""
     if released.classes is not None and released.classes != dataset.classes:
         raise DatasetError(
             f"{dataset.root} has the classes {_few(dataset.classes)}, release {released.name} was "
@@ -146,7 +164,7 @@ def _recipe(release: AnyRelease, folder: Path, data: str | None) -> Recipe:
         recipe = adjusted_recipe(published, data=data)
         if not check_device(recipe.devices).ok:
             # Trained on cards, measured on a plain machine.
-            recipe = adjusted_recipe(published, data=data, settings=_PLAIN_CPU)
+            recipe = adjusted_recipe(published, data=data, settings=PLAIN_CPU)
         return with_stored_rules(recipe)
     settings: dict[str, Any] = {
         "network.variant": release.variant,
@@ -154,17 +172,10 @@ def _recipe(release: AnyRelease, folder: Path, data: str | None) -> Recipe:
         "network.num_classes": release.num_classes,
         "network.in_channels": release.in_channels,
         "network.stem_stride": release.stem_stride,
-        **({} if release.recipe else _PLAIN_CPU),
+        **({} if release.recipe else PLAIN_CPU),
     }
-    name = release.recipe or f"mixnet_{release.variant}"
+    name = release.recipe or imagenet_recipe(release.variant)
     return adjusted_recipe(name, data=data, settings=settings)
-
-
-def _classes(release: AnyRelease) -> tuple[str, ...] | None:
-    if isinstance(release, CatalogEntry):
-        return None
-    classes = release.facts.get("classes")
-    return tuple(str(name) for name in classes) if isinstance(classes, list) else None
 
 
 def _few(names: tuple[str, ...]) -> str:

@@ -62,7 +62,7 @@ def test_a_published_release_is_found_by_name_by_uri_and_by_path(
     weights: Path, tmp_path: Path
 ) -> None:
     to = tmp_path / "releases with space"
-    release = publish_release("digits-1", to=str(to), files={"weights": weights}, facts={})
+    release = publish_release("digits-1", registry=str(to), files={"weights": weights}, facts={})
     for name in ("digits-1", release.uri, release.uri + "/", str(to / "digits-1")):
         found = find_release(name, to.as_uri())
         assert isinstance(found, PublishedRelease)
@@ -70,7 +70,7 @@ def test_a_published_release_is_found_by_name_by_uri_and_by_path(
 
 
 def test_an_unknown_name_is_answered_with_the_near_ones(weights: Path, tmp_path: Path) -> None:
-    publish_release("mixnet_x1", to=str(tmp_path / "r"), files={"weights": weights}, facts={})
+    publish_release("mixnet_x1", registry=str(tmp_path / "r"), files={"weights": weights}, facts={})
     with pytest.raises(InputError, match=r"did you mean .*mixnet_x1") as caught:
         find_release("mixnet_xl", str(tmp_path / "r"))
     assert "mixnet_l" in str(caught.value)

@@ -55,7 +55,7 @@ def overwrite(to: str, key: str, content: bytes) -> None:
 
 
 def test_a_release_reads_back_as_it_was_published(to: str, files: dict[str, Path]) -> None:
-    release = publish_release("digits-1", to=to, files=files, facts=FACTS)
+    release = publish_release("digits-1", registry=to, files=files, facts=FACTS)
     assert not release.reused
     assert release.uri == f"{to}/digits-1"
     read = read_release(release.uri)
@@ -72,21 +72,23 @@ def test_a_release_reads_back_as_it_was_published(to: str, files: dict[str, Path
 
 
 def test_the_same_release_again_changes_nothing(to: str, files: dict[str, Path]) -> None:
-    first = publish_release("digits-1", to=to, files=files, facts=FACTS)
+    first = publish_release("digits-1", registry=to, files=files, facts=FACTS)
     shuffled = dict(reversed(FACTS.items()))
-    again = publish_release("digits-1", to=to, files=dict(reversed(files.items())), facts=shuffled)
+    again = publish_release(
+        "digits-1", registry=to, files=dict(reversed(files.items())), facts=shuffled
+    )
     assert again == first.model_copy(update={"reused": True})
 
 
 def test_missing_and_damaged_files_of_it_are_put_right(
     to: str, files: dict[str, Path], caplog: pytest.LogCaptureFixture
 ) -> None:
-    release = publish_release("digits-1", to=to, files=files, facts=FACTS)
+    release = publish_release("digits-1", registry=to, files=files, facts=FACTS)
     key = f"digits-1/{release.files['weights']}"
     content = files["weights"].read_bytes()
     overwrite(to, key, bytes([content[0] ^ 1]) + content[1:])
     with caplog.at_level(logging.WARNING, "mixnet_core"):
-        assert publish_release("digits-1", to=to, files=files, facts=FACTS).reused
+        assert publish_release("digits-1", registry=to, files=files, facts=FACTS).reused
     assert open_storage(to).read(key) == content
     assert [record.getMessage() for record in caplog.records] == [
         f"{to}/{key} was missing or damaged: put right"
@@ -96,14 +98,14 @@ def test_missing_and_damaged_files_of_it_are_put_right(
 def test_another_release_under_the_name_is_a_conflict_that_says_what_differs(
     to: str, files: dict[str, Path], tmp_path: Path
 ) -> None:
-    release = publish_release("digits-1", to=to, files=files, facts=FACTS)
+    release = publish_release("digits-1", registry=to, files=files, facts=FACTS)
     before = open_storage(to).names("digits-1")
     other = tmp_path / "other.ckpt"
     other.write_bytes(b"other")
     with pytest.raises(ReleaseConflict) as caught:
         publish_release(
             "digits-1",
-            to=to,
+            registry=to,
             files={"weights": other, "recipe": other, "report_markdown": files["report_markdown"]},
             facts={**FACTS, "variant": "m", "seed": None},
         )
@@ -119,9 +121,9 @@ def test_one_and_true_are_different_facts_and_the_order_of_keys_is_none(
     to: str, files: dict[str, Path]
 ) -> None:
     same = {"b": 1, "a": 1}
-    publish_release("digits-1", to=to, files=files, facts={"same": same, "n": 1})
+    publish_release("digits-1", registry=to, files=files, facts={"same": same, "n": 1})
     with pytest.raises(ReleaseConflict, match=r"differs in facts\.n\)"):
-        publish_release("digits-1", to=to, files=files, facts={"same": same, "n": True})
+        publish_release("digits-1", registry=to, files=files, facts={"same": same, "n": True})
 
 
 def race(publish: Any) -> list[Release | ReleaseConflict]:
@@ -143,7 +145,7 @@ def test_of_eight_racing_publishers_of_different_releases_one_wins(
     to: str, files: dict[str, Path]
 ) -> None:
     results = race(
-        lambda number: publish_release("raced", to=to, files=files, facts={"number": number})
+        lambda number: publish_release("raced", registry=to, files=files, facts={"number": number})
     )
     winners = [number for number, result in enumerate(results) if isinstance(result, Release)]
     assert len(winners) == 1
@@ -153,7 +155,7 @@ def test_of_eight_racing_publishers_of_different_releases_one_wins(
 def test_eight_racing_publishers_of_the_same_release_all_succeed(
     to: str, files: dict[str, Path]
 ) -> None:
-    results = race(lambda number: publish_release("raced", to=to, files=files, facts=FACTS))
+    results = race(lambda number: publish_release("raced", registry=to, files=files, facts=FACTS))
     releases = [result for result in results if isinstance(result, Release)]
     assert len(releases) == 8
     assert sum(not release.reused for release in releases) == 1
@@ -166,7 +168,8 @@ from pathlib import Path
 from mixnet_core.release.publish import publish_release
 from mixnet_core.storage.schemes.file import FileStorage
 {storage}.create = lambda *_: os._exit(9)
-publish_release("digits-1", to=sys.argv[1], files={{"weights": Path(sys.argv[2])}}, facts={{}})
+files = {{"weights": Path(sys.argv[2])}}
+publish_release("digits-1", registry=sys.argv[1], files=files, facts={{}})
 """
 
 
@@ -183,7 +186,7 @@ def test_a_crash_before_the_manifest_leaves_no_release_and_the_next_publish_comp
     assert list_releases(to) == []
     with pytest.raises(InputError, match="no release at"):
         read_release(f"{to}/digits-1")
-    assert not publish_release("digits-1", to=to, files={"weights": weights}, facts={}).reused
+    assert not publish_release("digits-1", registry=to, files={"weights": weights}, facts={}).reused
     assert release_names(to) == ["digits-1"]
 
 
@@ -192,7 +195,7 @@ def test_releases_are_listed_by_name_and_a_broken_one_is_passed_over_with_a_warn
 ) -> None:
     assert list_releases(to) == []
     for name in ("c", "a", "b"):
-        publish_release(name, to=to, files={"weights": weights}, facts={"is": name})
+        publish_release(name, registry=to, files={"weights": weights}, facts={"is": name})
     overwrite(to, "stray.txt", b"")
     overwrite(to, "b/manifest.json", b"{")
     with caplog.at_level(logging.WARNING):
@@ -206,10 +209,10 @@ def test_a_name_that_could_leave_the_place_is_refused(
     name: str, files: dict[str, Path], tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match="not a usable name"):
-        publish_release(name, to=str(tmp_path / "r"), files=files, facts={})
+        publish_release(name, registry=str(tmp_path / "r"), files=files, facts={})
     with pytest.raises(InputError, match="not a usable name"):
         publish_release(
-            "fine", to=str(tmp_path / "r"), files={**files, name: files["weights"]}, facts={}
+            "fine", registry=str(tmp_path / "r"), files={**files, name: files["weights"]}, facts={}
         )
     assert not (tmp_path / "r").exists()
 
@@ -224,12 +227,12 @@ def test_what_cannot_be_a_release_is_refused_before_anything_is_stored(
 ) -> None:
     to = str(tmp_path / "r")
     with pytest.raises(InputError, match="no file in the role 'weights'"):
-        publish_release("a", to=to, files={"report": files["report_markdown"]}, facts={})
+        publish_release("a", registry=to, files={"report": files["report_markdown"]}, facts={})
     with pytest.raises(InputError, match=r"no file at .*gone for the role 'weights'"):
-        publish_release("a", to=to, files={"weights": tmp_path / "gone"}, facts={})
+        publish_release("a", registry=to, files={"weights": tmp_path / "gone"}, facts={})
     for value in (float("nan"), object(), {1, 2}):
         with pytest.raises(InputError, match="are no JSON") as caught:
-            publish_release("a", to=to, files=files, facts={"x": value})
+            publish_release("a", registry=to, files=files, facts={"x": value})
         assert "\n" not in str(caught.value)
     assert not (tmp_path / "r").exists()
 
@@ -252,7 +255,9 @@ def test_what_cannot_be_a_release_is_refused_before_anything_is_stored(
 def test_an_edited_manifest_is_refused(
     weights: Path, tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
-    release = publish_release("digits-1", to=str(tmp_path), files={"weights": weights}, facts={})
+    release = publish_release(
+        "digits-1", registry=str(tmp_path), files={"weights": weights}, facts={}
+    )
     path = tmp_path / "digits-1" / "manifest.json"
     data = json.loads(path.read_text())
     data["files"]["weights"] |= change.pop("weights", {})
@@ -265,8 +270,8 @@ def test_an_edited_manifest_is_refused(
 def test_a_moved_folder_of_releases_is_still_the_same_releases(
     files: dict[str, Path], tmp_path: Path
 ) -> None:
-    first = publish_release("digits-1", to=str(tmp_path / "a"), files=files, facts=FACTS)
+    first = publish_release("digits-1", registry=str(tmp_path / "a"), files=files, facts=FACTS)
     shutil.move(tmp_path / "a", tmp_path / "b")
-    again = publish_release("digits-1", to=str(tmp_path / "b"), files=files, facts=FACTS)
+    again = publish_release("digits-1", registry=str(tmp_path / "b"), files=files, facts=FACTS)
     assert again.reused
     assert again.manifest_sha256 == first.manifest_sha256

@@ -36,7 +36,7 @@ class Released:
         if "recipe" in more:
             files["recipe"] = more.pop("recipe")
         facts = NETWORK | ({"classes": classes} if classes else {}) | more
-        publish_release("mine", to=self.uri, files=files, facts=facts)
+        publish_release("mine", registry=self.uri, files=files, facts=facts)
 
     def recipe(self, name: str = "digits", **options: Any) -> Recipe:
         return adjusted_recipe(name, **{"weights": "mine", "registry": self.uri} | options)

@@ -290,7 +290,7 @@ def test_a_published_release_is_fetched_by_its_manifests_digest(
     weights: Path, tmp_path: Path
 ) -> None:
     to, cache = (tmp_path / "releases").as_uri(), tmp_path / "cache"
-    release = publish_release("digits-1", to=to, files={"weights": weights}, facts={})
+    release = publish_release("digits-1", registry=to, files={"weights": weights}, facts={})
     seen: list[int] = []
     fetched = fetch_weights(
         "digits-1", cache=cache, registry=to, on_bytes=lambda done, _: seen.append(done)
@@ -315,7 +315,7 @@ def test_a_release_on_s3_is_fetched_by_its_uri(
     s3_environment: ObjectStore, weights: Path, tmp_path: Path
 ) -> None:
     release = publish_release(
-        "digits-1", to="s3://releases/weights", files={"weights": weights}, facts={}
+        "digits-1", registry="s3://releases/weights", files={"weights": weights}, facts={}
     )
     fetched = fetch_weights(release.uri, cache=tmp_path / "c", registry="file:///none")
     assert Path(fetched.path).read_bytes() == CONTENT

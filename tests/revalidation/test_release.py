@@ -28,7 +28,6 @@ from mixnet_core.revalidation.all_releases import Item, fetch_item, items, reval
 from mixnet_core.revalidation.history import read_history
 from mixnet_core.revalidation.release import (
     _published_predictions,
-    claimed_by,
     fetch_again,
     measure_again,
 )
@@ -56,7 +55,7 @@ def publish(
         images = write_image_folder(root / "images", {"ant": 8, "bee": 8}, {"ant": 2, "bee": 2})
         save_recipe(adjusted_recipe("digits", data=str(images), ranks=1), root / "recipe.yaml")
         files["recipe"] = root / "recipe.yaml"
-    release = publish_release(name, to=str(workspace.releases), files=files, facts=facts)
+    release = publish_release(name, registry=str(workspace.releases), files=files, facts=facts)
     return read_release(release.uri)
 
 
@@ -72,9 +71,9 @@ def test_what_a_release_claims_is_read_from_its_facts_whatever_they_hold(
     workspace: Workspace,
 ) -> None:
     release = publish(workspace, val={"top1": 0.9, "top5": 1, "loss": 0.1})
-    assert claimed_by(release) == {"top-1": 0.9, "top-5": 1.0}
+    assert release.claims == {"top-1": 0.9, "top-5": 1.0}
     for facts in ({}, {"val": None}, {"val": {"top1": "high", "top5": True}}):
-        assert claimed_by(release.model_copy(update={"facts": facts})) == {}
+        assert release.model_copy(update={"facts": facts}).claims == {}
 
 
 def test_a_release_without_its_recipe_is_refused(workspace: Workspace) -> None:
@@ -108,7 +107,7 @@ def test_a_deleted_file_is_found_though_a_copy_is_here(workspace: Workspace, rol
     assert state_of(raised.value) == "unreachable"
 
 
-def test_published_answers_are_paired_with_the_images_that_have_their_names(
+def test_published_predictions_are_paired_with_the_images_that_have_their_names(
     workspace: Workspace,
 ) -> None:
     fetched = fetch_again(publish(workspace), workspace)
@@ -118,7 +117,7 @@ def test_published_answers_are_paired_with_the_images_that_have_their_names(
     rows["position"] = np.arange(len(paths))
     rows["label"] = rows["answer"] = read_index(Path(dataset.root), "val").labels
     answers = workspace.root / "answers.csv"
-    told = replace(fetched, answers=answers)
+    told = replace(fetched, predictions=answers)
     write_table(answers, PredictionTable(paths, rows), dataset.classes)
     found = _published_predictions(told, dataset)
     assert found is not None
@@ -151,7 +150,7 @@ def test_a_release_of_cards_is_measured_on_a_machine_without_them(workspace: Wor
     save_recipe(recipe, root / "cards.yaml")
     (root / "weights.ckpt").write_bytes(b"weights")
     files = {"weights": root / "weights.ckpt", "recipe": root / "cards.yaml"}
-    release = publish_release("cards", to=str(workspace.releases), files=files, facts={})
+    release = publish_release("cards", registry=str(workspace.releases), files=files, facts={})
     fetched = fetch_again(read_release(release.uri), workspace)
     devices = fetched.ready.recipe.devices
     assert (devices.target, devices.ranks) == ("CPU", 1)
@@ -201,7 +200,7 @@ def test_the_catalogs_releases_are_measured_where_their_images_are(
     monkeypatch.setenv("MIXNET_CATALOG", str(tmp_path / "catalog.yaml"))
     (mine,) = items(where, [])
     assert (mine.name, mine.uri, mine.data) == ("mine", "https://example.org/mine.ckpt", None)
-    assert claimed_by(mine.entry or publish(workspace)) == {}
+    assert (mine.entry or publish(workspace)).claims == {}
 
 
 def test_a_published_release_that_is_gone_before_it_is_fetched_is_unreachable(

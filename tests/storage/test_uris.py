@@ -203,7 +203,7 @@ OTHERS = {
     # No message: a path, or the URI of a name that was found.
     ("mixnet_core/release/catalog.py", "name_or_uri"): 1,
     ("mixnet_core/recipe/recipe.py", "name_or_path"): 1,
-    ("mixnet_core/revalidation/all_releases.py", "releases"): 1,
+    ("mixnet_core/revalidation/all_releases.py", "registry"): 1,
     # By then it is a block's name.
     ("flows/mixnet_flows/alarm.py", "notify"): 1,
 }
