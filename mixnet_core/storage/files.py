@@ -49,7 +49,7 @@ def os_errors_explained(path: Path | str, verb: str = "write") -> Iterator[None]
 
 
 def sha256_of(path: Path) -> str:
-    """Hex sha256 of a file's content, read in pieces."""
+    """Returns the hex sha256 of a file's content, read in pieces."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK_BYTES):
@@ -58,7 +58,7 @@ def sha256_of(path: Path) -> str:
 
 
 def fingerprint(data: Any) -> str:
-    """Hex sha256 of a JSON value, independent of key order."""
+    """Returns the hex sha256 of a JSON value, whatever the order of its keys."""
     text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -123,18 +123,26 @@ def folder_aside(target: Path) -> Iterator[Path]:
 
 
 def write_text(target: Path, text: str) -> None:
-    """Raises MachineError as `file_aside` does."""
+    """Writes a text file in UTF-8.
+
+    Raises:
+        MachineError: as `file_aside`.
+    """
     with file_aside(target) as aside:
         aside.write_text(text, encoding="utf-8")
 
 
 def write_json(target: Path, data: Any) -> None:
-    """Writes indented JSON with sorted keys, so that equal data is equal bytes."""
+    """Writes indented JSON with sorted keys, so that equal data is equal bytes.
+
+    Raises:
+        MachineError: as `file_aside`.
+    """
     write_text(target, json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """The value in a JSON file.
+    """Reads the value in a JSON file.
 
     Raises:
         InputError: there is no such file.
@@ -154,7 +162,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_yaml(path: Path) -> Any:
-    """The value in a YAML file.
+    """Reads the value in a YAML file.
 
     Raises:
         InputError: the file is not YAML.
@@ -168,10 +176,10 @@ def read_yaml(path: Path) -> Any:
 
 
 def yaml_fault(error: yaml.YAMLError | UnicodeDecodeError) -> str:
-    """What is wrong and where, on one line.
+    """Says what is wrong and where, on one line.
 
-    Without the lines around it, which YAML's own text has: cut in the middle, half of a secret does
-    not look like one.
+    It leaves out the lines around it, which YAML's own text has: half of a secret that is cut in
+    the middle does not look like one.
     """
     if not isinstance(error, yaml.MarkedYAMLError):
         return "it is not text in UTF-8" if isinstance(error, ValueError) else type(error).__name__

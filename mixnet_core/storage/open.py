@@ -45,10 +45,14 @@ def open_storage(uri: str) -> Storage:
 
 
 def open_object(uri: str) -> tuple[Storage, str]:
-    """The storage and key of one object's URI, or of a release's folder: all but its last part.
+    """Splits the URI of an object, or of a release's folder, into its storage and its last part.
+
+    Returns:
+        The storage, opened, and the key in it.
 
     Raises:
         InputError: as `open_storage`, or nothing follows the bucket.
+        MachineError: as `open_storage`.
     """
     refuse_credentials(uri)
     parent, separator, name = uri.rstrip("/").rpartition("/")

@@ -20,7 +20,7 @@ OnBytes = Callable[[int, "int | None"], None]
 
 
 class Storage(Protocol):
-    """The verbs that publishing and fetching need.
+    """Offers the verbs that publishing and fetching need.
 
     Every method raises:
         InputError: a key that leaves the place, a bucket that does not exist.
@@ -32,12 +32,21 @@ class Storage(Protocol):
     """Canonical, without a slash at the end."""
 
     def read(self, key: str) -> bytes:
-        """A small object's content. Raises InputError if there is none."""
+        """Reads a small object's content.
 
-    def exists(self, key: str) -> bool: ...
+        Raises:
+            InputError: there is none.
+        """
+
+    def exists(self, key: str) -> bool:
+        """Tells whether there is an object at `key`."""
+        ...
 
     def names(self, folder: str = "") -> list[str]:
-        """Sorted names directly in a folder, folders ending in a slash; [] if it is missing."""
+        """Lists the names directly in a folder, sorted; [] if it is missing.
+
+        Names of folders end in a slash.
+        """
 
     def upload(self, path: Path, key: str, sha256: str) -> bool:
         """Puts a file at `key`; what is there already with this digest is left alone.
@@ -69,11 +78,14 @@ class Storage(Protocol):
         """
 
     def check_writable(self) -> None:
-        """Writes and deletes a small object: learn of a missing permission before hours of work."""
+        """Writes and deletes a small object: a missing permission shows before hours of work."""
 
 
 class Scheme(Protocol):
-    """What one file of `storage.schemes` offers as SCHEME; the file's name is the scheme."""
+    """Opens storages of one scheme.
+
+    Each file of `storage.schemes` offers one as SCHEME; the file's name is the scheme.
+    """
 
     def open(self, rest: str, uri: str) -> Storage:
         """Opens a storage; nothing is contacted or made yet.
@@ -89,7 +101,11 @@ class Scheme(Protocol):
 
 
 def checked_key(key: str) -> str:
-    """Raises InputError for a key that could leave its storage or name two things."""
+    """Returns the key if it is a usable one.
+
+    Raises:
+        InputError: it could leave its storage or name two things.
+    """
     if "\\" in key or "\0" in key or any(part in ("", ".", "..") for part in key.split("/")):
         raise InputError(
             f"{shown(key)!r} is no usable key: expected names joined by single slashes"
@@ -98,7 +114,14 @@ def checked_key(key: str) -> str:
 
 
 def check_digest(actual: str, expected: str, path: Path) -> None:
-    """Raises IntegrityError where a local file is no longer what was hashed."""
+    """Makes sure that a local file is still what was hashed.
+
+    Args:
+        actual, expected: hex sha256.
+
+    Raises:
+        IntegrityError: it is not.
+    """
     if actual != expected:
         raise IntegrityError(
             f"{path} has sha256 {actual[:12]}, expected {expected[:12]}: it changed after it was "
@@ -107,7 +130,7 @@ def check_digest(actual: str, expected: str, path: Path) -> None:
 
 
 def stored_wrongly(uri: str, actual: str | None, expected: str) -> IntegrityError:
-    """What to raise where a service confirmed an upload and then hands out something else."""
+    """Returns what to raise where a service confirmed an upload and hands out something else."""
     return IntegrityError(
         f"{shown(uri)} reads back as sha256 {(actual or 'nothing')[:12]}, expected "
         f"{expected[:12]}: the service did not keep what it confirmed; check it before publishing "

@@ -109,7 +109,11 @@ def check_served(url: str) -> None:
 
 
 def check_url(url: str) -> None:
-    """Raises InputError for a URL that nothing is fetched from."""
+    """Makes sure that a URL is one to fetch from: https, file or s3; http only on this machine.
+
+    Raises:
+        InputError: it is not.
+    """
     if holds_credentials(url):
         raise InputError(f"{shown(url)} holds credentials: remove them, they end up in logs")
     try:
@@ -144,7 +148,11 @@ logging.getLogger("urllib3.connection").addFilter(_Shown())
 
 
 class _Passing(Exception):
-    """An attempt failed in a way that may pass; `wait`: seconds that the server asks for."""
+    """Says that an attempt failed in a way that may pass.
+
+    Attributes:
+        wait: seconds that the server asks for; None: it does not.
+    """
 
     def __init__(self, cause: str, wait: float | None = None) -> None:
         super().__init__(cause)
@@ -169,7 +177,7 @@ def _once(url: str, target: Path, on_bytes: OnBytes | None) -> str:
 
 @contextmanager
 def _answer(method: str, url: str) -> Iterator[urllib3.BaseHTTPResponse]:
-    """The answer with status 200 whose body is still to be read in the block."""
+    """Yields the answer with status 200, whose body is still to be read in the block."""
     try:
         with _client(url) as client, closing(_request(client, method, url)) as answer:
             yield answer
@@ -178,10 +186,10 @@ def _answer(method: str, url: str) -> Iterator[urllib3.BaseHTTPResponse]:
 
 
 def _request(client: urllib3.PoolManager, method: str, url: str) -> urllib3.BaseHTTPResponse:
-    place = url
+    target = url
     for _ in range(MAX_REDIRECTS + 1):
         answer = client.request(
-            method, place, headers={"Accept-Encoding": "identity"}, timeout=_TIMEOUT,
+            method, target, headers={"Accept-Encoding": "identity"}, timeout=_TIMEOUT,
             # Repeating is done above, redirects below: each target must pass check_url.
             retries=False, redirect=False, preload_content=False,
         )  # fmt: skip
@@ -194,18 +202,18 @@ def _request(client: urllib3.PoolManager, method: str, url: str) -> urllib3.Base
         if answer.status not in _REDIRECTS or not location:
             raise InputError(f"{shown(url)} answered {answer.status}, expected 200: check the URL")
         try:
-            place = urljoin(place, location)
-            scheme = urlsplit(place).scheme
+            target = urljoin(target, location)
+            scheme = urlsplit(target).scheme
         except ValueError:
             raise InputError(f"{shown(url)} redirects to no URL: check the URL") from None
         if scheme not in ("https", urlsplit(url).scheme):
-            raise InputError(f"{shown(url)} redirects to {shown(place)}: expected https://")
-        check_url(place)
+            raise InputError(f"{shown(url)} redirects to {shown(target)}: expected https://")
+        check_url(target)
     raise InputError(f"{shown(url)} redirects more than {MAX_REDIRECTS} times: check the URL")
 
 
 def _retry_after(answer: urllib3.BaseHTTPResponse) -> float | None:
-    """Seconds, from either form of the header."""
+    """Returns the seconds that either form of the header asks for; None: neither is there."""
     text = answer.headers.get("Retry-After", "").strip()
     if text.isdecimal():
         return float(text)

@@ -1,4 +1,4 @@
-"""What of a URI may be shown: whatever quotes one asks here, and none with a secret is used.
+"""Secrets in URIs: whoever quotes a URI asks here what may be shown; none with a secret is used.
 
 Credentials never belong into a URI here: storage takes them from boto3's chain, and what is typed
 ends up in recipes, records, logs and a flow's parameters. People paste them all the same, in any

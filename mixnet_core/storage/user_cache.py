@@ -1,4 +1,4 @@
-"""What a user's runs share and can rebuild at any time: operators, graphs, exported models."""
+"""The folder for what a user's runs share and can rebuild: operators, graphs, exported models."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ VARIABLE = "MIXNET_CACHE"
 
 
 def cache_folder(kind: str) -> Path:
-    """`$MIXNET_CACHE/KIND`, else `$XDG_CACHE_HOME/mixnet/KIND`, else `~/.cache/mixnet/KIND`, made.
+    """Makes and returns the cache's folder for one kind of files.
+
+    It is `$MIXNET_CACHE/KIND`, else `$XDG_CACHE_HOME/mixnet/KIND`, else `~/.cache/mixnet/KIND`.
 
     Raises:
         InputError: credentials stand in the variable.

@@ -1,1 +1,1 @@
-"""Where released files can live: a file a scheme of URIs, `file.py` for `file://`."""
+"""Where released files can live: one file per scheme of URIs, `file.py` for `file://`."""

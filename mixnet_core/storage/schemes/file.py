@@ -17,7 +17,14 @@ from mixnet_core.storage.uris import shown
 
 
 class _File:
+    """Opens `file://` URIs."""
+
     def open(self, rest: str, uri: str) -> Storage:
+        """Opens the folder at an absolute path.
+
+        Raises:
+            InputError: the path is relative.
+        """
         if not rest.startswith("/"):
             raise InputError(
                 f"{shown(uri)!r} is relative: expected file:///abs/path with three slashes, or a "
@@ -30,7 +37,7 @@ SCHEME = _File()
 
 
 class FileStorage:
-    """A folder, which the first write makes."""
+    """Implements `storage.Storage` in a folder, which the first write makes."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -38,17 +45,20 @@ class FileStorage:
         self.uri = root.as_uri().removesuffix("/")
 
     def read(self, key: str) -> bytes:
+        """Reads a small object's content, as `Storage.read`."""
         path = self._path(key)
         self._check_is_there(path)
         with os_errors_explained(path, "read"):
             return path.read_bytes()
 
     def exists(self, key: str) -> bool:
+        """Tells whether there is an object at `key`."""
         path = self._path(key)
         with os_errors_explained(path, "read"):
             return path.is_file()
 
     def names(self, folder: str = "") -> list[str]:
+        """Lists the names directly in a folder, as `Storage.names`."""
         path = self._path(folder.rstrip("/")) if folder else self.root
         with os_errors_explained(path, "read"):
             if not path.is_dir():
@@ -60,6 +70,7 @@ class FileStorage:
             )
 
     def upload(self, path: Path, key: str, sha256: str) -> bool:
+        """Puts a file at `key`, as `Storage.upload`."""
         target = self._path(key)
         self._check_is_there(path)
         with os_errors_explained(target, "read"):
@@ -74,6 +85,7 @@ class FileStorage:
         return True
 
     def download(self, key: str, target: Path, on_bytes: OnBytes | None = None) -> str:
+        """Copies an object to a file, as `Storage.download`."""
         source = self._path(key)
         self._check_is_there(source)
         digest, done = hashlib.sha256(), 0
@@ -93,6 +105,7 @@ class FileStorage:
         return digest.hexdigest()
 
     def create(self, key: str, content: bytes) -> bool:
+        """Puts `content` at `key` if nothing is there, as `Storage.create`."""
         target = self._path(key)
         complete = target.with_name(f"{ASIDE_PREFIX}{uuid.uuid4().hex}")
         with file_aside(complete) as aside:
@@ -120,6 +133,7 @@ class FileStorage:
         return True
 
     def check_writable(self) -> None:
+        """Writes and deletes a small object."""
         probe = self.root / f"{ASIDE_PREFIX}{uuid.uuid4().hex}"
         with file_aside(probe) as aside:
             aside.write_bytes(b"writable\n")
@@ -131,6 +145,6 @@ class FileStorage:
 
     def _check_is_there(self, path: Path) -> None:
         with os_errors_explained(path, "read"):
-            there = path.is_file()
-        if not there:
+            is_file = path.is_file()
+        if not is_file:
             raise InputError(f"no file at {path}: check the path")

@@ -58,7 +58,15 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
 class _S3:
+    """Opens `s3://` URIs."""
+
     def open(self, rest: str, uri: str) -> Storage:
+        """Opens a prefix in a bucket.
+
+        Raises:
+            InputError: the bucket or the prefix is unusable.
+            MachineError: the AWS configuration on this machine is broken.
+        """
         bucket, _, prefix = rest.partition("/")
         if not _BUCKET.fullmatch(bucket):
             raise InputError(f"{shown(uri)!r} names no usable bucket: expected s3://bucket/prefix")
@@ -70,7 +78,7 @@ SCHEME = _S3()
 
 
 class S3Storage:
-    """Objects whose keys start with `prefix/`; the bucket must exist."""
+    """Implements `storage.Storage` on objects below a prefix of a bucket, which must exist."""
 
     def __init__(self, bucket: str, prefix: str) -> None:
         self.bucket = bucket
@@ -91,6 +99,7 @@ class S3Storage:
         self._endpoint = address.partition("/")[0]
 
     def read(self, key: str) -> bytes:
+        """Reads a small object's content, as `Storage.read`."""
         with self._explained(key):
             answer = self._client.get_object(Bucket=self.bucket, Key=self._key(key))
             # Not `with body`: that yields the raw stream, which checks neither length nor checksum.
@@ -98,6 +107,7 @@ class S3Storage:
                 return body.read()
 
     def exists(self, key: str) -> bool:
+        """Tells whether there is an object at `key`."""
         with self._explained(key):
             try:
                 self._client.head_object(Bucket=self.bucket, Key=self._key(key))
@@ -116,6 +126,7 @@ class S3Storage:
         return False
 
     def names(self, folder: str = "") -> list[str]:
+        """Lists the names directly in a folder, as `Storage.names`."""
         prefix = self._key(folder.rstrip("/")) + "/" if folder else self._prefix
         found: list[str] = []
         with self._explained(folder):
@@ -128,6 +139,7 @@ class S3Storage:
         return sorted(name.removeprefix(prefix) for name in found if name != prefix)
 
     def upload(self, path: Path, key: str, sha256: str) -> bool:
+        """Puts a file at `key`, as `Storage.upload`."""
         with os_errors_explained(path, "read"):
             size = path.stat().st_size
             check_digest(sha256_of(path), sha256, path)
@@ -162,6 +174,7 @@ class S3Storage:
         return True
 
     def download(self, key: str, target: Path, on_bytes: OnBytes | None = None) -> str:
+        """Copies an object to a file, as `Storage.download`."""
         digest, done = hashlib.sha256(), 0
         with self._explained(key):
             answer = self._client.get_object(Bucket=self.bucket, Key=self._key(key))
@@ -182,6 +195,7 @@ class S3Storage:
         return digest.hexdigest()
 
     def create(self, key: str, content: bytes) -> bool:
+        """Puts `content` at `key` if nothing is there, as `Storage.create`."""
         with self._explained(key):
             try:
                 self._client.put_object(
@@ -194,6 +208,7 @@ class S3Storage:
         return True
 
     def check_writable(self) -> None:
+        """Writes and deletes a small object."""
         with self._explained(_PROBE):
             try:
                 self._client.head_bucket(Bucket=self.bucket)
@@ -206,6 +221,7 @@ class S3Storage:
             self._client.delete_object(Bucket=self.bucket, Key=self._key(_PROBE))
 
     def _is_stored(self, key: str, size: int, sha256: str) -> bool:
+        """Tells whether the object at `key` has this size and content already."""
         try:
             return self._stored_digest(key, size) == sha256
         except IntegrityError:
@@ -217,7 +233,7 @@ class S3Storage:
             return False
 
     def _stored_digest(self, key: str, size: int) -> str | None:
-        """Hex sha256 of the object's bytes; None if it is missing or of another size."""
+        """Returns the hex sha256 of an object; None if it is missing or of another size."""
         digest = hashlib.sha256()
         with self._explained(key):
             try:
