@@ -50,13 +50,13 @@ def open_run(
 ) -> tuple[RunDir, Recipe]:
     """Opens a run, new or begun earlier with the same recipe, and says the recipe that it has now.
 
-    `recipe.yaml` in it is written under the run's lock only: who holds that computes with what
-    stands there. A run keeps the rules that it began by (`recipe.rules`).
+    `recipe.yaml` in it is written under the run's lock only: the process that holds it computes
+    with what stands in it. A run keeps the rules that it began by (`recipe.rules`).
 
     Args:
         name: None: the recipe's name and the beginning of its fingerprint, so that equal recipes
             share a run and different ones never do.
-        lock_seconds: how long to wait for who works on the run.
+        lock_seconds: how long to wait for another process that works on the run.
 
     Raises:
         InputError: the name is unusable, or the run was begun with another recipe or other rules.
@@ -100,11 +100,12 @@ def existing_run(workspace: Workspace, name: str) -> tuple[RunDir, Recipe]:
 
     Raises:
         InputError: there is no such run.
+        RecipeError: its recipe cannot be read.
     """
     run = workspace.run(name)
     if not run.recipe.is_file():
-        there = sorted(path.parent.name for path in workspace.root.glob("runs/*/recipe.yaml"))
-        known = f"expected one of {', '.join(there)}" if there else "there are no runs yet"
+        runs = sorted(path.parent.name for path in workspace.root.glob("runs/*/recipe.yaml"))
+        known = f"expected one of {', '.join(runs)}" if runs else "there are no runs yet"
         raise InputError(f"no run {shown(name)!r} in {workspace.root}: {known}")
     return run, stored_recipe(run.recipe)
 
@@ -141,7 +142,7 @@ def exclusive(run: RunDir, seconds: float = LOCK_SECONDS) -> Iterator[int]:
 
 
 def key_of(**inputs: object) -> str:
-    """Hex sha256 of a stage's inputs, JSON values."""
+    """Returns the hex sha256 of a stage's inputs, JSON values."""
     return fingerprint({"format": RECORD_FORMAT, **inputs})
 
 
@@ -150,6 +151,8 @@ def begin(run: RunDir, stage: str, key: str, otherwise: str) -> None:
 
     Raises:
         InputError: it was begun with other inputs; `otherwise` names them.
+        IntegrityError: the note is damaged.
+        MachineError: it cannot be written.
     """
     path = run.record(f"{stage}-begun")
     if path.is_file():
@@ -235,7 +238,7 @@ def recorded(
 
 
 def _default_name(recipe: Recipe) -> str:
-    """A recipe may be named anything; a run's name is a path component."""
+    """Returns a run's name for a recipe: a path component, whatever the recipe is called."""
     plain = re.sub(r"[^a-z0-9_]+", "-", recipe.name.lower()).strip("-_")[:60]
     return f"{plain or 'run'}-{recipe.fingerprint[:8]}"
 
@@ -245,12 +248,12 @@ def _json(data: object) -> str:
 
 
 def _plain(data: object) -> Any:
-    """As it is read from a file: tuples become lists."""
+    """Returns the data as it is read from a file: tuples become lists."""
     return json.loads(json.dumps(data))
 
 
 def _differences(left: Recipe, right: Recipe) -> list[str]:
-    """Dotted keys of what is computed in which two recipes differ."""
+    """Returns the dotted keys in which what two recipes compute differs."""
     ours = left.model_dump(exclude=NOT_COMPUTED)
     theirs = right.model_dump(exclude=NOT_COMPUTED)
     return [

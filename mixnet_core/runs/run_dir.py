@@ -13,7 +13,10 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 
 
 def checked_name(name: str, what: str) -> str:
-    """A run's or release's name, safe as one path component and one object key.
+    """Returns a run's or release's name, which is safe as one path component and one object key.
+
+    Args:
+        what: kind of the thing, for the error.
 
     Raises:
         InputError: it is not 1 to 100 of a-z 0-9 . _ - with a letter or digit first.
@@ -28,78 +31,88 @@ def checked_name(name: str, what: str) -> str:
 
 @dataclass(frozen=True)
 class Workspace:
-    """Where one user's datasets, weights, runs and local releases live."""
+    """Names the paths of one user's datasets, weights, runs and local releases."""
 
     root: Path
 
     @property
     def datasets(self) -> Path:
+        """Returns the folder of prepared datasets."""
         return self.root / "datasets"
 
     @property
     def imagenet(self) -> Path:
-        """Default place to unpack ImageNet's archives to."""
+        """Returns the folder that ImageNet's archives are unpacked to by default."""
         return self.root / "imagenet"
 
     @property
     def weights(self) -> Path:
+        """Returns the folder of fetched weights."""
         return self.root / "weights"
 
     @property
     def releases(self) -> Path:
-        """Default place to publish to."""
+        """Returns the folder that is the registry by default."""
         return self.root / "releases"
 
     def run(self, name: str) -> RunDir:
+        """Returns the folder of a run, which need not be there.
+
+        Raises:
+            InputError: the name is unusable.
+        """
         return RunDir(self.root / "runs" / checked_name(name, "run"))
 
 
 @dataclass(frozen=True)
 class RunDir:
-    """One execution of a recipe."""
+    """Names the paths of one execution of a recipe."""
 
     root: Path
 
     @property
     def name(self) -> str:
+        """Returns the run's name."""
         return self.root.name
 
     @property
     def recipe(self) -> Path:
-        """The effective recipe, written before anything else."""
+        """Returns the path of the recipe in full, which is written before anything else."""
         return self.root / "recipe.yaml"
 
     @property
     def metrics(self) -> Path:
-        """JSON lines, a row each logged step and each epoch; see `train.metrics`."""
+        """Returns the path of JSON lines, one per logged step and epoch; see `train.metrics`."""
         return self.root / "metrics.jsonl"
 
     @property
     def unreadable(self) -> Path:
-        """JSON lines, one an image that training could not read; see `data.unreadable`."""
+        """Returns the path of JSON lines, one per unreadable image; see `data.unreadable`."""
         return self.root / "unreadable.jsonl"
 
     @property
     def checkpoints(self) -> Path:
+        """Returns the folder of bundles; see `checkpoints.bundle`."""
         return self.root / "checkpoints"
 
     @property
     def means(self) -> Path:
-        """A folder for each mean of checkpoints that selection made; see `stages.policies`."""
+        """Returns the folder with one folder per mean of checkpoints; see `stages.policies`."""
         return self.root / "means"
 
     @property
     def graphs(self) -> Path:
-        """What MindSpore compiled, for the run's next start; see `train.graph_cache`."""
+        """Returns the folder of compiled graphs, for the next start; see `train.graph_cache`."""
         return self.root / "graphs"
 
     @property
     def report_json(self) -> Path:
+        """Returns the path of the report as data."""
         return self.root / "report.json"
 
     @property
     def report_page(self) -> Path:
-        """HTML that needs no other file."""
+        """Returns the path of the report as HTML that needs no other file."""
         return self.root / "report.html"
 
     @property
@@ -109,21 +122,22 @@ class RunDir:
 
     @property
     def report_markdown(self) -> Path:
+        """Returns the path of the report as Markdown."""
         return self.root / "report.md"
 
     def record(self, stage: str) -> Path:
-        """What a finished stage was given and what it returned; see `stages`."""
+        """Returns the path of a finished stage's inputs and result; see `runs.records`."""
         return self.root / "stages" / f"{stage}.json"
 
     @property
     def lock(self) -> Path:
-        """Held by whoever works on the run; see `runs.exclusive`."""
+        """Returns the path of the lock of whoever works on the run; see `records.exclusive`."""
         return self.root / ".lock"
 
     def attempts(self, stage: str) -> Path:
-        """Holds one folder an attempt of the stage's child process: request, result, logs."""
+        """Returns the folder with one folder per attempt of a job: request, result, logs."""
         return self.root / "attempts" / stage
 
     def progress(self, stage: str) -> Path:
-        """JSON lines that the stage's child process appends to while it works."""
+        """Returns the path of JSON lines that a stage's job appends to while it works."""
         return self.attempts(stage) / "progress.jsonl"

@@ -1,4 +1,4 @@
-"""One line a stage's result, for a terminal and a flow's log."""
+"""One line per stage's result, for a terminal and a flow's log."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ from mixnet_core.runs.values import (
 
 @singledispatch
 def summary(value: Value | None) -> str:
-    """What a stage returned, in one line; a reused result says so."""
+    """Says in one line what a stage returned; a reused result says so.
+
+    Raises:
+        TypeError: nobody registered a line for such a value.
+    """
     raise TypeError(f"no summary of {type(value).__name__}")
 
 
@@ -84,6 +88,7 @@ def _(value: Release) -> str:
 
 
 def figures(score: Score) -> str:
+    """Returns a score's figures in words."""
     return (
         f"top-1 {100 * score.top1:.2f} %, top-5 {100 * score.top5:.2f} %, loss {score.loss:.4f} "
         f"on {score.count:,} images"

@@ -1,4 +1,4 @@
-"""What a stage's ticks look like in a terminal; where there is none, milestones as plain lines."""
+"""Ticks in a terminal, as bars; where there is none, milestones as plain lines."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from mixnet_core.runs.ticks import Tick
 
 
 class TerminalWatch:
-    """A `Watch`: one bar a stage, with what is done, img/s and the time left; on standard error.
+    """Shows one bar per stage on standard error: what is done, img/s and the time left.
 
+    It is a `Watch`.
     Use it as a context, so that a bar does not stay behind on an error.
     """
 
@@ -50,7 +51,7 @@ class TerminalWatch:
         )
 
     def line(self, stage: str, text: str) -> None:
-        """A line that stays, above the bars."""
+        """Prints a line that stays, above the bars."""
         self.console.print(f"{stage:<8} {text}", markup=False, soft_wrap=True)
 
     def finished(self, stage: str, text: str) -> None:

@@ -1,4 +1,4 @@
-"""How far a stage is, for whoever watches: a terminal's bar, a flow's progress artifact."""
+"""Progress of a stage, for whoever watches: a terminal's bar, a flow's progress artifact."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Tick:
-    """One sign of life.
+    """Says how far a stage is.
 
     Attributes:
-        stage: which stage works.
+        stage: the one that works.
         done, total: in `unit`; total is None where it is not known.
         unit: "img" or "B".
         images_per_second: over all ranks, without compilation; None if it is not known yet.
-        detail: what goes on, in a few words.
+        detail: a few words on what goes on.
         milestone: whether `detail` is worth a line of its own.
     """
 
@@ -30,7 +30,7 @@ class Tick:
 
     @property
     def share(self) -> float:
-        """Of the work, in 0..1; 0 while the total is unknown."""
+        """Returns the share of the work that is done, in 0..1; 0 while the total is unknown."""
         return min(1.0, self.done / self.total) if self.total else 0.0
 
 
@@ -38,11 +38,11 @@ Watch = Callable[[Tick], None]
 
 
 def unwatched(tick: Tick) -> None:
-    """For callers that do not look."""
+    """Does nothing: for callers that do not watch."""
 
 
 class TrainingTicks:
-    """Rows of `train.metrics` -> ticks."""
+    """Turns rows of `train.metrics` into ticks."""
 
     def __init__(self, watch: Watch) -> None:
         self._watch = watch
@@ -87,7 +87,7 @@ class TrainingTicks:
             )
 
     def say(self, detail: str) -> None:
-        """A milestone that no row tells, as what happens between two attempts."""
+        """Tells a milestone that is in no row, such as one between two attempts."""
         total = self._total or None
         self._watch(Tick("train", self._done, total, "img", None, detail, milestone=True))
 
@@ -97,7 +97,7 @@ class TrainingTicks:
 
 
 class EvaluationTicks:
-    """Rows of `evaluate.scoring` -> ticks."""
+    """Turns rows of `evaluate.scoring` into ticks."""
 
     def __init__(self, stage: str, watch: Watch) -> None:
         self._stage, self._watch = stage, watch

@@ -1,4 +1,4 @@
-"""What crosses from one stage to the next: small frozen values of paths, digests and numbers.
+"""Values that cross from one stage to the next: small, frozen, of paths, digests and numbers.
 
 They hold no arrays and no open files, so Prefect can store them, the command line can print them
 and a stage can be run again from them alone.
@@ -12,19 +12,21 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Value(BaseModel):
+    """Stays as it was made, and refuses keys that it does not know."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class PreparedDataset(Value):
-    """Images in the splits train, select and val.
+    """Describes prepared images in the splits train, select and val.
 
     Attributes:
         root: absolute path of the folder that holds `manifest.json`; see `data.index`.
         fingerprint: hex sha256 over every image's split, class and content digest.
         classes: names in label order: the label of `classes[i]` is `i`.
-        counts: images a split; only "val" where nobody trains.
-        val_fingerprint: the same over the classes and the images of val.
-        reused: whether it stood there already and nothing was done.
+        counts: images per split; only "val" where nobody trains.
+        val_fingerprint: hex sha256 over the classes and the images of val alone.
+        reused: whether it was prepared already and nothing was done.
     """
 
     root: str
@@ -36,7 +38,7 @@ class PreparedDataset(Value):
 
 
 class FetchedWeights(Value):
-    """A verified weights file on this machine.
+    """Describes a verified weights file on this machine.
 
     Attributes:
         name: of the release it came from.
@@ -52,12 +54,14 @@ class FetchedWeights(Value):
 
 
 class Checkpoint(Value):
-    """A weights file in a complete bundle that training left.
+    """Describes a weights file in a complete bundle that training left.
 
     Attributes:
-        path: absolute, of the bundle's folder; file: in it, the weights or their moving averages.
-        step: optimizer steps done, epoch: epochs done.
+        path: absolute, of the bundle's folder.
+        step: optimizer steps done.
+        epoch: epochs done.
         weights_sha256: hex, of the file.
+        file: its name in the folder: the weights or their moving averages.
         mean_of: steps of the checkpoints whose weights it is the mean of; then step and epoch are
             the last one's, and path is no bundle's.
     """
@@ -71,29 +75,33 @@ class Checkpoint(Value):
 
     @property
     def weights(self) -> Path:
-        """The file."""
+        """Returns the path of the file."""
         return Path(self.path) / self.file
 
     @property
     def kind(self) -> str:
-        """Of weights, in a few words."""
+        """Says in a few words which weights these are."""
         if self.mean_of:
             return f"mean of {len(self.mean_of)}"
         return "moving averages" if self.averaged else "as trained"
 
     @property
     def averaged(self) -> bool:
-        """Whether these are moving averages."""
+        """Tells whether these are moving averages."""
         return self.file != "weights.ckpt"
 
 
 class TrainedRun(Value):
-    """What training left: its checkpoints, oldest first, and what it cost.
+    """Describes what training left: its checkpoints, and what it cost.
 
     Attributes:
+        run_dir: path of the run's folder.
+        checkpoints: the oldest first.
+        steps, epochs: done in all.
+        loss: mean of the last epoch, in nats.
         seconds: wall time of the attempt that finished, start-up and compile included.
         images_per_second: over all ranks, after the first step's compile.
-        resumed_from_step: 0 when it started fresh.
+        resumed_from_step: 0 where it started afresh.
         batch: how the global batch came about, in words (`Recipe.batch_sentence`).
         changes: how the attempt that finished computed otherwise than the one it went on from:
             "ranks 2 -> 3"; empty if its bits are those of a run that never stopped.
@@ -119,7 +127,9 @@ class Score(Value):
     """Counts over a split, each image once.
 
     Attributes:
-        correct1, correct5: images whose label is the first, is among the first five.
+        count: images.
+        correct1: images whose label comes first.
+        correct5: images whose label is among the first five.
         loss: mean cross-entropy in nats, without label smoothing.
     """
 
@@ -130,26 +140,29 @@ class Score(Value):
 
     @property
     def top1(self) -> float:
-        """Share in 0..1."""
+        """Returns a share in 0..1."""
         return self.correct1 / self.count
 
     @property
     def top5(self) -> float:
-        """Share in 0..1; with five classes or fewer it is 1."""
+        """Returns a share in 0..1; with five classes or fewer it is 1."""
         return self.correct5 / self.count
 
 
 class Candidate(Value):
+    """Pairs a checkpoint with its figures on the select split."""
+
     checkpoint: Checkpoint
     score: Score
 
 
 class Selection(Value):
-    """The checkpoint chosen on the select split, with every candidate's figures.
+    """Says which checkpoint was chosen on the select split, with every candidate's figures.
 
     Attributes:
         rule: how it was chosen, in words.
-        policy: the rule's name in the recipe; the default is for records of when there was one.
+        policy: the rule's name in the recipe. Its default stands for records from before recipes
+            named a rule, when "best" was the only one.
     """
 
     chosen: Checkpoint
@@ -160,10 +173,10 @@ class Selection(Value):
 
 
 class Validation(Value):
-    """The chosen file measured once on the val split.
+    """Holds what the chosen file reached when it was measured once on the val split.
 
     Attributes:
-        answers: path of the table of every image's answer (`evaluate.prediction_table`).
+        answers: path of the predictions (`evaluate.prediction_table`).
         answers_sha256: hex, of that file; "" in records of earlier versions.
         report_json, report_markdown, report_page: absolute paths.
         engine: as `EvaluateResult`.
@@ -182,20 +195,21 @@ class Validation(Value):
 
 
 class Check(Value):
-    """One thing that was demanded: whether it is so, and the figures in one line."""
+    """Says of one thing that was demanded whether it is so, with the figures in one line."""
 
     ok: bool
     line: str
 
 
 class Decision(Value):
-    """Whether a validated checkpoint may be published.
+    """Says whether a validated checkpoint may be published.
 
     Attributes:
         checks: what was demanded; empty where nothing was.
         replaces: the release that it was measured against.
-        override: why it is published whatever the checks say.
-        weights_sha256, answers_sha256: hex, of the file that was judged and of what it predicted.
+        override: the reason to publish it whatever the checks say.
+        weights_sha256: hex, of the file that was judged.
+        answers_sha256: hex, of its predictions.
         demands: the recipe's acceptance section that it was judged by. These three are empty in
             records of earlier versions.
     """
@@ -210,11 +224,12 @@ class Decision(Value):
 
     @property
     def accepted(self) -> bool:
+        """Tells whether all checks hold, or are overridden."""
         return self.override is not None or all(check.ok for check in self.checks)
 
 
 class Release(Value):
-    """A published release: weights with their evidence.
+    """Describes a published release: weights with their evidence.
 
     Attributes:
         uri: of the release's folder, `file://` or `s3://`.
@@ -230,14 +245,16 @@ class Release(Value):
 
 
 class Evaluation(Value):
-    """A file of weights measured on a val split; shares are in 0..1.
+    """Holds what a file of weights reached on a val split; shares are in 0..1.
 
     Attributes:
+        file: its path, as it was given.
+        sha256: hex, of the file.
         top1_interval, top5_interval: 95 %.
         calibration_error: expected calibration error, over 15 bins.
         val_fingerprint: of the images, as `PreparedDataset`.
         read_as: network and transform of the images, and which recipe says so.
-        claims: what its release or the catalog says of it: "top-1" or "top-5" -> share.
+        claims: what its release or the catalog states: "top-1" or "top-5" -> share.
     """
 
     file: str
