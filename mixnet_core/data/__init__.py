@@ -1,1 +1,1 @@
-"""Images: where they come from, how they are split, how they reach the network."""
+"""Images: their sources, their splits, and their way to the network."""

@@ -18,7 +18,11 @@ _AHEAD = 2
 
 
 def made_ahead(starts: Iterable[Start[T]], threads: int) -> Generator[T, None, None]:
-    """The results in order, while threads make the next ones; closing it ends them.
+    """Yields the results in order, while threads make the next ones; closing it ends them.
+
+    Args:
+        starts: hand one piece of work each to the pool.
+        threads: how many work.
 
     Raises:
         Exception: whatever one of them raises, in its place in the order.
@@ -41,7 +45,11 @@ def in_parts(
     parts: Iterable[Callable[[], P]],
     finish: Callable[[list[P]], T],
 ) -> Future[T]:
-    """Hands the parts to the pool, and then what is made of their results."""
+    """Hands the parts to the pool, and then the making of one thing from their results.
+
+    Args:
+        finish: makes it, given the parts' results in their order.
+    """
     made = [pool.submit(part) for part in parts]
     # Waits in the pool for what was handed to it before, which itself waits for nothing.
     return pool.submit(lambda: finish([part.result() for part in made]))

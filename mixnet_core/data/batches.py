@@ -1,6 +1,6 @@
 """Batches of a split's images: augmented for training, plain for evaluation.
 
-Letters: N images a batch, C channels, S pixels of `Input.image_size`.
+Letters: N images of a batch, C channels, S pixels of `Input.image_size`.
 """
 
 from __future__ import annotations
@@ -39,12 +39,18 @@ __all__ = [
 D = TypeVar("D", bound=np.generic)
 
 # Enough that handing them to a thread costs nothing, few enough that all threads have some.
-_IMAGES_A_TASK = 8
+_IMAGES_PER_TASK = 8
 
 
 @dataclass(frozen=True)
 class Batch:
-    """images (N, C, S, S) float32; labels (N,) int32; positions (N,) int32 in the split's index."""
+    """Holds images for the network.
+
+    Attributes:
+        images: (N, C, S, S) float32, normalised.
+        labels: (N,) int32.
+        positions: (N,) int32, in the split's index.
+    """
 
     images: NDArray[np.float32]
     labels: NDArray[np.int32]
@@ -53,7 +59,12 @@ class Batch:
 
 @dataclass(frozen=True)
 class PixelBatch:
-    """images (N, S, S, C) uint8; labels and positions as `Batch`."""
+    """Holds images before normalising.
+
+    Attributes:
+        images: (N, S, S, C) uint8.
+        labels, positions: as `Batch`.
+    """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int32]
@@ -61,10 +72,12 @@ class PixelBatch:
 
 
 def steps_per_epoch(images: int, recipe: Recipe) -> int:
-    """Full global batches in `images`; the remainder is dropped, another one each epoch.
+    """Returns how many full global batches there are in so many images.
+
+    The remainder is dropped, another one in each epoch.
 
     Raises:
-        RecipeError: not even one.
+        RecipeError: there is not even one.
     """
     steps = images // recipe.training.global_batch
     if steps == 0:
@@ -76,9 +89,13 @@ def steps_per_epoch(images: int, recipe: Recipe) -> int:
 
 
 def rank_order(images: int, recipe: Recipe, epoch: int, rank: int) -> NDArray[np.int64]:
-    """Positions that `rank` sees in `epoch`: its own share of one shuffle that all ranks compute.
+    """Returns the positions that a rank sees in an epoch, in order.
 
-    It depends on (training.seed, epoch, rank, ranks) only, so an epoch can be begun again.
+    They are its own share of one shuffle that all ranks compute, and depend on (training.seed,
+    epoch, rank, ranks) only, so an epoch can be started again.
+
+    Raises:
+        RecipeError: as `steps_per_epoch`.
     """
     used = steps_per_epoch(images, recipe) * recipe.training.global_batch
     shuffle = np.random.default_rng((recipe.training.seed, epoch)).permutation(images)
@@ -96,7 +113,7 @@ def training_batches(
     first_step: int = 0,
     unreadable: UnreadableImages | None = None,
 ) -> Generator[TrainingBatch, None, None]:
-    """The micro-batches of one epoch on one rank: `recipe.accumulation` a step, in order.
+    """Yields the micro-batches of one epoch on one rank: `recipe.accumulation` per step, in order.
 
     Threads prepare the next ones while one is in use; closing the iterator ends them. Equal
     arguments give equal batches, bit for bit; `threads` changes nothing, and `first_step` only
@@ -105,7 +122,8 @@ def training_batches(
     Args:
         classes: width of the targets, more than every label.
         first_step: of the epoch, from 0.
-        unreadable: counts the images that cannot be read, and decides; None: the first one ends it.
+        unreadable: counts the images that cannot be read, and decides whether that ends it; None:
+            the first one does.
 
     Raises:
         RecipeError: fewer images than a global batch.
@@ -135,7 +153,12 @@ def evaluation_batches(
     batch: int,
     threads: int,
 ) -> Generator[Batch, None, None]:
-    """The images at these positions, in their order; the last batch may be shorter.
+    """Yields the images at these positions, in their order; the last batch may be shorter.
+
+    Args:
+        positions: (N,) int32, in the index.
+        batch: images of one `Batch`.
+        threads: how many decode.
 
     Raises:
         DatasetError: an image cannot be read.
@@ -162,7 +185,10 @@ def evaluation_pixels(
     batch: int,
     threads: int,
 ) -> Generator[PixelBatch, None, None]:
-    """What `evaluation_batches` yields, before normalising: for an engine that does that itself.
+    """Yields what `evaluation_batches` does, before normalising, for engines that normalise.
+
+    Args:
+        positions, batch, threads: as `evaluation_batches`.
 
     Raises:
         DatasetError: an image cannot be read.
@@ -200,18 +226,18 @@ def _written(
     batch: int,
     threads: int,
 ) -> Generator[tuple[NDArray[np.int32], NDArray[D]], None, None]:
-    """Positions and images of all batches, in this order.
+    """Yields positions and images of all batches, in this order.
 
     Args:
-        empty: an array for so many images.
-        write: a file's content into an image's place there.
+        empty: makes an array for so many images.
+        write: decodes a file's content into one image of that array.
     """
 
     def start(positions: NDArray[np.int32], pool: ThreadPoolExecutor) -> Future[NDArray[D]]:
         images, files = empty(len(positions)), list(islice(every, len(positions)))
 
         def write_some(first: int) -> None:
-            for i in range(first, min(first + _IMAGES_A_TASK, len(files))):
+            for i in range(first, min(first + _IMAGES_PER_TASK, len(files))):
                 try:
                     write(files[i](), images[i])
                 except (DatasetError, ValueError) as error:
@@ -221,7 +247,7 @@ def _written(
                         "every image checked"
                     ) from error
 
-        parts = [partial(write_some, first) for first in range(0, len(files), _IMAGES_A_TASK)]
+        parts = [partial(write_some, first) for first in range(0, len(files), _IMAGES_PER_TASK)]
         return in_parts(pool, parts, lambda _: images)
 
     batches = [order[first : first + batch] for first in range(0, len(order), batch)]

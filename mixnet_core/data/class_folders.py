@@ -25,11 +25,13 @@ UNUSABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 @dataclass(frozen=True)
 class Listing:
-    """Files of one split in class and name order.
+    """Lists the files of one split in class and name order.
 
     Attributes:
-        paths: from the source's folder. Texts: a million `Path`s take a minute.
-        lines: tell whether one of them changed.
+        paths: from the source's folder. They are text: a million `Path`s take a minute.
+        labels: one per path.
+        lines: tell whether one of the files changed; see `stamp`.
+        ignored: how many other files there are.
     """
 
     paths: list[str]
@@ -38,15 +40,16 @@ class Listing:
     ignored: int
 
     def as_images(self, root: Path) -> Images:
+        """Returns the files as images, to be read below the source's folder."""
         names = tuple(path.rpartition("/")[2] for path in self.paths)
         return files_as_images(root, self.paths, names, np.array(self.labels, np.int32))
 
 
 def checked_root(path: str) -> Path:
-    """`path` as a folder that has train/.
+    """Returns a path as a folder that has train/.
 
     Raises:
-        DatasetError: it has not.
+        DatasetError: it is none, or has none.
     """
     root = Path(path).expanduser()
     if not root.is_dir():
@@ -57,7 +60,7 @@ def checked_root(path: str) -> Path:
 
 
 def class_names(split: Path) -> tuple[str, ...]:
-    """Sorted names of the folders in `split`.
+    """Lists the names of the class folders of a split, sorted.
 
     Raises:
         DatasetError: there is none, or one cannot be a line of text.
@@ -73,7 +76,12 @@ def class_names(split: Path) -> tuple[str, ...]:
 def listed_split(
     root: Path, split: str, split_classes: tuple[str, ...], classes: tuple[str, ...]
 ) -> Listing:
-    """The images in the folders of `split_classes`; their labels are places in `classes`.
+    """Lists the images of a split.
+
+    Args:
+        root: the source's folder.
+        split_classes: names of the folders to look into.
+        classes: names in label order; an image's label is its folder's position there.
 
     Raises:
         DatasetError, MachineError: as `data.sources.image_folder`.
@@ -100,26 +108,41 @@ def listed_split(
 
 
 def entries(folder: Path) -> list[os.DirEntry[str]]:
-    """What is in a folder and not hidden, sorted by name: no file system's order gets through."""
+    """Lists what is in a folder and not hidden, sorted by name, whatever the file system's order.
+
+    Raises:
+        MachineError: it cannot be read.
+    """
     with os_errors_explained(folder, "read"), os.scandir(folder) as found:
         return sorted((e for e in found if not e.name.startswith(".")), key=lambda e: e.name)
 
 
 def has_images(folder: Path) -> bool:
-    """Whether one of a folder's names that are not hidden is an image's; stops at the first."""
+    """Tells whether a folder has an image that is not hidden; stops at the first.
+
+    Raises:
+        MachineError: it cannot be read.
+    """
     with os_errors_explained(folder, "read"), os.scandir(folder) as found:
         return any(_has_suffix(entry) and not entry.name.startswith(".") for entry in found)
 
 
 def stamp(entry: os.DirEntry[str], path: str) -> str:
-    """A line that changes with the file: what `listing_digest` takes."""
+    """Returns a line that changes with the file, for `listing_digest`.
+
+    Args:
+        path: the file's, as the line says it.
+
+    Raises:
+        MachineError: the file cannot be looked at.
+    """
     with os_errors_explained(entry.path, "read"):
         status = entry.stat()
     return f"{path}\0{status.st_size}\0{status.st_mtime_ns}"
 
 
 def is_image(folder: Path, entry: os.DirEntry[str]) -> bool:
-    """Whether it has an image's suffix.
+    """Tells whether an entry of a folder has an image's suffix.
 
     Raises:
         DatasetError: it is a folder, a broken link, or its name cannot be written.
@@ -144,10 +167,15 @@ def _has_suffix(entry: os.DirEntry[str]) -> bool:
 
 
 def listing_digest(root: Path, lines: list[str]) -> str:
-    """Of what is there, to tell whether something changed; a line an image (`stamp`)."""
-    # With its place: two unpacked archives may share all sizes and times and still differ.
-    place = os.fsencode(root.resolve())
-    return hashlib.sha256(b"\n".join((place, *map(str.encode, lines)))).hexdigest()
+    """Returns a digest that changes when an image does.
+
+    Args:
+        root: the source's folder.
+        lines: one per image (`stamp`).
+    """
+    # The folder counts too: two unpacked archives may share all sizes and times and still differ.
+    folder = os.fsencode(root.resolve())
+    return hashlib.sha256(b"\n".join((folder, *map(str.encode, lines)))).hexdigest()
 
 
 def _check_name(folder: Path, name: str) -> None:

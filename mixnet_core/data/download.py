@@ -22,7 +22,7 @@ from mixnet_core.storage.uris import shown
 Fetch = Callable[[str, Path, str], None]
 """(url, target, sha256 of the decompressed content), as `download`."""
 
-# Between them a quarter of a minute at most, unless the server asks for longer waits.
+# The waits between them add up to a quarter of a minute, unless the server asks for longer ones.
 _ATTEMPTS = 5
 _FIX = "set data.path to a folder that has the files"
 
@@ -34,6 +34,8 @@ def download(url: str, target: Path, sha256: str) -> None:
     file is held in memory.
 
     Args:
+        url: as `storage.transfer.check_url` takes it.
+        target: path of the file, which is written aside first.
         sha256: hex, of the decompressed content.
 
     Raises:

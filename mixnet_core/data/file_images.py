@@ -1,4 +1,4 @@
-"""Images that are files somewhere already: checked there, or linked or copied from there."""
+"""Images that are files already: checked where they are, or linked or copied from there."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def files_as_images(
     labels: NDArray[np.int32],
     known: Sequence[ImageFile] | None = None,
 ) -> Images:
-    """Images of which each is a file below `root`.
+    """Makes images of files below `root`, which are read when they are checked or written.
 
     Args:
         paths: from `root`, with slashes.
         names, labels: as `Images`.
-        known: what each file is, as a listing has it: only its size is compared; None: it is read
-            and decoded to find out.
+        known: each file's digest and size, as a listing has them: only the size is compared; None:
+            the file is read and decoded to find out.
     """
 
     def check(position: int) -> ImageFile:

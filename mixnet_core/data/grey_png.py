@@ -23,7 +23,7 @@ _STORED_BLOCK_LIMIT = 0xFFFF
 
 
 def grey_png(plane: NDArray[np.uint8]) -> bytes:
-    """(height, width) uint8 -> an 8-bit grey PNG file."""
+    """Returns (height, width) uint8 as the content of an 8-bit grey PNG file."""
     height, width = plane.shape
     # Each row is preceded by its filter type: 0, none.
     rows = np.pad(plane, ((0, 0), (1, 0))).tobytes()
@@ -38,7 +38,12 @@ def grey_png(plane: NDArray[np.uint8]) -> bytes:
 
 
 def grey_images(pixels: NDArray[np.uint8], labels: NDArray[np.int32]) -> Images:
-    """Images named by their position in `pixels` (N, height, width); labels (N,)."""
+    """Makes images of grey arrays, named by their position.
+
+    Args:
+        pixels: (N, height, width) uint8.
+        labels: (N,) int32.
+    """
     digits = len(str(len(pixels) - 1))
 
     def write(position: int, target: Path) -> ImageFile:
@@ -55,7 +60,7 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def _stored(content: bytes) -> bytes:
-    """A zlib stream of stored blocks (RFC 1951, 3.2.4)."""
+    """Returns a zlib stream of stored blocks (RFC 1951, 3.2.4)."""
     parts = [_ZLIB_HEADER]
     for start in range(0, len(content), _STORED_BLOCK_LIMIT):
         block = content[start : start + _STORED_BLOCK_LIMIT]

@@ -19,7 +19,10 @@ _UNSIGNED_BYTE = 0x08
 
 
 def decompressed(content: bytes, where: str) -> bytes:
-    """The content of a gzip file; `where` is named in the error.
+    """Decompresses the content of a gzip file.
+
+    Args:
+        where: path or URL, named in the error.
 
     Raises:
         DatasetError: it is no complete gzip file.
@@ -33,12 +36,13 @@ def decompressed(content: bytes, where: str) -> bytes:
 
 
 def read_idx(path: Path, dimensions: int) -> tuple[NDArray[np.uint8], str]:
-    """The array in an IDX file and the hex sha256 of the file's decompressed content.
-
-    A name that ends in .gz is decompressed first.
+    """Reads the array in an IDX file; one whose name ends in .gz is decompressed first.
 
     Args:
         dimensions: 1 for labels (N,), 3 for images (N, height, width).
+
+    Returns:
+        The array, and the hex sha256 of the file's decompressed content.
 
     Raises:
         DatasetError: it is not an IDX file of unsigned bytes with so many dimensions, a size is 0,

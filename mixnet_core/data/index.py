@@ -1,8 +1,8 @@
 """A prepared dataset on disk, and reading it back.
 
-train.csv  select.csv  val.csv     path,label,sha256,bytes; a row an image, by label, then by name;
+train.csv  select.csv  val.csv     path,label,sha256,bytes; one row per image, by label, then name;
                                    only val.csv where nobody trains
-classes.txt                        a name a line, in label order
+classes.txt                        one name per line, in label order
 manifest.json                      how it came about, its layout, its counts and its fingerprint
 
 Where the images are, by layout:
@@ -44,7 +44,13 @@ _REMEDY = "run `mixnet prepare` again to have it made anew"
 
 
 class Row(NamedTuple):
-    """An image: `path` from the images' root with slashes; sha256, hex, and size of the file."""
+    """Describes an image.
+
+    Attributes:
+        path: from the images' root, with slashes.
+        sha256: hex, of the file.
+        bytes: size of the file.
+    """
 
     path: str
     label: int
@@ -54,7 +60,7 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Index:
-    """The images of one split.
+    """Lists the images of one split.
 
     Attributes:
         root: the folder that `paths` start from.
@@ -72,12 +78,12 @@ class Index:
 
     @property
     def positions(self) -> NDArray[np.int32]:
-        """Of all images: (len(paths),)."""
+        """Returns the positions of all images: (len(paths),)."""
         return np.arange(len(self.paths), dtype=np.int32)
 
 
 def read_index(root: Path, split: str) -> Index:
-    """The index of "train", "select" or "val".
+    """Reads the index of "train", "select" or "val".
 
     Raises:
         DatasetError: no dataset was prepared at `root`.
@@ -104,7 +110,7 @@ def read_index(root: Path, split: str) -> Index:
 
 
 def read_rows(root: Path, split: str) -> list[Row]:
-    """The rows of "train", "select" or "val", in order; there need be no manifest yet.
+    """Reads the rows of "train", "select" or "val", in order; there need be no manifest yet.
 
     Raises:
         DatasetError, IntegrityError, MachineError: as `read_index`.
@@ -113,14 +119,15 @@ def read_rows(root: Path, split: str) -> list[Row]:
 
 
 def images_root(root: Path, manifest: Mapping[str, Any]) -> Path:
-    """The folder that the rows' paths start from."""
+    """Returns the folder that the rows' paths start from."""
     return Path(manifest["images"]) if manifest["layout"] == "in_place" else root
 
 
 def open_prepared(root: Path) -> PreparedDataset:
-    """A prepared dataset, checked: every index against the fingerprint, every image for presence.
+    """Opens a prepared dataset and checks it.
 
-    The images' content is not read: training and evaluation decode it anyway.
+    Every index is compared with the fingerprint, and every image has to be there with its size. The
+    images' content is not read: training and evaluation decode it anyway.
 
     Raises:
         DatasetError: no dataset was prepared at `root`.
@@ -156,7 +163,7 @@ def open_prepared(root: Path) -> PreparedDataset:
 
 
 def read_manifest(root: Path) -> dict[str, Any]:
-    """`manifest.json`, with at least format, key, counts and fingerprint.
+    """Reads `manifest.json`, which has at least format, key, counts and fingerprint.
 
     Raises:
         DatasetError: no dataset was prepared at `root`.
@@ -178,7 +185,7 @@ def read_manifest(root: Path) -> dict[str, Any]:
 
 
 def write_index(root: Path, split: str, rows: Iterable[Row]) -> None:
-    """Writes into a folder that is not in its place yet, so not aside once more."""
+    """Writes a split's index into a folder that is still aside, so not aside once more."""
     with (root / f"{split}.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(_HEADER)
@@ -186,14 +193,14 @@ def write_index(root: Path, split: str, rows: Iterable[Row]) -> None:
 
 
 def write_classes(root: Path, classes: tuple[str, ...]) -> None:
-    """As `write_index`."""
+    """Writes the classes, in label order, into a folder that is still aside."""
     (root / "classes.txt").write_bytes("".join(f"{name}\n" for name in classes).encode())
 
 
 def counts_by_class(
     classes: tuple[str, ...], rows: Mapping[str, Iterable[Row]]
 ) -> dict[str, dict[str, int]]:
-    """Images a split and class, e.g. {"train": {"0": 120, ...}, ...}."""
+    """Counts the images per split and class, e.g. {"train": {"0": 120, ...}, ...}."""
     counted = {split: Counter(row.label for row in rows[split]) for split in rows}
     return {
         split: {name: counted[split][label] for label, name in enumerate(classes)} for split in rows
@@ -201,9 +208,9 @@ def counts_by_class(
 
 
 def dataset_fingerprint(classes: tuple[str, ...], rows: Mapping[str, Iterable[Row]]) -> str:
-    """Hex sha256 over the classes and every image's split, label and content.
+    """Returns the hex sha256 over the classes and every image's split, label and content.
 
-    Neither file names nor the folder's place take part, so it is the same on every machine.
+    Neither file names nor the folder's path take part, so it is the same on every machine.
     """
     digest = hashlib.sha256(json.dumps(classes).encode())
     for split in SPLITS:
@@ -213,7 +220,7 @@ def dataset_fingerprint(classes: tuple[str, ...], rows: Mapping[str, Iterable[Ro
 
 
 def _knows_its_layout(manifest: Mapping[str, Any]) -> bool:
-    """Whether it says where the images are."""
+    """Tells whether a manifest says where the images are."""
     layout, shards = manifest.get("layout"), manifest.get("shards")
     if layout == "in_place":
         return isinstance(manifest.get("images"), str)
@@ -277,7 +284,7 @@ def _read_text(root: Path, path: Path) -> str:
 
 
 def _expect_images(root: Path, split: str, rows: list[Row]) -> None:
-    """Presence and size of every file; threads because a network disk answers each one late."""
+    """Checks presence and size of every file, in threads: a network disk answers each one late."""
     wanted: dict[str, set[str]] = defaultdict(set)
     for row in rows:
         folder, _, name = row.path.rpartition("/")
@@ -303,7 +310,7 @@ def _expect_images(root: Path, split: str, rows: list[Row]) -> None:
 
 
 def _sizes(root: Path, folder: str, names: set[str]) -> dict[str, int]:
-    """Of those of a folder's files that are there, by their path from `root`."""
+    """Returns the sizes of those of a folder's files that exist: path from `root` -> bytes."""
     sizes: dict[str, int] = {}
     prefix = f"{folder}/" if folder else ""
     with os_errors_explained(root / folder, "read"):

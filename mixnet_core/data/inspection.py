@@ -1,4 +1,4 @@
-"""What one image file is, or why it cannot be used.
+"""Looking into one image file: what it is, or why it cannot be used.
 
 The rule: a file that training and evaluation can read is kept byte for byte, so that its digest
 stays the published one, and both read it alike (`data.pixels`): CMYK becomes RGB, grey is repeated,
@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-# By content, whatever the name says. A WebP is refused rather than left out: images that silently
-# do not take part are worse than an error. MPO is the JPEG of cameras with two pictures.
+# The content decides, whatever the name says. A WebP is refused rather than left out: images that
+# silently do not take part are worse than an error. MPO is the JPEG of cameras with two pictures.
 FORMATS = ("JPEG", "MPO", "PNG", "BMP", "PPM", "TIFF")
 # Pillow's limit against decompression bombs; the largest image of ILSVRC2012 has 33 million.
 MOST_PIXELS = Image.MAX_IMAGE_PIXELS or 89_478_485
@@ -40,12 +40,12 @@ _REDUCED = 8
 _READ_REDUCED = cv2.IMREAD_REDUCED_COLOR_8 | cv2.IMREAD_IGNORE_ORIENTATION
 _READ = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 
-# What Pillow only warns of is refused here; a warning's filter cannot be set a thread.
+# What Pillow only warns of is refused here; a warning's filter cannot be set per thread.
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
 
 class Inspected(NamedTuple):
-    """A usable image.
+    """Describes a usable image.
 
     Attributes:
         width, height: pixels, as stored.
@@ -59,11 +59,11 @@ class Inspected(NamedTuple):
 
 
 class Unusable(ValueError):
-    """The file cannot be used; the message is the reason, in a few words."""
+    """Says in a few words why a file cannot be used."""
 
 
 def header(content: bytes) -> Inspected:
-    """What the file says of itself; its pixels are not decoded.
+    """Reads what the file says of itself; its pixels are not decoded.
 
     Raises:
         Unusable: it is no image, of a format that is not read, or too large.
@@ -95,7 +95,7 @@ def header(content: bytes) -> Inspected:
 
 
 def inspected(content: bytes) -> Inspected:
-    """As `header`, and the whole file decodes.
+    """Reads what the file says of itself and makes sure that it decodes to its end.
 
     Raises:
         Unusable: it does not, or as `header`.
@@ -113,7 +113,7 @@ def inspected(content: bytes) -> Inspected:
 
 
 def _why_not(content: bytes) -> str:
-    """Pillow tells more than OpenCV, where it fails too."""
+    """Says why a file does not decode: Pillow tells more than OpenCV, where it fails too."""
     try:
         with Image.open(io.BytesIO(content)) as image:
             image.load()

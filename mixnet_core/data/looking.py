@@ -1,4 +1,4 @@
-"""What can be said of a recipe's images within seconds, through the code that prepares them."""
+"""Looking at a recipe's images within seconds, through the code that prepares them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def found_images(data: Data, datasets: Path) -> str:
         datasets: the workspace's folder, where a download is kept.
 
     Returns:
-        What was found, in a line.
+        The images that were found, in a line.
 
     Raises:
         MixnetError: as `data.prepare.prepare_dataset`, for whatever shows without reading images.

@@ -39,7 +39,7 @@ _SCHEMA = {
 _RECORDS = 100
 # They wait for the disk, which may be a network's; MindSpore refuses more than there are cores.
 _MOST_THREADS = 4
-# Of this process, besides the shards: logs, libraries, and what is opened later.
+# Other files that this process opens: logs, libraries, and what is opened later.
 _OTHER_FILES = 128
 _REMEDY = "run `mixnet prepare` again to have them made anew"
 
@@ -76,7 +76,7 @@ def pack(request: PackRequest) -> PackedDataset:
 def record_contents(
     index: Index, order: NDArray[np.integer[Any]]
 ) -> Generator[partial[bytes], None, None]:
-    """As `reading.contents`; the bytes are read by MindSpore's threads, a few ahead.
+    """Yields what `reading.contents` does; MindSpore's threads read the bytes, a few ahead.
 
     Raises:
         IntegrityError: the shards do not hold what the index says.
@@ -114,7 +114,9 @@ def record_contents(
 
 
 def _threads(shards: int) -> int:
-    """How many may read; as many files are opened as that needs: each thread opens every shard.
+    """Returns how many threads may read, and allows the process the files that these open.
+
+    Each thread opens every shard.
 
     Raises:
         MachineError: the process may not open enough of them for even one.
@@ -138,7 +140,7 @@ def _threads(shards: int) -> int:
 
 
 def _files(shards: int, threads: int) -> int:
-    # And one a shard for its own index.
+    # One more per shard is for its own index.
     return shards * (threads + 1) + _OTHER_FILES
 
 
@@ -147,7 +149,7 @@ def _given(content: bytes) -> bytes:
 
 
 class _Told:
-    """How far it is, for the caller's watchdog and its progress."""
+    """Tells the caller's watchdog and its progress how far packing is."""
 
     def __init__(self, file: str | None, total: int) -> None:
         self._file, self._done, self._total = file, 0, total
@@ -155,6 +157,7 @@ class _Told:
             write_text(Path(file), "")
 
     def add(self, count: int) -> None:
+        """Counts images that were written or read back."""
         self._done += count
         beat()
         if self._file is not None:
@@ -213,7 +216,7 @@ def _read_back(split: str, shards: list[Path], rows: Sequence[Row], told: _Told)
 
 
 def _reason(error: Exception) -> str:
-    """The line that says something, of a message of headings, rules and a call stack."""
+    """Returns the line that says something, out of headings, rules and a call stack."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     # "[ERROR] ..." or "[Internal ERROR] ...", where it comes from the reading threads.
     marked = [line.rpartition("ERROR] ")[2] for line in lines if "ERROR] " in line]

@@ -1,4 +1,4 @@
-"""Image files to pixels, and pixels to the network's input: one way for training and evaluation.
+"""From image files to pixels and to the network's input: one way for training and evaluation.
 
 All of it is OpenCV's, whose C++ code lets other threads run. mindspore.dataset is built on the same
 library and gives the same pixels (bicubic: one grey level at most), but its own operators cannot be
@@ -34,12 +34,12 @@ cv2.setNumThreads(0)
 
 
 def interpolation(settings: Input) -> int:
-    """OpenCV's number for the recipe's word."""
+    """Returns OpenCV's number for the recipe's word."""
     return _INTERPOLATIONS[settings.interpolation]
 
 
 def decoded(content: bytes) -> Pixels:
-    """A file's content -> (H, W, 3); grey is repeated, transparency left out.
+    """Decodes a file's content to (H, W, 3); grey is repeated, transparency left out.
 
     Raises:
         ValueError: it is no image that OpenCV reads, or is cut off.
@@ -77,7 +77,10 @@ def middle(image: Pixels, settings: Input, *, short_side: int) -> Pixels:
 
 
 def _without_far_ends(image: Pixels) -> Pixels:
-    """A strip of 20,000 x 1 pixels would be resized to gigabytes, of which the middle is taken."""
+    """Cuts the far ends off a long strip, of which only the middle is taken.
+
+    One of 20,000 x 1 pixels would be resized to gigabytes.
+    """
     height, width = image.shape[:2]
     kept = _MOST_SHORT_SIDES * min(height, width)
     top, left = max(0, height - kept) // 2, max(0, width - kept) // 2
@@ -85,16 +88,16 @@ def _without_far_ends(image: Pixels) -> Pixels:
 
 
 def grey(image: Pixels) -> Pixels:
-    """(S, S, 3) -> (S, S)."""
+    """Turns (S, S, 3) into grey, (S, S)."""
     return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
 
 
 @dataclass(frozen=True)
 class ToNetwork:
-    """Normalises.
+    """Normalises images.
 
     Attributes:
-        factor, offset: a channel each: pixels * factor + offset.
+        factor, offset: one per channel: pixels * factor + offset.
     """
 
     factor: tuple[np.float32, ...]
@@ -102,6 +105,7 @@ class ToNetwork:
 
     @classmethod
     def of(cls, settings: Input, in_channels: int) -> ToNetwork:
+        """Makes the one for a recipe's mean and deviation."""
         mean, std = np.array(settings.mean[:in_channels]), np.array(settings.std[:in_channels])
         return cls(
             factor=tuple((1 / std).astype(np.float32)),

@@ -45,7 +45,7 @@ _MOST_THREADS = 16
 
 
 class _PreparedMeanwhile(Exception):
-    """Another process finished the same dataset first."""
+    """Says that another process finished the same dataset first."""
 
 
 def prepare_dataset(
@@ -60,11 +60,12 @@ def prepare_dataset(
     """Checks, splits and indexes the recipe's images in `<datasets>/<source>-<key>/`.
 
     The key stands for the source's images and the settings that decide the splits: a second call
-    with the same ones only checks that everything is in its place, a damaged folder is made anew.
-    While it works nothing but `.aside-*` exists. `data.index` tells the layouts, `data.splits` who
-    goes where. In place, nothing but the indexes is written.
+    with the same ones only checks that everything is there, a damaged folder is made anew. While it
+    works nothing but `.aside-*` exists. `data.index` tells the layouts, `data.splits` which image
+    goes into which split. In place, nothing but the indexes is written.
 
     Args:
+        data: the recipe's section.
         datasets: the workspace's folder of datasets; made if missing.
         on_image: called with (done, total) in this thread after every image.
         fetch: brings a file of a source that has to be downloaded.
@@ -80,11 +81,11 @@ def prepare_dataset(
     """
     if data.layout == "mindrecord" and pack is None:
         raise DatasetError("data.layout mindrecord is for `mixnet prepare` and flows: use those")
-    alone = source_of(data).open_val(data) if val_only else None
-    if alone is not None:
+    val_source = source_of(data).open_val(data) if val_only else None
+    if val_source is not None:
         data = data.model_copy(update={"layout": "in_place"})
-    source = alone or source_of(data).open(data, datasets, fetch)
-    settings = {"splits": ["val"]} if alone else _settings(data, source)
+    source = val_source or source_of(data).open(data, datasets, fetch)
+    settings = {"splits": ["val"]} if val_source else _settings(data, source)
     key = fingerprint(
         {
             "format": FORMAT,
@@ -98,7 +99,7 @@ def prepare_dataset(
     ready = _ready(root, key)
     if ready:
         return ready
-    parts = [whole_val(source)] if alone else cut(source, data)
+    parts = [whole_val(source)] if val_source else cut(source, data)
     images = _images_folder(source, data.layout)
     try:
         with folder_aside(root) as aside:
@@ -108,7 +109,7 @@ def prepare_dataset(
             write_classes(aside, source.classes)
             manifest = {
                 "layout": data.layout,
-                **_place(aside, data.layout, images, pack),
+                **_images_facts(aside, data.layout, images, pack),
                 "format": FORMAT,
                 "key": key,
                 "source": data.source,
@@ -129,7 +130,10 @@ def prepare_dataset(
 
 
 def expect_classes(dataset: PreparedDataset, num_classes: int | None) -> int:
-    """How many classes the network needs; None takes as many as the dataset has.
+    """Returns how many classes the network needs: as many as the dataset has.
+
+    Args:
+        num_classes: the recipe's; None takes any number.
 
     Raises:
         DatasetError: the recipe says another number than the dataset has.
@@ -144,7 +148,7 @@ def expect_classes(dataset: PreparedDataset, num_classes: int | None) -> int:
 
 
 def _settings(data: Data, source: Source) -> dict[str, Any]:
-    """What decides the splits: val_share does not where the source has its own val."""
+    """Returns the settings that decide the splits: val_share does not if the source has a val."""
     return {
         "val_share": data.val_share if source.val is None else None,
         "train_limit": data.train_limit,
@@ -168,16 +172,18 @@ def _ready(root: Path, key: str, quiet: bool = False) -> PreparedDataset | None:
 
 
 def _images_folder(source: Source, layout: str) -> Path | None:
-    """Where the images stand already, if they are to be read there; None: they are written first.
+    """Returns the folder of images that are read where they are; None: they are written first.
 
-    Of layout mindrecord too, where they are no files of their own.
+    They are written first for layout mindrecord too where they are no files of their own.
     """
     files = source.train.files
     return None if layout == "links" or files is None else files.root
 
 
-def _place(root: Path, layout: str, images: Path | None, pack: Pack | None) -> dict[str, Any]:
-    """What the manifest says of where the images are; packs them first."""
+def _images_facts(
+    root: Path, layout: str, images: Path | None, pack: Pack | None
+) -> dict[str, Any]:
+    """Returns what the manifest says of where the images are; packs them first."""
     if layout == "in_place":
         return {"images": str(images)}
     if layout == "links":

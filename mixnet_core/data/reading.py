@@ -1,4 +1,4 @@
-"""How training and evaluation get at the images' files, for every layout of a prepared dataset."""
+"""Reading the images' files for training and evaluation, in every layout of a prepared dataset."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ Raises DatasetError where it is missing or has another size than the index says.
 
 
 def contents(index: Index, order: NDArray[np.integer[Any]]) -> Generator[Content, None, None]:
-    """The files at these positions, in this order; closing it ends what reads ahead."""
+    """Yields the files at these positions, in this order; closing it ends what reads ahead.
+
+    Raises:
+        IntegrityError, MachineError: as `mindrecord.record_contents`, where there are shards.
+    """
     if index.shards:
         # MindSpore, which takes seconds to import, reads these only.
         from mixnet_core.data.mindrecord import record_contents

@@ -1,4 +1,4 @@
-"""What preparing a dataset adds on the workspace's disk, estimated within a second or two."""
+"""Estimates, within a second or two, of what preparing a dataset adds on the workspace's disk."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SAMPLED_PATHS = 500
 
 
 class Room(NamedTuple):
-    """Bytes, and files that are made."""
+    """Counts bytes, and files that are made."""
 
     bytes: float
     files: int

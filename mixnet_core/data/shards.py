@@ -1,4 +1,4 @@
-"""How many MindRecord shards a split has, and which images are in which."""
+"""The MindRecord shards of a split: how many there are, and which images each holds."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ SHARD_BYTES = 512 * 1024 * 1024
 
 
 def shard_ranges(sizes: Sequence[int], shard_bytes: int = SHARD_BYTES) -> list[range]:
-    """Consecutive positions a shard: as few shards of at most `shard_bytes` as that allows.
+    """Divides a split into as few shards of at most `shard_bytes` as its order allows.
 
     An image larger than that has a shard of its own.
 
     Args:
         sizes: of the images' files, bytes, at least one.
+
+    Returns:
+        Consecutive positions for each shard.
     """
     ranges: list[range] = []
     first = held = 0
@@ -27,4 +30,5 @@ def shard_ranges(sizes: Sequence[int], shard_bytes: int = SHARD_BYTES) -> list[r
 
 
 def shard_name(split: str, number: int) -> str:
+    """Returns the file name of a split's shard; numbers count from 0."""
     return f"{split}-{number:05d}.mindrecord"

@@ -1,4 +1,4 @@
-"""Where images come from: what every source can do, and the one shape that it is opened into.
+"""Sources of images: what every source can do, and the one shape that it is opened into.
 
 Which sources there are: `data.sources`. Nothing else asks a recipe for the name of its source.
 """
@@ -23,7 +23,7 @@ from mixnet_core.recipe.sections import Data
 
 
 class ImageFile(NamedTuple):
-    """An image's file as it is: hex sha256 and size."""
+    """Describes an image's file: hex sha256 and size in bytes."""
 
     sha256: str
     bytes: int
@@ -31,13 +31,13 @@ class ImageFile(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Files:
-    """Images that are files already.
+    """Lists images that are files already.
 
     Attributes:
         root: a folder.
-        paths: from there, with slashes, one an image.
-        check: position -> what its file is, found by reading and decoding it, or known already.
-            Safe to call from several threads. Raises as `Images.write`.
+        paths: from that folder, with slashes, one per image.
+        check: position -> its file's digest and size, found by reading and decoding it, or known
+            already. Safe to call from several threads. Raises as `Images.write`.
     """
 
     root: Path
@@ -47,7 +47,7 @@ class Files:
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """The labelled images of one split, in an order that depends on nothing but the source.
+    """Lists the labelled images of one split, in an order that depends on nothing but the source.
 
     Attributes:
         names: file names with suffix, unique within a label.
@@ -66,11 +66,12 @@ class Images:
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """Images to prepare.
+    """Holds images to prepare.
 
     Attributes:
         identity: JSON; equal for equal images, different as soon as one of them changed.
         classes: names in label order, usable as folder names.
+        train: the images that are not val's.
         val: None where the source has no validation split of its own.
         ignored_files: files beside the images that were left out.
         sparse: classes may have no images.
@@ -85,7 +86,7 @@ class Source:
 
 
 class Claim(IntEnum):
-    """How much speaks for a folder that somebody named being a source's."""
+    """Ranks how much speaks for a folder that somebody named being a source's."""
 
     NO = 0
     OTHERWISE = 1
@@ -95,7 +96,7 @@ class Claim(IntEnum):
 
 
 class DataSource(ABC):
-    """A source of images, as one file of `data.sources` offers it.
+    """Lists and describes one source of images; a file of `data.sources` offers it.
 
     Attributes:
         needs_path, takes_path: whether data.path must, may name a folder.
@@ -116,7 +117,11 @@ class DataSource(ABC):
     images_written: ClassVar[int | None] = None
 
     def check(self, data: Data) -> None:
-        """Raises ValueError where the section's other keys do not fit this source."""
+        """Makes sure that the section's other keys fit this source.
+
+        Raises:
+            ValueError: they do not.
+        """
         name = data.source
         if self.needs_path and data.path is None:
             raise ValueError(f"data.source {name} needs data.path (--data FOLDER)")
@@ -155,7 +160,9 @@ class DataSource(ABC):
         """
 
     def quick(self, data: Data, datasets: Path) -> Source | None:
-        """Opens it as `open` does where that takes seconds at most; None: `look` says less.
+        """Opens it as `open` does if that takes seconds at most; else returns None.
+
+        `look` then says less.
 
         Raises:
             DatasetError, IntegrityError, MachineError: as `open`.
@@ -175,7 +182,11 @@ class DataSource(ABC):
         return str(Path(data.path or "").expanduser())
 
     def rooms(self, data: Data) -> list[Room]:
-        """Estimates what copies of its images take; raises OSError, MixnetError as `open`."""
+        """Estimates what copies of its images take.
+
+        Raises:
+            OSError, MixnetError: as `open`.
+        """
         root = Path(data.path or "").expanduser()
         return [split_room(root / split) for split in ("train", "val")]
 
@@ -227,8 +238,9 @@ def source_of_folder(folder: Path, *, expected: str) -> str:
 def dataset_room(data: Data, workspace: Path) -> Room:
     """Estimates what preparing a dataset adds on the workspace's disk, within a second or two.
 
-    By layout: copies where links are not possible, shards with the images' bytes, or nothing.
-    Nothing too where the source cannot be looked at: `stages.check.check_data` says why.
+    That depends on the layout: copies where links are not possible, shards with the images' bytes,
+    or nothing. It is nothing too where the source cannot be looked at: `stages.check.check_data`
+    says why.
 
     Args:
         workspace: an existing folder on its disk.

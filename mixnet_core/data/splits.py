@@ -1,10 +1,10 @@
-"""Which image trains, which selects, which validates.
+"""The split of every image: train, select or val.
 
-In this order, seeded by `split_seed`, independent of the file system's order:
+They are cut in this order, seeded by `split_seed`, independent of the file system's order:
 
     val      the source's own, else `val_share` of every class
-    limit    `train_limit` keeps at most so many of the rest: the same number of every class, as far
-             as there are enough
+    limit    `train_limit` bounds how many of the rest are kept: the same number of every class, as
+             far as there are enough
     select   `select_share` of every class of what was kept
     train    what is left: train and select together keep to `train_limit`
 
@@ -26,7 +26,13 @@ from mixnet_core.recipe.sections import Data
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Which of `images` form a split: `positions` by label, then by name."""
+    """Says which images form a split.
+
+    Attributes:
+        split: "train", "select" or "val".
+        images: of the source.
+        positions: in `images`, by label, then by name.
+    """
 
     split: str
     images: Images
@@ -34,7 +40,10 @@ class Part:
 
 
 def cut(source: Source, data: Data) -> tuple[Part, Part, Part]:
-    """The splits train, select and val; no image is in two of them.
+    """Cuts the splits train, select and val; no image is in two of them.
+
+    Args:
+        data: the recipe's section, which says the shares and the limit.
 
     Raises:
         DatasetError: a class has too few images to have one in each of the splits cut from it.
@@ -49,7 +58,7 @@ def cut(source: Source, data: Data) -> tuple[Part, Part, Part]:
     else:
         _expect(source, classes, 2, "train and select")
     kept = _even([len(positions) for positions in classes], data.train_limit)
-    limits = [limit for limit, there in zip(kept, classes, strict=True) if there]
+    limits = [limit for limit, positions in zip(kept, classes, strict=True) if positions]
     if min(limits) < 2:
         raise DatasetError(
             f"data.train_limit {data.train_limit} leaves a class {min(limits)} images, expected at "
@@ -65,13 +74,13 @@ def cut(source: Source, data: Data) -> tuple[Part, Part, Part]:
 
 
 def whole_val(source: Source) -> Part:
-    """Of a source that has a val split of its own."""
+    """Returns the val split of a source that has one of its own."""
     assert source.val is not None
     return _part("val", source.val, list(range(len(source.val.names))))
 
 
 def _shuffled_classes(source: Source, seed: int) -> list[list[int]]:
-    """Positions in `source.train`, a list a class."""
+    """Returns the positions in `source.train`, shuffled, one list per class."""
     names, labels = source.train.names, source.train.labels
     classes: list[list[int]] = [[] for _ in source.classes]
     for position in sorted(range(len(names)), key=names.__getitem__):
@@ -92,15 +101,18 @@ def _expect(source: Source, classes: list[list[int]], needed: int, splits: str) 
 
 
 def _share(count: int, share: float, leave: int) -> int:
-    """`share` of `count` to the nearest whole number, at least 1, leaving at least `leave`.
+    """Returns a share of `count` as a whole number, at least 1, so that at least `leave` are left.
 
-    Of nothing it is 0.
+    It is 0 where `count` is 0.
     """
     return count and min(max(1, int(count * share + 0.5)), count - leave)
 
 
 def _even(available: list[int], limit: int | None) -> list[int]:
-    """At most `limit` in all, as equal as `available` allows; spares go to later classes."""
+    """Divides `limit` among the classes as equally as `available` allows.
+
+    What does not divide goes to later classes.
+    """
     if limit is None:
         return available
     kept = [0] * len(available)
@@ -113,11 +125,12 @@ def _even(available: list[int], limit: int | None) -> list[int]:
 
 
 def _heads(classes: list[list[int]], counts: list[int]) -> list[int]:
-    """The first so many of every class, in one list."""
+    """Returns the first positions of every class, as many as `counts` says, in one list."""
     return [i for positions, n in zip(classes, counts, strict=True) for i in positions[:n]]
 
 
 def _tails(classes: list[list[int]], counts: list[int]) -> list[list[int]]:
+    """Returns what `_heads` leaves of every class."""
     return [positions[n:] for positions, n in zip(classes, counts, strict=True)]
 
 

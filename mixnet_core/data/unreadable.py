@@ -1,7 +1,7 @@
 """Images that training cannot read: counted, reported, and survived up to the recipe's limit.
 
-One line of JSON an image is appended to a file of the run, by every rank: {"epoch", "rank", "path",
-"reason"}. An epoch that is entered again reports its images again, so who counts looks at `path`.
+Every rank appends one line of JSON per image to a file of the run: {"epoch", "rank", "path",
+"reason"}. An epoch that is entered again reports its images again, so they are counted by `path`.
 """
 
 from __future__ import annotations
@@ -18,18 +18,24 @@ _log = logging.getLogger(__name__)
 
 
 class Unreadable(NamedTuple):
-    """path: as the index names the image; reason: in one line."""
+    """Names an image that cannot be read.
+
+    Attributes:
+        path: the image's, as the index has it.
+        reason: in one line.
+    """
 
     path: str
     reason: str
 
 
 class UnreadableImages:
-    """Counts those of one rank.
+    """Counts the unreadable images of one rank.
 
     Args:
-        file: what they are appended to; None: nowhere.
+        file: JSON lines that they are appended to; None: nowhere.
         limit: how many of one epoch are survived.
+        rank: the one that reads.
     """
 
     def __init__(self, file: Path | None, limit: int, rank: int) -> None:
@@ -38,7 +44,7 @@ class UnreadableImages:
         self._count = 0
 
     def add(self, epoch: int, image: Unreadable) -> None:
-        """Counts and reports one.
+        """Counts and reports an image.
 
         Raises:
             DatasetError: it is one more than the limit in this epoch.
@@ -82,7 +88,11 @@ class UnreadableImages:
 
 
 def count_unreadable(file: Path) -> int:
-    """How many different images the file names; 0 if it is not there."""
+    """Counts the different images that the file names; 0 if it is not there.
+
+    Raises:
+        MachineError: it cannot be read.
+    """
     if not file.is_file():
         return 0
     with os_errors_explained(file, "read"):

@@ -1,6 +1,6 @@
 """Random changes of training images: drawn with numpy, then applied with OpenCV.
 
-randomness      one generator an image, one a batch: nothing depends on threads or on a beginning
+randomness      one generator per image and per batch: nothing depends on threads or on resuming
 rand_augment    RandAugment's operations and their arguments
 draws           all that is random of one image, as a value
 applying        a decoded image and that value -> the changed one

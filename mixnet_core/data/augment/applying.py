@@ -19,14 +19,14 @@ from mixnet_core.recipe.recipe import Recipe
 
 @dataclass(frozen=True)
 class Applying:
-    """How a recipe's draws are applied.
+    """Applies draws as a recipe says.
 
     Attributes:
         size: S.
         interpolation: OpenCV's, of the crop and of RandAugment's geometric operations.
-        fill: what those show from beyond the edge: the mean colour, as timm and MindCV do.
-        rotate_fill: what Rotate does; MindCV's, on MindSpore's RandomRotation, has the channels
-            in the other order.
+        fill: the colour that those show from beyond the edge: the mean, as with timm and MindCV.
+        rotate_fill: the colour that Rotate shows; MindCV's, on MindSpore's RandomRotation, has the
+            channels in the other order.
     """
 
     size: int
@@ -36,7 +36,7 @@ class Applying:
 
     @classmethod
     def of(cls, recipe: Recipe) -> Applying:
-        """Makes what a recipe says."""
+        """Makes the one for a recipe."""
         settings, drawn = recipe.input, recipe.augment.rand_augment
         mean = settings.mean if recipe.network.in_channels == 3 else settings.mean[:1] * 3
         red, green, blue = (min(255, round(value)) for value in mean)
@@ -49,7 +49,7 @@ class Applying:
         )
 
     def __call__(self, image: Pixels, draws: Draws) -> Pixels:
-        """Everything but erasing, which comes after normalising."""
+        """Applies everything but erasing, which comes after normalising: (H, W, 3) -> (S, S, 3)."""
         image = resized(image, draws.crop, self.size, self.interpolation)
         if draws.flip:
             image = cv2.flip(image, 1)
@@ -60,10 +60,10 @@ class Applying:
 
 
 def resized(image: Pixels, crop: Box, size: int, interpolation: int) -> Pixels:
-    """A crop as (size, size, 3), interpolated between neighbouring pixels also where it shrinks.
+    """Resizes a crop to (size, size, 3), between neighbouring pixels also where it shrinks.
 
-    So do evaluation and MindCV. Averaging over what lies between, as timm has it, a network would
-    be trained on smoother images than it is measured on.
+    Evaluation and MindCV do so too. timm averages over what lies between; a network would then be
+    trained on smoother images than it is measured on.
     """
     part = image[crop.top : crop.top + crop.height, crop.left : crop.left + crop.width]
     return cv2.resize(part, (size, size), interpolation=interpolation)
@@ -72,7 +72,7 @@ def resized(image: Pixels, crop: Box, size: int, interpolation: int) -> Pixels:
 def apply_operation(
     image: Pixels, operation: Operation, *, interpolation: int, fill: Fill
 ) -> Pixels:
-    """One RandAugment operation, (S, S, 3) -> (S, S, 3); `image` stays as it is."""
+    """Applies a RandAugment operation, (S, S, 3) -> (S, S, 3); `image` stays as it is."""
     if is_geometric(operation.name):
         return warped(image, operation, interpolation=interpolation, fill=fill)
     return recoloured(image, operation)

@@ -24,7 +24,7 @@ _SMOOTH = np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]], np.float32) / 13
 
 
 def recoloured(image: Pixels, operation: Operation) -> Pixels:
-    """(S, S, 3) -> (S, S, 3) uint8."""
+    """Applies an operation on colours, (S, S, 3) -> (S, S, 3) uint8."""
     if operation.argument is None:
         return _PLAIN[operation.name](image)
     return _WITH_ARGUMENT[operation.name](image, operation.argument)
@@ -85,7 +85,7 @@ def _contrast(image: Pixels, factor: float) -> Pixels:
 
 
 def _away_from(image: Pixels, grey: int, factor: float) -> Pixels:
-    """Each value's distance to `grey` times the factor; fractions are cut off, in float32."""
+    """Multiplies each value's distance to `grey` by the factor; cuts fractions off, in float32."""
     blended = np.float32(grey) + np.float32(factor) * (_VALUES - grey).astype(np.float32)
     return cv2.LUT(image, np.clip(blended, 0, 255).astype(np.uint8))
 

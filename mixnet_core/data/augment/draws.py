@@ -1,4 +1,4 @@
-"""All that is random of one training image, as a value that another thread or program can apply."""
+"""All that is random about one training image, as a value that any thread or program can apply."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TRIES = 10
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle in whole pixels."""
+    """Describes a rectangle in whole pixels."""
 
     left: int
     top: int
@@ -24,12 +24,13 @@ class Box:
 
     @property
     def area(self) -> int:
+        """Returns its area in pixels."""
         return self.width * self.height
 
 
 @dataclass(frozen=True)
 class Draws:
-    """What is done to one image, in this order.
+    """Says what is done to one image, in this order.
 
     Attributes:
         crop: of the decoded image; it is resized to the network's input.
@@ -52,9 +53,10 @@ def draw_image(
     height: int,
     size: int,
 ) -> Draws:
-    """One image's draws.
+    """Draws all that is random about one image.
 
     Args:
+        augment: the recipe's section.
         width, height: of the decoded image, pixels.
         size: of the network's input, pixels, square.
     """
@@ -68,12 +70,15 @@ def draw_image(
 
 
 def draw_crop(scale: Range, ratio: Range, generator: Generator, width: int, height: int) -> Box:
-    """A random part of the image, to be resized.
+    """Draws a part of the image, to be resized.
 
-    As torchvision's RandomResizedCrop, timm's and MindSpore's RandomCropDecodeResize: the share of
-    the area is uniform in `scale`, the logarithm of width / height uniform in that of `ratio`;
-    after ten boxes that do not fit, the largest middle one whose ratio is in `ratio`. Scale and
-    ratio both [1, 1] are the whole image, whatever its shape.
+    It does what torchvision's RandomResizedCrop, timm's and MindSpore's RandomCropDecodeResize do:
+    the share of the area is uniform in `scale`, the logarithm of width / height uniform in that of
+    `ratio`; after ten boxes that do not fit, it is the largest middle one whose ratio is in
+    `ratio`. Where scale and ratio are [1, 1], it is the whole image, whatever its shape.
+
+    Args:
+        width, height: of the image, pixels.
     """
     if scale == (1.0, 1.0) and ratio == (1.0, 1.0):
         return Box(0, 0, width, height)
@@ -95,11 +100,14 @@ def draw_crop(scale: Range, ratio: Range, generator: Generator, width: int, heig
 
 
 def draw_erasing(settings: RandomErasing, generator: Generator, size: int) -> Box | None:
-    """The rectangle to erase of a square image, if any.
+    """Draws the rectangle to erase from a square image; None: nothing is erased.
 
-    As mindspore.dataset.vision.RandomErasing, which MindCV uses: `ratio` is width / height and
-    uniform, and a box that fills a whole side is drawn again, up to ten times. timm's is height /
-    width, uniform in its logarithm.
+    It does what mindspore.dataset.vision.RandomErasing, which MindCV uses, does: `ratio` is width /
+    height and uniform, and a box that fills a whole side is drawn again, up to ten times. timm's is
+    height / width, uniform in its logarithm.
+
+    Args:
+        size: of the image, pixels, square.
     """
     if generator.random() >= settings.probability:
         return None

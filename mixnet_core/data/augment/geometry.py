@@ -22,20 +22,26 @@ Matrix = tuple[float, float, float, float, float, float]
 
 # warpAffine's parts of a pixel.
 _PARTS = 32
-# Of one filter, on average, or warpAffine is faster.
+# Rows that share one filter, on average; with fewer of them warpAffine is faster.
 _FEWEST_ROWS = 6
 
 _NAMES = frozenset(("Rotate", "ShearX", "ShearY", "TranslateX", "TranslateY"))
 
 
 def is_geometric(name: OperationName) -> bool:
+    """Tells whether an operation moves pixels."""
     return name in _NAMES
 
 
 def warped(
     image: NDArray[np.uint8], operation: Operation, *, interpolation: int, fill: Fill
 ) -> NDArray[np.uint8]:
-    """(S, S, 3) uint8 -> (S, S, 3) uint8."""
+    """Applies an operation that moves pixels, (S, S, 3) -> (S, S, 3) uint8.
+
+    Args:
+        interpolation: OpenCV's number.
+        fill: the colour that is shown from beyond the edge.
+    """
     height, width = image.shape[:2]
     a, b, c, d, e, f = _matrix(operation.name, operation.argument or 0.0, width, height)
     if (a, d, e, f) == (1, 0, 1, 0):
@@ -61,7 +67,9 @@ def warped(
 def _moved_along(
     image: NDArray[np.uint8], slope: float, offset: float, interpolation: int, fill: Fill
 ) -> NDArray[np.uint8] | None:
-    """(H, W, 3) -> (H, W, 3): in row y each pixel is what stood slope * y + offset to its right.
+    """Moves rows: in row y each pixel is what stood slope * y + offset to its right.
+
+    Both images are (H, W, 3).
 
     Rows that move equally far share the weights of their pixels, so that a filter moves them: a
     translation takes an eighth of warpAffine's time and gives its values, one grey level more or
@@ -94,7 +102,7 @@ def _moved_along(
 
 
 def _weights(part: float, interpolation: int) -> NDArray[np.float32]:
-    """Of the pixels around a place `part` of the way from one to the next."""
+    """Returns the weights of the pixels around a point `part` of the way from one to the next."""
     if interpolation == cv2.INTER_LINEAR:
         return np.array([1 - part, part], np.float32)
     # Keys' cubic convolution with OpenCV's a.

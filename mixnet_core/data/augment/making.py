@@ -1,4 +1,4 @@
-"""Makes training's micro-batches in a pool of threads.
+"""Training's micro-batches, made in a pool of threads.
 
 Letters: N images, C channels, S pixels.
 """
@@ -24,20 +24,20 @@ from mixnet_core.data.unreadable import Unreadable
 from mixnet_core.recipe.recipe import Recipe
 
 # Enough that handing them to a thread costs nothing, few enough that all threads have some.
-_IMAGES_A_TASK = 4
+_IMAGES_PER_TASK = 4
 
 
 @dataclass(frozen=True)
 class TrainingBatch:
-    """What a rank computes one gradient of.
+    """Holds what a rank computes one gradient of.
 
     Attributes:
         images: (N, C, S, S) float32, normalised.
         targets: (N, classes) float32, rows sum to 1.
-        positions: (N,) int32 in the split's index; where images are mixed, of the one whose place
-            it is.
-        unreadable: images for which another one of the batch stands in, `positions` naming that.
-            If no image could be read, all of them, and `images` means nothing.
+        positions: (N,) int32 in the split's index; where images are mixed, that of the image which
+            the row began as.
+        unreadable: images for which another one of the batch stands in, whose position is the
+            row's. Where no image could be read, these are all, and `images` means nothing.
     """
 
     images: NDArray[np.float32]
@@ -74,8 +74,8 @@ class BatchMaker:
         size, channels = self._recipe.input.image_size, self._recipe.network.in_channels
         images = np.empty((len(positions), channels, size, size), np.float32)
         parts = []
-        for first in range(0, len(positions), _IMAGES_A_TASK):
-            some = slice(first, first + _IMAGES_A_TASK)
+        for first in range(0, len(positions), _IMAGES_PER_TASK):
+            some = slice(first, first + _IMAGES_PER_TASK)
             parts.append(partial(self._write, images[some], positions[some], contents[some]))
         return in_parts(pool, parts, partial(self._finish, number, images, positions))
 
@@ -85,7 +85,7 @@ class BatchMaker:
         positions: NDArray[np.int64],
         contents: Sequence[Callable[[], bytes]],
     ) -> list[Unreadable | None]:
-        """Fills `images`; what could not be read, a place each."""
+        """Fills `images`; returns, for each, why it could not be read, or None."""
         failures: list[Unreadable | None] = []
         for out, position, content in zip(images, positions, contents, strict=True):
             try:
@@ -144,7 +144,7 @@ def _filled(
     positions: NDArray[np.int64],
     failures: Sequence[Unreadable | None],
 ) -> NDArray[np.int64]:
-    """Puts one that could be read in place of each that could not; the new positions."""
+    """Replaces each image that could not be read by one that could; returns the new positions."""
     positions = positions.copy()
     read = [i for i, failure in enumerate(failures) if failure is None]
     for i, failure in enumerate(failures):

@@ -2,9 +2,9 @@
 
 Letters: N images, C channels, S pixels.
 
-As timm's Mixup in batch mode (timm/data/mixup.py), of which MindCV's is a copy: one draw a batch,
-and each image mixes with the one at its place from the end. Where images are odd in number, both
-refuse; here the one in the middle stays as it is, as mixed with itself.
+It follows timm's Mixup in batch mode (timm/data/mixup.py), of which MindCV's is a copy: there is
+one draw per batch, and image i from the front mixes with image i from the end. Where images are odd
+in number, both refuse; here the one in the middle stays as it is, as if mixed with itself.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from mixnet_core.recipe.sections import Mix
 
 @dataclass(frozen=True)
 class MixDraw:
-    """How a batch is mixed.
+    """Says how a batch is mixed.
 
     Attributes:
-        share: of its own picture that an image keeps, 0..1; so do targets.
-        box: cutmix: what comes from the partner, 1 - share of the area; None: mixup.
+        share: how much of itself an image and its target keep, 0..1.
+        box: cutmix: the part that comes from the partner, 1 - share of the area; None: mixup.
     """
 
     share: float
@@ -34,7 +34,7 @@ class MixDraw:
 
 
 def draw_mix(mix: Mix, generator: Generator, size: int) -> MixDraw | None:
-    """One batch's draw; None: it is not mixed.
+    """Draws how a batch is mixed; None: it is not.
 
     The share is Beta(alpha, alpha). Cutmix's box has 1 - share of a square's area, its middle is
     uniform, what reaches beyond the edge is cut off, and the share is then that of the real box.
@@ -56,7 +56,7 @@ def draw_mix(mix: Mix, generator: Generator, size: int) -> MixDraw | None:
 
 
 def mix_images(images: NDArray[np.float32], drawn: MixDraw) -> None:
-    """Mixes (N, C, S, S) in place, after normalising and erasing."""
+    """Mixes (N, C, S, S) images in place, after normalising and erasing."""
     box, count = drawn.box, len(images)
     keep, give = np.float32(drawn.share), np.float32(1 - drawn.share)
     # In pairs, which need no copy of the batch.
@@ -78,9 +78,17 @@ def mix_images(images: NDArray[np.float32], drawn: MixDraw) -> None:
 def soft_targets(
     labels: NDArray[np.int32], classes: int, smoothing: float, drawn: MixDraw | None
 ) -> NDArray[np.float32]:
-    """(N,) -> (N, classes) float32: (1 - smoothing) * one-hot + smoothing / classes.
+    """Makes targets of labels: (1 - smoothing) * one-hot + smoothing / classes.
 
-    Mixed, a row is `share` of its own and 1 - `share` of its partner's. Rows sum to 1.
+    Where images are mixed, a row is `share` of its own and 1 - `share` of its partner's. Rows sum
+    to 1.
+
+    Args:
+        labels: (N,) int32.
+        classes: width of the targets.
+
+    Returns:
+        (N, classes) float32.
     """
     targets = np.full((len(labels), classes), smoothing / classes, np.float32)
     targets[np.arange(len(labels)), labels] = 1 - smoothing + smoothing / classes

@@ -63,12 +63,13 @@ TRANSLATE_SHARE = 0.45
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation on one image.
+    """Describes one operation on one image.
 
     Attributes:
+        name: of the operation.
         argument: Rotate: degrees counter-clockwise; Posterize: bits kept; Solarize: least value
             that is inverted; SolarizeAdd: added to values below 128; Color, Contrast, Brightness,
-            Sharpness: factor, 1 changes nothing; Shear: pixels a pixel; Translate: share of the
+            Sharpness: factor, 1 changes nothing; Shear: pixels per pixel; Translate: share of the
             side. None: the operation has none.
     """
 
@@ -78,14 +79,19 @@ class Operation:
 
 @dataclass(frozen=True)
 class _Row:
-    """How a magnitude, 0..10, becomes an argument; `signed`: it is negated half of the time."""
+    """Says how a magnitude becomes an argument.
+
+    Attributes:
+        argument: magnitude, 0..10 -> argument; None: the operation has none.
+        signed: whether the magnitude is negated half of the time.
+    """
 
     argument: Callable[[float], float] | None = None
     signed: bool = False
 
 
 def draw_operations(settings: RandAugment, generator: Generator) -> tuple[Operation, ...]:
-    """What an image gets, in order; often fewer than `settings.operations`."""
+    """Draws an image's operations, in order; they are often fewer than `settings.operations`."""
     rows = _ROWS[settings.flavour, settings.increasing]
     names = tuple(rows)
     drawn = []
@@ -98,7 +104,7 @@ def draw_operations(settings: RandAugment, generator: Generator) -> tuple[Operat
 
 
 def operation_names(flavour: Flavour) -> tuple[OperationName, ...]:
-    """What is drawn from."""
+    """Returns the operations that are drawn from."""
     return tuple(_ROWS[flavour, False])
 
 

@@ -1,4 +1,4 @@
-"""Where training images' randomness comes from: a counter, not a state that is carried along.
+"""The randomness of training images comes from a counter, not from a state that is carried along.
 
 An image's draws depend on (seed, epoch, its position in the index) and a batch's on (seed, epoch,
 step, rank, part), so an epoch can be entered at any step, by any number of threads. Equal numbers
@@ -11,12 +11,20 @@ from numpy.random import Generator, Philox, SeedSequence
 
 
 def image_generator(seed: int, epoch: int, position: int) -> Generator:
-    """The same on every rank: which rank has an image is no part of its augmentation."""
+    """Returns an image's generator, the same on whichever rank the image is.
+
+    Args:
+        position: of the image in the split's index.
+    """
     return _generator(seed, epoch, (position,))
 
 
 def batch_generator(seed: int, epoch: int, step: int, rank: int, part: int) -> Generator:
-    """`part` counts the micro-batches of a step on one rank."""
+    """Returns a micro-batch's generator.
+
+    Args:
+        part: which micro-batch of the step it is on its rank, from 0.
+    """
     return _generator(seed, epoch, (step, rank, part))
 
 

@@ -1,6 +1,6 @@
 """ILSVRC2012's tar archives, read in place and strictly: nothing of them is written to find out.
 
-ILSVRC2012_img_train.tar holds a tar a class, <wnid>.tar, of images <wnid>_*.JPEG;
+ILSVRC2012_img_train.tar holds one tar per class, <wnid>.tar, of images <wnid>_*.JPEG;
 ILSVRC2012_img_val.tar holds the images themselves. Python's tarfile reads the headers; data is read
 by its place in the archive, so that threads share no position.
 """
@@ -30,7 +30,13 @@ _FETCH = "fetch the archive again"
 
 
 class Member(NamedTuple):
-    """A regular file in an archive; `offset` and `size` of its data, bytes from the beginning."""
+    """Describes a regular file in an archive.
+
+    Attributes:
+        name: of the file.
+        offset: of its data, bytes from the archive's beginning.
+        size: of its data, bytes.
+    """
 
     name: str
     offset: int
@@ -38,7 +44,7 @@ class Member(NamedTuple):
 
 
 class Identity(NamedTuple):
-    """What tells without reading whether a file is still the same one."""
+    """Tells without reading whether a file is still the same one."""
 
     size: int
     mtime_ns: int
@@ -46,10 +52,10 @@ class Identity(NamedTuple):
 
 
 class Archive:
-    """An open tar file; use it as a context.
+    """Reads an open tar file; use it as a context.
 
     Attributes:
-        path: as given.
+        path: as it was given.
         identity: of the file when it was opened.
 
     Raises:
@@ -73,7 +79,12 @@ class Archive:
         os.close(self._handle)
 
     def expect_unchanged(self) -> None:
-        """Raises IntegrityError: the file is another one than when it was opened."""
+        """Makes sure that the file is the one that was opened.
+
+        Raises:
+            IntegrityError: it is another one by now.
+            MachineError: it cannot be looked at.
+        """
         with os_errors_explained(self.path, "read"):
             status = self.path.stat()
         if Identity(status.st_size, status.st_mtime_ns, status.st_ino) != self.identity:
@@ -82,7 +93,7 @@ class Archive:
             )
 
     def read(self, offset: int, size: int) -> bytes:
-        """At most `size` bytes from `offset`, fewer only at the end; safe in several threads.
+        """Reads `size` bytes from `offset`, fewer only at the end; safe in several threads.
 
         Raises:
             MachineError: it cannot be read.
@@ -97,16 +108,19 @@ class Archive:
         return content
 
     def read_into(self, offset: int, buffer: bytearray) -> int:
-        """As `read`, into a buffer that is used again and stays in the processor's cache.
+        """Reads into a buffer that is used again and stays in the processor's cache.
 
         Returns:
-            How many bytes; 0 only at the end.
+            How many bytes there were; 0 only at the end.
+
+        Raises:
+            MachineError: it cannot be read.
         """
         with os_errors_explained(self.path, "read"):
             return os.preadv(self._handle, [buffer], offset)
 
     def content(self, member: Member) -> bytes:
-        """A member's data.
+        """Reads a member's data.
 
         Raises:
             IntegrityError: the archive became shorter meanwhile.
@@ -119,7 +133,7 @@ class Archive:
 
 
 def classes_in(archive: Archive, *, subset: bool) -> list[Member]:
-    """The inner tars of the train archive, in its order; all headers are read, no data.
+    """Lists the inner tars of the train archive, in its order; all headers are read, no data.
 
     Args:
         subset: whether classes may be missing.
@@ -142,7 +156,7 @@ def classes_in(archive: Archive, *, subset: bool) -> list[Member]:
         found[wnid] = member
     missing = [wnid for wnid in wnids() if wnid not in found]
     if not found:
-        raise DatasetError(f"{archive.path} is empty: expected a tar a class, as n01440764.tar")
+        raise DatasetError(f"{archive.path} is empty: expected one tar per class, as n01440764.tar")
     if missing and not subset:
         raise DatasetError(
             f"{archive.path} lacks {len(missing)} of the 1,000 classes, the first is "
@@ -152,7 +166,7 @@ def classes_in(archive: Archive, *, subset: bool) -> list[Member]:
 
 
 def images_of_class(archive: Archive, inner: Member) -> Iterator[Member]:
-    """The images in one of `classes_in`, in its order.
+    """Yields the images in one of `classes_in`, in its order.
 
     Raises:
         DatasetError: a member that is no image of this class, or is there twice.
@@ -175,7 +189,7 @@ def images_of_class(archive: Archive, inner: Member) -> Iterator[Member]:
 
 
 def val_images(archive: Archive) -> Iterator[Member]:
-    """The images of the val archive, in its order.
+    """Yields the images of the val archive, in its order.
 
     Raises:
         DatasetError: a member that is no image, or is there twice.
@@ -197,7 +211,7 @@ def val_images(archive: Archive) -> Iterator[Member]:
 
 
 def val_name(number: int) -> str:
-    """The val image of that number, from 1."""
+    """Returns the name of the val image of that number, from 1."""
     return f"ILSVRC2012_val_{number:08d}.JPEG"
 
 
@@ -213,7 +227,7 @@ def _check_image(where: str, member: Member, seen: set[str]) -> None:
 
 
 def _members(archive: Archive, where: str, start: int, size: int) -> Iterator[Member]:
-    """The regular files of the tar that fills `size` bytes from `start`.
+    """Yields the regular files of the tar that fills `size` bytes from `start`.
 
     tarfile takes a damaged header, and a file that ends after a member's data, for the end of the
     tar. So its end is looked at here: a tar that is whole ends with a block of zeros.
@@ -242,7 +256,7 @@ def _members(archive: Archive, where: str, start: int, size: int) -> Iterator[Me
 
 
 def _expect_plain_file(where: str, info: tarfile.TarInfo) -> None:
-    """Nothing that is written later may go, or lead, anywhere else."""
+    """Makes sure that nothing that is written later goes, or leads, anywhere else."""
     if info.name.startswith("/") or ".." in info.name.split("/"):
         raise DatasetError(f"{where} has the path {info.name!r}, which leads out: refused")
     if info.issym() or info.islnk():
@@ -261,22 +275,22 @@ def _expect_plain_file(where: str, info: tarfile.TarInfo) -> None:
         raise IntegrityError(f"{where} is damaged: {info.name} has a negative size; {_FETCH}")
 
 
-def _cut(where: str, name: str, there: int, size: int) -> IntegrityError:
+def _cut(where: str, name: str, present: int, size: int) -> IntegrityError:
     return IntegrityError(
-        f"{where} is cut off within {name}: {there:,} of its {size:,} bytes are there; {_FETCH}"
+        f"{where} is cut off within {name}: {present:,} of its {size:,} bytes are there; {_FETCH}"
     )
 
 
 class _Window(io.RawIOBase):
-    """A part of an archive as a file of its own, for tarfile."""
+    """Offers a part of an archive as a file of its own, for tarfile."""
 
     def __init__(self, archive: Archive, start: int, size: int) -> None:
         self._archive, self._start, self._size = archive, start, size
         self._position = 0
 
     def read(self, size: int = -1) -> bytes:
-        there = max(0, self._size - self._position)
-        wanted = there if size < 0 else min(size, there)
+        left = max(0, self._size - self._position)
+        wanted = left if size < 0 else min(size, left)
         # A header that claims gigabytes for a long name would have them read.
         if wanted > _MOST_HEADER_BYTES:
             raise tarfile.ReadError(f"a header of {wanted:,} bytes")

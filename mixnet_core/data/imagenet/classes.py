@@ -1,6 +1,6 @@
 """The 1,000 classes of ILSVRC2012 in label order: WordNet ids, sorted, and their names.
 
-A label is a place in this list, whatever is on a disk. The list and the names are WordNet's and
+A label is a position in this list, whatever is on a disk. The list and the names are WordNet's and
 ILSVRC2012's, taken from timm (timm/data/_info/imagenet_synsets.txt, imagenet_synset_to_lemma.txt).
 """
 
@@ -13,19 +13,19 @@ from importlib import resources
 
 @cache
 def wnids() -> tuple[str, ...]:
-    """WordNet ids, "n01440764" to "n15075141"; the position is the label."""
+    """Returns the WordNet ids, "n01440764" to "n15075141"; the position is the label."""
     return tuple(wnid for wnid, _ in _rows())
 
 
 @cache
 def class_names() -> tuple[str, ...]:
-    """What people call them, synonyms separated by commas, in label order."""
+    """Returns the classes' names in label order, synonyms separated by commas."""
     return tuple(name for _, name in _rows())
 
 
 @cache
 def label_of() -> dict[str, int]:
-    """WordNet id -> label."""
+    """Returns WordNet id -> label."""
     return {wnid: label for label, wnid in enumerate(wnids())}
 
 

@@ -1,8 +1,8 @@
-"""Which class every image of val is of, from ILSVRC2012_devkit_t12.tar.gz.
+"""The class of every image of val, from ILSVRC2012_devkit_t12.tar.gz.
 
-Its ILSVRC2012_validation_ground_truth.txt has an ILSVRC2012_ID a line, in the order of the images'
-names; its meta.mat says which class (WNID) has which ID. IDs are no labels: they run from 1, and in
-another order than the sorted WordNet ids. The reading is as torchvision's
+Its ILSVRC2012_validation_ground_truth.txt has one ILSVRC2012_ID per line, in the order of the
+images' names; its meta.mat says which class (WNID) has which ID. IDs are no labels: they run from
+1, and in another order than the sorted WordNet ids. It is read as torchvision does it
 (torchvision/datasets/imagenet.py).
 """
 
@@ -31,7 +31,7 @@ _FETCH = "fetch the devkit again"
 
 @dataclass(frozen=True)
 class Devkit:
-    """What the devkit says of the images.
+    """Holds what the devkit says of the images.
 
     Attributes:
         val: image's name -> its class.
@@ -43,10 +43,11 @@ class Devkit:
 
 
 def read_devkit(path: Path, *, val_images: int | None) -> Devkit:
-    """Reads it where it is; nothing is unpacked.
+    """Reads a devkit where it is; nothing is unpacked.
 
     Args:
-        val_images: how many labels there have to be, of all 1,000 classes; None: any.
+        path: of the tar.gz.
+        val_images: how many labels there have to be, over all 1,000 classes; None: any number.
 
     Raises:
         InputError: there is no such file.
@@ -107,9 +108,9 @@ def _files(path: Path) -> tuple[bytes, bytes]:
 
 
 def _classes(path: Path, meta: bytes) -> tuple[dict[int, str], dict[str, int]]:
-    """ILSVRC2012_ID -> WNID, and WNID -> number of training images, of the synsets at the bottom.
+    """Returns ILSVRC2012_ID -> WNID, and WNID -> number of training images.
 
-    Those with children stand for groups of classes.
+    Only synsets without children are classes; the others stand for groups of them.
     """
     try:
         rows = [

@@ -18,7 +18,10 @@ _LINE = re.compile(r"([0-9a-fA-F]{32}) [ *](.+)")
 
 
 def read_md5sums(path: Path) -> dict[str, str]:
-    """File name without folders -> hex md5, from a file as `md5sum` writes it.
+    """Reads a file as `md5sum` writes it.
+
+    Returns:
+        file name without folders -> hex md5.
 
     Raises:
         InputError: there is no such file, a line is none of `md5sum`, a name has two digests.
@@ -45,7 +48,7 @@ def read_md5sums(path: Path) -> dict[str, str]:
 
 
 def md5_of(path: Path) -> str:
-    """Hex md5 of a small file.
+    """Returns the hex md5 of a small file.
 
     Raises:
         MachineError: it cannot be read.
@@ -55,7 +58,14 @@ def md5_of(path: Path) -> str:
 
 
 def expect_md5(path: Path, actual: str, expected: str | None) -> None:
-    """Raises DigestMismatch; None: nothing is known of the file."""
+    """Makes sure that a file has its published digest.
+
+    Args:
+        actual, expected: hex md5; None: nothing is known of the file.
+
+    Raises:
+        DigestMismatch: it has another one.
+    """
     if expected is not None and actual != expected:
         raise DigestMismatch(
             f"{path} has md5 {actual}, expected {expected}: fetch the archive again; if it is a "
@@ -81,11 +91,11 @@ class ReadAlong:
 
     @property
     def hashed(self) -> int:
-        """Bytes done."""
+        """Returns how many bytes it has hashed."""
         return self._hashed
 
     def reading(self, offset: int) -> None:
-        """Says where the others read now; waits while the digest is too far behind.
+        """Takes note of where the others read; waits while the digest is too far behind.
 
         Raises:
             MachineError: the archive cannot be read.
@@ -99,7 +109,9 @@ class ReadAlong:
         self._check()
 
     def md5(self, seconds: float) -> str | None:
-        """Hex, once it is known; waits for at most that time. The others have read everything.
+        """Returns the hex digest, or None where it is not known yet after so many seconds.
+
+        Call it when the others have read everything.
 
         Raises:
             MachineError: the archive cannot be read.

@@ -1,4 +1,4 @@
-"""What was published of ILSVRC2012: how many images, and the digests of its archives."""
+"""ILSVRC2012 as it was published: how many images, and the digests of its archives."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ Role = Literal["train", "val", "devkit"]
 
 @dataclass(frozen=True)
 class Edition:
-    """Attributes:
-    images: split -> how many.
-    md5: role of an archive -> hex digest of the file.
+    """Describes what was published.
+
+    Attributes:
+        images: split -> how many.
+        md5: role of an archive -> hex digest of the file.
     """
 
     images: Mapping[str, int]

@@ -1,4 +1,4 @@
-"""The end of unpacking: is all there and usable; then the listing, the report, imagenet.json."""
+"""The end of unpacking: checks that all is usable; then the listing, report and imagenet.json."""
 
 from __future__ import annotations
 
@@ -24,14 +24,16 @@ def expect_usable(
     images: Mapping[str, int] | None,
     most: int,
 ) -> list[LeftOut]:
-    """What cannot be used, by name.
+    """Lists the images that cannot be used, by name, and makes sure that they are few.
 
     Args:
+        records: of what was unpacked.
+        opened: split -> its archive.
         images: how many the archive of a split has to have; None: any number.
         most: how many may be unusable.
 
     Raises:
-        DatasetError: there are more of these, or another number of images.
+        DatasetError: there are more of them, or the archive has another number of images.
     """
     found: list[LeftOut] = []
     for split, archive in opened.items():
@@ -61,24 +63,27 @@ def finish(
     records: Records,
     facts: Mapping[str, Any],
     left_out: list[LeftOut],
-    begun: float,
+    started: float,
 ) -> UnpackedImageNet:
-    """Lists the recorded images, compares the list with what is on the disk, and writes the rest.
+    """Lists the recorded images, compares the list with the disk, and writes report and facts.
 
     Args:
         facts: JSON, for imagenet.json and the report.
-        begun: when this attempt began, as time.monotonic().
+        left_out: images that cannot be used.
+        started: when this attempt began, as time.monotonic().
 
     Raises:
         IntegrityError: a file is missing, changed or there besides.
         MachineError: something cannot be read or written.
     """
-    val = sorted(chain.from_iterable(part.rows for part in records.parts("val")), key=_place)
+    val = sorted(
+        chain.from_iterable(part.rows for part in records.parts("val")), key=_class_and_path
+    )
     train = chain.from_iterable(part.rows for part in records.parts("train"))
     own = write_splits(root, {"train": train, "val": val})
     expect_files(root)
     everything = {**facts, **own, "left_out": len(left_out)}
-    seconds = round(time.monotonic() - begun, 1)
+    seconds = round(time.monotonic() - started, 1)
     report = write_report(root, everything, left_out, seconds=seconds)
     write_facts(root, everything)
     records.end()
@@ -91,5 +96,5 @@ def finish(
     )
 
 
-def _place(row: Listed) -> tuple[str, str]:
+def _class_and_path(row: Listed) -> tuple[str, str]:
     return row.wnid, row.path

@@ -1,4 +1,4 @@
-"""What is to be unpacked, as the caller names it: does it fit, which digests, which labels."""
+"""The archives as the caller names them: whether they fit, their digests, their labels."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from mixnet_core.errors import InputError
 
 @dataclass(frozen=True)
 class Archives:
-    """What is to be unpacked.
+    """Names what is to be unpacked.
 
     Attributes:
         train_tar, val_tar: one of them may be None, and its split is left out.
-        devkit, val_labels: where val's labels are: one of them. The devkit also says how many
-            images a class has.
-        md5sums: a file as md5sum writes it, in place of the published digests.
+        devkit, val_labels: one of them holds val's labels. The devkit also says how many images a
+            class has.
+        md5sums: a file as md5sum writes it, instead of the published digests.
         subset: whether this is a part of ImageNet: counts, classes and published digests are then
             not demanded.
     """
@@ -37,6 +37,11 @@ class Archives:
 
 
 def expect_options(archives: Archives) -> None:
+    """Makes sure that what is given fits together.
+
+    Raises:
+        InputError: it does not.
+    """
     if not archives.train_tar and not archives.val_tar:
         raise InputError("nothing to unpack: give --train-tar, --val-tar or both")
     if archives.val_tar and not archives.devkit and not archives.val_labels:
@@ -50,6 +55,12 @@ def expect_options(archives: Archives) -> None:
 
 
 def expected_md5(archives: Archives, edition: Edition) -> dict[Role, str]:
+    """Returns the digests that the given files must have: role -> hex md5.
+
+    Raises:
+        InputError: there is no such file of digests, or it lacks one.
+        MachineError: it cannot be read.
+    """
     paths: dict[Role, Path | None] = {
         "train": archives.train_tar,
         "val": archives.val_tar,
@@ -66,7 +77,13 @@ def expected_md5(archives: Archives, edition: Edition) -> dict[Role, str]:
 
 
 def side_digests(archives: Archives, expected: Mapping[Role, str]) -> dict[str, str]:
-    """md5 of the small files, which are read whole."""
+    """Returns the digests of the small files, which are read whole: role -> hex md5.
+
+    Raises:
+        InputError: a file is not there.
+        DigestMismatch: the devkit is not the expected one.
+        MachineError: one cannot be read.
+    """
     found = {}
     for role, path in (("devkit", archives.devkit), ("val_labels", archives.val_labels)):
         if path is None:
@@ -80,6 +97,11 @@ def side_digests(archives: Archives, expected: Mapping[Role, str]) -> dict[str, 
 
 
 def labels_of(archives: Archives, val: Archive | None, edition: Edition) -> Devkit:
+    """Reads the labels of val, from whichever file holds them.
+
+    Raises:
+        MixnetError: as `read_devkit` and `read_val_labels`.
+    """
     images = None if archives.subset else edition.images["val"]
     if archives.devkit:
         return read_devkit(archives.devkit, val_images=images)

@@ -1,4 +1,4 @@
-"""What unpacking leaves beside train/ and val/: every image that is there, and a fingerprint.
+"""The listing that unpacking leaves beside train/ and val/: every image, and a fingerprint.
 
 train.csv  val.csv   path,wnid,bytes,sha256,width,height,notes; by wnid, then by path
 imagenet.json        counts, fingerprint, digests of the two files, how it came about; written last
@@ -33,13 +33,15 @@ _REMEDY = "run `mixnet prepare imagenet` again to have it made anew"
 
 
 class Listed(NamedTuple):
-    """An image.
+    """Describes an image.
 
     Attributes:
         path: from the folder that holds the listing, with slashes: train/<wnid>/<image>.
-        bytes, sha256: of the file; hex.
+        wnid: its class.
+        bytes: size of the file.
+        sha256: hex, of the file.
         width, height: pixels, as stored; 0 where the image was not looked into.
-        notes: what is out of the ordinary, words separated by a space; see `inspection`.
+        notes: what is out of the ordinary: words separated by a space; see `inspection`.
     """
 
     path: str
@@ -52,12 +54,12 @@ class Listed(NamedTuple):
 
 
 def has_listing(root: Path) -> bool:
-    """Whether `root` is a folder that was unpacked to the end."""
+    """Tells whether `root` is a folder that was unpacked to the end."""
     return (root / _FACTS).is_file()
 
 
 def read_facts(root: Path) -> dict[str, Any]:
-    """`imagenet.json`, with at least counts, files and fingerprint.
+    """Reads `imagenet.json`, which has at least counts, files and fingerprint.
 
     Raises:
         DatasetError: there is no listing at `root`.
@@ -78,7 +80,7 @@ def read_facts(root: Path) -> dict[str, Any]:
 
 
 def read_listing(root: Path, split: Split) -> list[Listed]:
-    """The images of "train" or "val", by wnid, then by path; empty if only the other was unpacked.
+    """Reads the images of a split, by wnid, then by path; [] if only the other was unpacked.
 
     Raises:
         MixnetError: as `iterate_listing`.
@@ -87,7 +89,7 @@ def read_listing(root: Path, split: Split) -> list[Listed]:
 
 
 def iterate_listing(root: Path, split: Split) -> Iterator[Listed]:
-    """As `read_listing`, one by one: a million of them take half a gigabyte.
+    """Yields what `read_listing` reads, one by one: a million of them take half a gigabyte.
 
     The file's digest is compared with the recorded one; the images themselves are not looked at.
 
@@ -119,13 +121,13 @@ def iterate_listing(root: Path, split: Split) -> Iterator[Listed]:
 
 
 def rows_of(path: Path, split: Split) -> Iterator[Listed]:
-    """The rows of a CSV file as `write_rows` wrote it.
+    """Yields the rows of a CSV file as `write_rows` wrote it.
 
     Raises:
         IntegrityError: it is damaged.
         OSError: it cannot be read.
     """
-    # One string a class instead of one an image.
+    # One string per class instead of one per image.
     known = {wnid: wnid for wnid in wnids()}
     with path.open(encoding="utf-8", newline="") as file:
         try:
@@ -145,7 +147,7 @@ def rows_of(path: Path, split: Split) -> Iterator[Listed]:
 
 
 def write_rows(path: Path, rows: Iterable[Listed]) -> None:
-    """Writes a CSV file, as it comes.
+    """Writes rows to a CSV file as they come.
 
     Raises:
         MachineError: it cannot be written.
@@ -159,11 +161,14 @@ def write_rows(path: Path, rows: Iterable[Listed]) -> None:
 def write_listing(
     root: Path, rows: Mapping[Split, Iterable[Listed]], facts: Mapping[str, Any]
 ) -> str:
-    """Writes train.csv and val.csv, then imagenet.json with `facts`; the images' fingerprint.
+    """Writes train.csv and val.csv, then imagenet.json.
 
     Args:
         rows: as `write_splits`.
-        facts: JSON; what stands in imagenet.json besides what `write_splits` returns.
+        facts: JSON, for imagenet.json besides what `write_splits` returns.
+
+    Returns:
+        The images' fingerprint.
 
     Raises:
         MachineError: it cannot be written.
@@ -174,11 +179,14 @@ def write_listing(
 
 
 def write_splits(root: Path, rows: Mapping[Split, Iterable[Listed]]) -> dict[str, Any]:
-    """Writes train.csv and val.csv; their counts, digests and fingerprint for `write_facts`.
+    """Writes train.csv and val.csv.
 
     Args:
         rows: by wnid, then by path; a split that is not named gets an empty list. They are taken
             one by one and not kept.
+
+    Returns:
+        Counts, digests of the files and fingerprint, for `write_facts`.
 
     Raises:
         MachineError: it cannot be written.
@@ -207,10 +215,12 @@ def write_facts(root: Path, facts: Mapping[str, Any]) -> None:
 
 
 def listing_fingerprint(rows: Mapping[Split, Iterable[Listed]]) -> str:
-    """Hex sha256 over the 1,000 classes and every image's split, label and content.
+    """Returns the hex sha256 over the 1,000 classes and every image's split, label and content.
 
-    Neither file names nor the folder's place take part, so it is the same on every machine. Rows
-    are as `write_listing` takes them.
+    Neither file names nor the folder's path take part, so it is the same on every machine.
+
+    Args:
+        rows: as `write_splits`.
     """
     digest = _fingerprint_start()
     for split in SPLITS:
@@ -220,7 +230,7 @@ def listing_fingerprint(rows: Mapping[Split, Iterable[Listed]]) -> str:
 
 
 def _fingerprint_start() -> hashlib._Hash:
-    # As data.index.dataset_fingerprint, so that both mean the same images.
+    # It begins as data.index.dataset_fingerprint does, so that both mean the same images.
     return hashlib.sha256(json.dumps(wnids()).encode())
 
 

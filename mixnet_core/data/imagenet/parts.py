@@ -1,7 +1,7 @@
 """Images out of an archive into folders: read once, looked into, hashed and written in threads.
 
 An image is in memory once, as it is decoded, hashed and written; a part that is complete is moved
-to its place and recorded. Threads suffice: all of that lets other threads run.
+to its folder and recorded. Threads suffice: all of that lets other threads run.
 """
 
 from __future__ import annotations
@@ -26,17 +26,21 @@ from mixnet_core.data.inspection import Unusable, header, inspected
 from mixnet_core.processes.cores import usable_cores
 from mixnet_core.storage.files import os_errors_explained
 
-# Read but not yet written, a thread: enough that none waits while headers are read.
+# Images per thread that are read but not yet written: enough that none waits while headers are
+# read.
 _AHEAD = 4
 
 
 @dataclass
 class PartToUnpack:
-    """Images that are finished together.
+    """Holds images that are finished together.
 
     Attributes:
         name: unique in its split.
         images: members of the archive with their classes.
+        aside: folder that they are written to first.
+        rows: those that were written.
+        left_out: those that cannot be used.
     """
 
     split: Split
@@ -68,7 +72,8 @@ def unpack_parts(
         settled: called for every image after it is written or left out.
 
     Raises:
-        MixnetError: whatever `parts` raises; MachineError: something cannot be read or written.
+        MachineError: something cannot be read or written.
+        MixnetError: whatever `parts` raises.
     """
     threads = usable_cores()
     making: deque[tuple[PartToUnpack, Member, Future[Listed | LeftOut]] | PartToUnpack] = deque()
@@ -138,7 +143,7 @@ def _finish(part: PartToUnpack, records: Records, root: Path) -> None:
             target = root / "train" / part.name
             target.parent.mkdir(exist_ok=True)
             if target.exists():
-                # Of a process that was killed before it recorded it, or damaged since.
+                # A killed process left it before it was recorded, or it was damaged since.
                 shutil.rmtree(target)
             if part.rows:
                 part.aside.rename(target)
@@ -155,7 +160,7 @@ def _finish(part: PartToUnpack, records: Records, root: Path) -> None:
 
 @contextmanager
 def _pool(threads: int) -> Iterator[ThreadPoolExecutor]:
-    """After an error or Ctrl-C, what was not begun is not done."""
+    """Yields a pool that, after an error or Ctrl-C, does not start what is waiting."""
     pool = ThreadPoolExecutor(threads, thread_name_prefix="images")
     try:
         yield pool
@@ -165,7 +170,7 @@ def _pool(threads: int) -> Iterator[ThreadPoolExecutor]:
 
 @contextmanager
 def _quiet_pillow() -> Iterator[None]:
-    """Pillow warns of every corrupt EXIF block; filters are the whole process's, not a thread's."""
+    """Silences Pillow, which warns of every corrupt EXIF block, in the whole process."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.filterwarnings("error", category=Image.DecompressionBombWarning)

@@ -1,9 +1,9 @@
-"""What was unpacked already: a record a finished part, so that a killed unpacking goes on.
+"""What was unpacked already: one record per finished part, so that a killed unpacking goes on.
 
 A part is a class of train or some hundred images of val. Everything is in `.unpacking/` in the
-unpacked folder, which is removed at the end. Records are renamed into place, but not synced: an
-fsync a part would wait for its images to reach the disk, and a process that is killed loses
-nothing without it. A machine that goes down may: records of before its last start are therefore
+unpacked folder, which is removed at the end. Records are written aside and renamed, but not synced:
+an fsync per part would wait for its images to reach the disk, and a process that is killed loses
+nothing without it. A machine that goes down may: records from before its last start are therefore
 believed only after the images were read again.
 """
 
@@ -28,7 +28,12 @@ _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 class LeftOut(NamedTuple):
-    """An image that cannot be used; name: of the file, reason: in a few words."""
+    """Names an image that cannot be used.
+
+    Attributes:
+        name: path of the file.
+        reason: in a few words.
+    """
 
     name: str
     reason: str
@@ -36,21 +41,26 @@ class LeftOut(NamedTuple):
 
 @dataclass(frozen=True)
 class Part:
-    """A finished part: its images, by path, and what was left out."""
+    """Holds a finished part: its images, by path, and what was left out."""
 
     rows: list[Listed]
     left_out: list[LeftOut]
 
 
 class Extent(NamedTuple):
-    """Of a finished part: bytes that are on the disk; images, also those left out."""
+    """Says how large a finished part is.
+
+    Attributes:
+        bytes: on the disk.
+        images: how many, also those left out.
+    """
 
     bytes: int
     images: int
 
 
 class Records:
-    """Those of one unpacked folder."""
+    """Keeps the records of one unpacked folder."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -60,7 +70,10 @@ class Records:
         self._state: dict[str, Any] = {}
 
     def begin(self, inputs: Mapping[str, Any]) -> bool:
-        """Starts, or goes on with, unpacking what `inputs` (JSON) tell; whether it goes on.
+        """Starts, or goes on with, unpacking what `inputs` (JSON) tell.
+
+        Returns:
+            Whether it goes on with an earlier one.
 
         Raises:
             InputError: the folder holds an unpacking of something else.
@@ -80,12 +93,14 @@ class Records:
         return True
 
     def is_begun(self) -> bool:
+        """Tells whether an unpacking into the folder has begun."""
         return self._state_file.is_file()
 
     def open_archive(self, role: Role, split: Split, identity: Identity) -> str | None:
-        """The archive's md5 if it was taken from this very file; forgets parts of another file.
+        """Returns the archive's md5 if it was taken from this very file, else None.
 
-        Of an archive that was fetched again, what came from the first must not stay.
+        Forgets the split's parts if they came from another file: where an archive was fetched
+        again, what came from the first must not stay.
         """
         known = self._state["archives"].get(role)
         if known is None or known["identity"] != list(identity):
@@ -105,7 +120,10 @@ class Records:
             shutil.rmtree(self._work / split, ignore_errors=True)
 
     def whole(self, split: Split) -> dict[str, Extent]:
-        """Finished parts whose images are still there with their sizes; others are forgotten."""
+        """Returns the finished parts whose images still exist whole; forgets the others.
+
+        Images are compared by size; where the machine was started since, by digest.
+        """
         found = {}
         for path in self._files(split):
             try:
@@ -123,7 +141,7 @@ class Records:
         return found
 
     def parts(self, split: Split) -> Iterator[Part]:
-        """All finished parts by name, as they were recorded."""
+        """Yields all finished parts by name, as they were recorded."""
         for path in self._files(split):
             data = read_json(path)
             yield Part(
@@ -132,7 +150,11 @@ class Records:
             )
 
     def write(self, split: Split, name: str, part: Part) -> None:
-        """Raises MachineError if it cannot be written."""
+        """Records a finished part.
+
+        Raises:
+            MachineError: it cannot be written.
+        """
         path = self._work / split / f"{name}.json"
         aside = self.aside(f"{split}-{name}.json")
         with os_errors_explained(self._root):
@@ -142,14 +164,14 @@ class Records:
             aside.replace(path)
 
     def aside(self, name: str) -> Path:
-        """Where something unfinished may be; its folder is there."""
+        """Returns a path for something unfinished, in a folder that exists."""
         folder = self._work / "aside"
         with os_errors_explained(self._root):
             folder.mkdir(parents=True, exist_ok=True)
         return folder / name
 
     def remove_asides(self) -> None:
-        """What a killed process left unfinished."""
+        """Removes what a killed process left unfinished."""
         with os_errors_explained(self._root):
             shutil.rmtree(self._work / "aside", ignore_errors=True)
 

@@ -1,4 +1,4 @@
-"""What was found in ImageNet's archives, for people (report.md) and programs (report.json)."""
+"""The report on ImageNet's archives, for people (report.md) and programs (report.json)."""
 
 from __future__ import annotations
 
@@ -18,18 +18,21 @@ from mixnet_core.storage.files import os_errors_explained, write_json, write_tex
 _NAMED = 100
 _IN_MARKDOWN = 10
 _QUANTILES = (0, 1, 25, 50, 75, 99, 100)
-# Enough of a digest to tell what is no duplicate; of the rest the whole is compared.
+# Enough of a digest to tell what is no duplicate; whole digests are compared for the rest.
 _PREFIX_HEX = 16
 
 
 def write_report(
     root: Path, facts: Mapping[str, Any], left_out: Sequence[LeftOut], *, seconds: float
 ) -> Path:
-    """Reads the written train.csv and val.csv, twice at most; the path of report.md.
+    """Writes the report on the images that train.csv and val.csv list.
 
     Args:
         facts: as they will stand in imagenet.json.
-        seconds: of the attempt that finished.
+        seconds: that the attempt took which finished.
+
+    Returns:
+        The path of report.md.
 
     Raises:
         MachineError: something cannot be read or written.
@@ -58,7 +61,7 @@ def write_report(
 
 
 class _Split:
-    """Figures of one split; of a million images it keeps numbers only."""
+    """Collects the figures of one split; it keeps nothing but numbers of a million images."""
 
     def __init__(self, rows: Iterator[Listed]) -> None:
         self.classes: Counter[str] = Counter()
@@ -89,7 +92,7 @@ class _Split:
         self.prefixes = np.concatenate(prefixes)
 
     def sizes(self) -> dict[str, dict[str, int]]:
-        """Quantiles in percent of bytes, width, height and pixels an image."""
+        """Returns quantiles of an image's bytes, width, height and pixels: figure -> % -> value."""
         figures = {
             "bytes": self.bytes,
             "width": self.width,
@@ -114,7 +117,7 @@ def _prefix(row: Listed) -> int:
 
 
 def _notes(splits: Mapping[Split, _Split]) -> dict[str, dict[str, Any]]:
-    """Word -> how many images, and the first of them."""
+    """Returns word -> how many images have it, and the first of them."""
     words = sorted({word for found in splits.values() for word in found.notes})
     return {
         word: {
@@ -126,7 +129,7 @@ def _notes(splits: Mapping[Split, _Split]) -> dict[str, dict[str, Any]]:
 
 
 def _duplicates(root: Path, splits: Mapping[Split, _Split]) -> dict[str, Any]:
-    """Images with the same content: all between train and val, the first within each."""
+    """Lists images with the same content: all between train and val, the first within each."""
     prefixes = np.concatenate([found.prefixes for found in splits.values()])
     values, counts = np.unique(prefixes, return_counts=True)
     suspects = {int(value) for value in values[counts > 1]}
@@ -202,7 +205,7 @@ def _class_lines(report: Mapping[str, Any]) -> list[str]:
             continue
         few, many = min(classes, key=classes.__getitem__), max(classes, key=classes.__getitem__)
         lines.append(
-            f"Images a class of {split}: {classes[few]:,} ({few}, {_name(few)}) to "
+            f"Images per class of {split}: {classes[few]:,} ({few}, {_name(few)}) to "
             f"{classes[many]:,} ({many}, {_name(many)})."
         )
     return lines

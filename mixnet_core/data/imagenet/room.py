@@ -1,4 +1,4 @@
-"""Whether a file system has room for the images, said before the first is written."""
+"""Room for the images on a file system, checked before the first is written."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ _REMEDY = "free some or choose another folder with --to"
 
 
 def expect_room(root: Path, size: int, images: int | None) -> None:
-    """Args:
+    """Makes sure that the images fit onto the disk.
+
+    Args:
+        root: the folder that they are written to.
         size: bytes of the images that are still to be written.
-        images: how many; None: judged by their size.
+        images: how many; None: it is estimated from their size.
 
     Raises:
         MachineError: there are too few bytes or inodes, or it cannot be told.

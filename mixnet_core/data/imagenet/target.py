@@ -13,14 +13,19 @@ from mixnet_core.data.imagenet.records import Records
 from mixnet_core.errors import InputError, TransientError
 from mixnet_core.storage.files import ASIDE_PREFIX, os_errors_explained
 
-# It would be mixed with, or replaced by, what is unpacked.
+# Names of what is unpacked, which would be mixed with, or replace, what has them.
 _OWN = (*SPLITS, *(f"{split}.csv" for split in SPLITS), "report.md", "report.json")
 
 
 def expect_own(root: Path, records: Records) -> None:
-    """What is unpacked replaces files; nobody else's may be among them."""
+    """Makes sure that no file of somebody else's is replaced by what is unpacked.
+
+    Raises:
+        InputError: there is one.
+        MachineError: what an earlier attempt left aside cannot be removed.
+    """
     if records.is_begun():
-        # Of listings that were being written.
+        # Listings that were being written when it was killed.
         for path in root.glob(f"{ASIDE_PREFIX}*"):
             with os_errors_explained(path):
                 path.unlink()
@@ -35,7 +40,12 @@ def expect_own(root: Path, records: Records) -> None:
 
 @contextmanager
 def alone(root: Path) -> Iterator[None]:
-    """Holds the folder against other processes; the kernel lets go when the process ends."""
+    """Holds the folder against other processes; the kernel lets go when the process ends.
+
+    Raises:
+        TransientError: another process holds it.
+        MachineError: it cannot be written.
+    """
     path = root / ".lock"
     with os_errors_explained(root):
         root.mkdir(parents=True, exist_ok=True)

@@ -79,7 +79,7 @@ def unpack_imagenet(
         MachineError: there is no room, something cannot be read or written, scipy is missing.
         TransientError: another process unpacks into the same folder.
     """
-    begun = time.monotonic()
+    started = time.monotonic()
     refuse_credentials(*(str(path) for path in (*vars(archives).values(), to)))
     expect_options(archives)
     with ExitStack() as stack:
@@ -114,10 +114,16 @@ def unpack_imagenet(
             "subset": archives.subset,
             "decoded": decode,
         }
-        return finish(to, work.records, facts, left_out, begun)
+        return finish(to, work.records, facts, left_out, started)
 
 
 class _Work:
+    """Unpacks the open archives into one folder.
+
+    Attributes:
+        md5: role -> hex digest of the archives that were read to their end.
+    """
+
     def __init__(
         self,
         archives: Archives,
@@ -136,6 +142,12 @@ class _Work:
         self.md5: dict[Role, str] = {}
 
     def unpack(self, inputs: dict[str, Any], expected: dict[Role, str], decode: bool) -> None:
+        """Unpacks what is not unpacked yet, and verifies each archive's digest.
+
+        Args:
+            inputs: JSON that tells this unpacking from another one.
+            expected: role -> hex md5.
+        """
         labels = labels_of(self.archives, self.opened.get("val"), self.edition)
         train = self.opened.get("train")
         classes = classes_in(train, subset=self.archives.subset) if train else []
@@ -242,12 +254,13 @@ class _Work:
     def _expect_room(self, whole: Mapping[Split, Mapping[str, Extent]]) -> None:
         size, images = 0, 0
         for split, archive in self.opened.items():
-            there = whole[split].values()
-            size += archive.identity.size - sum(extent.bytes for extent in there)
-            images += self.edition.images[split] - sum(extent.images for extent in there)
+            finished = whole[split].values()
+            size += archive.identity.size - sum(extent.bytes for extent in finished)
+            images += self.edition.images[split] - sum(extent.images for extent in finished)
         expect_room(self.root, size, None if self.archives.subset else images)
 
     def say(self, text: str) -> None:
+        """Tells a milestone."""
         self.watch(Tick(STAGE, 0, None, "B", None, text, milestone=True))
 
 

@@ -23,15 +23,15 @@ from mixnet_core.storage.files import os_errors_explained
 
 
 class UnpackedImageNet(Value):
-    """An image folder of ImageNet with a listing.
+    """Describes an image folder of ImageNet with a listing.
 
     Attributes:
         root: absolute path of the folder that holds train/, val/ and imagenet.json.
         fingerprint: hex sha256 over every image's split, class and content digest.
-        counts: images a split.
+        counts: images per split.
         left_out: images of the archives that cannot be used.
         report: absolute path of report.md.
-        reused: whether it stood there already and nothing was done.
+        reused: whether it was unpacked already and nothing was done.
     """
 
     root: str
@@ -54,7 +54,7 @@ def _(value: UnpackedImageNet) -> str:
 
 
 def open_unpacked(root: Path) -> UnpackedImageNet:
-    """The folder, checked: listings against fingerprint, every file for presence and size.
+    """Opens a folder and checks listings against fingerprint, every file for presence and size.
 
     The images' content is not read.
 
@@ -83,7 +83,7 @@ def open_unpacked(root: Path) -> UnpackedImageNet:
 
 
 def expect_files(root: Path) -> None:
-    """Every listed image is there with its size, and nothing else that is not hidden.
+    """Makes sure that every listed image exists with its size, and nothing else but hidden files.
 
     Raises:
         IntegrityError: one is not, or something else is.
@@ -99,21 +99,20 @@ def _expect_split(root: Path, split: Split, rows: Iterable[Listed]) -> None:
     for wnid, images in groupby(rows, key=lambda row: row.wnid):
         classes.add(wnid)
         folder = root / split / wnid
-        there = _sizes(folder)
+        sizes = _sizes(folder)
         for row in images:
-            size = there.pop(row.path.rpartition("/")[2], None)
+            size = sizes.pop(row.path.rpartition("/")[2], None)
             if size != row.bytes:
                 found = "is missing" if size is None else f"has {size:,} bytes"
                 raise IntegrityError(
                     f"{root / row.path} {found}, the listing says {row.bytes:,} bytes"
                 )
-        _expect_nothing(folder, there)
-    there = _sizes(root / split)
-    _expect_nothing(root / split, there.keys() - classes)
+        _expect_nothing(folder, sizes)
+    _expect_nothing(root / split, _sizes(root / split).keys() - classes)
 
 
 def _sizes(folder: Path) -> dict[str, int]:
-    """What is in a folder and not hidden; -1 for what is no regular file."""
+    """Returns what is in a folder and not hidden: name -> bytes, -1 for what is no regular file."""
     if not folder.is_dir():
         return {}
     with os.scandir(folder) as entries:

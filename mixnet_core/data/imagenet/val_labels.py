@@ -1,7 +1,7 @@
 """Labels of a flat val split from a text file.
 
-One line an image, of one of two kinds throughout: a name and a WordNet id, separated by a comma or
-white space, in any order of lines; or the id alone, in the order of the sorted names. A label's
+There is one line per image, all of one of two kinds: a name and a WordNet id, separated by a comma
+or white space, in any order of lines; or the id alone, in the order of the sorted names. A label's
 number is not taken: the devkit's numbers (1 to 1,000) are in another order than labels (0 to 999),
 and nothing in a file of numbers says which ones they are.
 """
@@ -15,11 +15,13 @@ from mixnet_core.data.imagenet.classes import label_of
 from mixnet_core.errors import DatasetError
 from mixnet_core.storage.files import os_errors_explained
 
-_EXPECTED = "expected lines `name wnid` or `name,wnid`, or a wnid a line in the order of the names"
+_EXPECTED = (
+    "expected lines `name wnid` or `name,wnid`, or one wnid per line in the order of the names"
+)
 
 
 def read_val_labels(file: Path, names: Sequence[str]) -> list[int]:
-    """A label (0 to 999) for each of `names`.
+    """Reads a label (0 to 999) for each of `names`.
 
     Args:
         names: sorted file names of the images.

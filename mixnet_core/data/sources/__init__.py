@@ -1,4 +1,4 @@
-"""Where images come from: a file a source, which `data.source` in a recipe names.
+"""Sources of images: one file per source, which `data.source` in a recipe names.
 
     digits          inside scikit-learn: nothing to download
     fashion_mnist   IDX files: a given folder, the Debian package's, or a verified download

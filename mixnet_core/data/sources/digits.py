@@ -19,22 +19,26 @@ MISSING = (
 
 
 class Digits(DataSource):
-    """Embedded: nothing to download, no folder to name."""
+    """Opens the digits inside scikit-learn: nothing to download, no folder to name."""
 
     takes_path = False
     fixed_classes = True
     images_written = 1_797
 
     def classes(self, data: Data) -> tuple[str, ...]:
+        """Returns "0" to "9"; raises what `open_digits` does."""
         return open_digits().classes
 
     def described(self, data: Data) -> str:
+        """Names the digits."""
         return "digits, inside scikit-learn"
 
     def quick(self, data: Data, datasets: Path) -> Source | None:
+        """Opens the digits; raises what `open_digits` does."""
         return open_digits()
 
     def open(self, data: Data, datasets: Path, fetch: Fetch) -> Source:
+        """Opens the digits; raises what `open_digits` does."""
         return open_digits()
 
 
@@ -42,7 +46,7 @@ SOURCE = Digits()
 
 
 def open_digits() -> Source:
-    """Classes "0" to "9"; no val split of its own.
+    """Opens the digits: classes "0" to "9", without a val split of their own.
 
     Raises:
         MachineError: scikit-learn is not installed.

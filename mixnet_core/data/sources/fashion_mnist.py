@@ -19,7 +19,7 @@ from mixnet_core.errors import DatasetError, DigestMismatch
 from mixnet_core.recipe.sections import Data
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
-"""Where Debian's package `dataset-fashion-mnist` puts the files."""
+"""The folder that Debian's package `dataset-fashion-mnist` puts the files in."""
 
 # The authors' bucket. The address they publish is its website endpoint, which speaks no https.
 URL = "https://fashion-mnist.s3.eu-central-1.amazonaws.com/"
@@ -49,32 +49,43 @@ CLASSES = (
 
 
 class FashionMnist(DataSource):
-    """Four IDX files: of a given folder, the Debian package's, or downloaded."""
+    """Opens four IDX files: of a given folder, the Debian package's, or downloaded."""
 
     fixed_classes = True
     images_written = 70_000
 
     def claim(self, folder: Path, *, expected: bool) -> Claim:
-        """A folder that is named for its recipe has its files, whatever else is there."""
+        """Claims a folder that is named for its recipe, whatever is in it."""
         return Claim.ITS_OWN if expected else Claim.NO
 
     def classes(self, data: Data) -> tuple[str, ...]:
+        """Returns the published classes, or those of the files in a given folder.
+
+        Raises:
+            MixnetError: as `open_fashion_mnist`.
+        """
         if data.path is None:
             # Any other files in its place are refused.
             return CLASSES
         return open_fashion_mnist(data.path, Path(), download).classes
 
     def quick(self, data: Data, datasets: Path) -> Source | None:
+        """Opens the files in a given folder; returns None where they may have to be downloaded."""
         return None if data.path is None else open_fashion_mnist(data.path, datasets, download)
 
     def look(self, data: Data, datasets: Path) -> str:
-        """Looks whether the files are on this machine, or could be had."""
+        """Says whether the files are on this machine, or can be downloaded.
+
+        Raises:
+            TransientError, DatasetError, MachineError: as `download.check_reachable`.
+        """
         if is_here(datasets):
             return "Fashion-MNIST: on this machine"
         check_reachable(first_url())
         return "Fashion-MNIST: can be downloaded"
 
     def open(self, data: Data, datasets: Path, fetch: Fetch) -> Source:
+        """Opens the files, which are downloaded if need be, as `open_fashion_mnist`."""
         return open_fashion_mnist(data.path, datasets, fetch)
 
 
@@ -114,7 +125,10 @@ def open_fashion_mnist(path: str | None, datasets: Path, fetch: Fetch) -> Source
 
 
 def given_files(path: str) -> dict[str, Path]:
-    """The four files in the folder `path`, by their name without .gz.
+    """Finds the four files in the folder `path`.
+
+    Returns:
+        name without .gz -> file.
 
     Raises:
         DatasetError: the folder or one of the files is missing.
@@ -134,7 +148,7 @@ def given_files(path: str) -> dict[str, Path]:
 
 
 def is_here(datasets: Path) -> bool:
-    """Whether the files stand in Debian's folder or among the downloads, unread."""
+    """Tells whether the files are in Debian's folder or among the downloads; does not read them."""
     return any(
         all(file.is_file() for file in _compressed(folder).values())
         for folder in (DEBIAN, _download_folder(datasets))
@@ -142,7 +156,7 @@ def is_here(datasets: Path) -> bool:
 
 
 def first_url() -> str:
-    """The address of the first file that would be downloaded."""
+    """Returns the address of the first file that would be downloaded."""
     return f"{URL}{next(iter(DIGESTS))}.gz"
 
 

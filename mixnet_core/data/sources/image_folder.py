@@ -18,30 +18,41 @@ from mixnet_core.recipe.sections import Data
 
 
 class ImageFolder(DataSource):
-    """Labels number the sorted folder names of train/, in val/ too."""
+    """Opens a folder of class folders; labels number train/'s sorted folder names, in val/ too."""
 
     needs_path = True
     are_files = True
 
     def claim(self, folder: Path, *, expected: bool) -> Claim:
-        """Any folder that is nothing else."""
+        """Claims any folder that no other source does."""
         return Claim.OTHERWISE
 
     def classes(self, data: Data) -> tuple[str, ...]:
+        """Returns the sorted folder names of train/.
+
+        Raises:
+            DatasetError: there are none.
+        """
         return class_names(checked_root(data.path or "") / "train")
 
     def quick(self, data: Data, datasets: Path) -> Source | None:
+        """Lists the images, as `open_image_folder`."""
         return open_image_folder(data.path or "")
 
     def open(self, data: Data, datasets: Path, fetch: Fetch) -> Source:
+        """Lists the images, as `open_image_folder`."""
         return open_image_folder(data.path or "")
 
     def open_val(self, data: Data) -> Source | None:
-        """A folder that has neither train/ nor val/ is taken for what val/ holds."""
+        """Lists the val images; a folder without train/ and val/ is taken for what val/ holds.
+
+        Raises:
+            DatasetError, MachineError: as `open_image_folder`.
+        """
         root = Path(data.path or "").expanduser()
         if not root.is_dir():
             raise DatasetError(
-                f"{data.path} is no folder: expected one of images, a folder a class"
+                f"{data.path} is no folder: expected one of images, one folder per class"
             )
         if (root / "val").is_dir():
             named = class_names(root / "val")
@@ -92,7 +103,12 @@ def open_image_folder(path: str) -> Source:
 def val_alone(
     root: Path, val: Listing, classes: tuple[str, ...], *, sparse: bool = False
 ) -> Source:
-    """Makes a source of val images alone: they are both of its splits."""
+    """Makes a source of val images alone: they are both of its splits.
+
+    Args:
+        root: the folder that the listing's paths start from.
+        sparse: classes may have no images.
+    """
     images = val.as_images(root)
     return Source(
         identity={"listing": listing_digest(root, val.lines)},

@@ -1,7 +1,7 @@
-"""ImageNet-1k where it stands. Classes are always the catalog's 1,000, whatever is on the disk.
+"""ImageNet-1k where it is. Classes are always the catalog's 1,000, whatever is on the disk.
 
-One of: what `mixnet prepare imagenet` left, whose listing knows every file; train/<wnid>/ and
-val/<wnid>/; or train/<wnid>/ and a flat val/ with a file of labels.
+The folder is one of: what `mixnet prepare imagenet` left, whose listing knows every file;
+train/<wnid>/ and val/<wnid>/; or train/<wnid>/ and a flat val/ with a file of labels.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _NAMED = 3
 
 
 class ImageNet(DataSource):
-    """ILSVRC2012's 1,000 classes, whatever folders are there."""
+    """Opens folders of ILSVRC2012, whose classes are its 1,000, whatever folders there are."""
 
     needs_path = True
     are_files = True
@@ -54,9 +54,9 @@ class ImageNet(DataSource):
     layout = "in_place"
 
     def claim(self, folder: Path, *, expected: bool) -> Claim:
-        """What `mixnet prepare imagenet` left, or where it is expected no folder of other classes.
+        """Claims what `mixnet prepare imagenet` left, and an expected folder without other classes.
 
-        Where class folders are missing, or all are, `classes_there` says so later.
+        Where class folders are missing, or all are, `filled_classes` says so later.
         """
         if has_listing(folder):
             return Claim.ITS_OWN
@@ -64,15 +64,16 @@ class ImageNet(DataSource):
         return Claim.EXPECTED if expected and folders <= set(wnids()) else Claim.NO
 
     def classes(self, data: Data) -> tuple[str, ...]:
+        """Returns the 1,000 WordNet ids."""
         return wnids()
 
     def look(self, data: Data, datasets: Path) -> str:
         """Looks at the class folders and the listing: a million images take too long."""
         root = checked_root(data.path or "")
-        train = classes_there(root / "train", subset=data.subset)
+        train = filled_classes(root / "train", subset=data.subset)
         flat = flat_val(root, data.val_labels)
         if flat is None and (root / "val").is_dir():
-            classes_there(root / "val", subset=data.subset)
+            filled_classes(root / "val", subset=data.subset)
         found = f"{root}: {len(train):,} of ImageNet's 1,000 classes"
         if not has_listing(root):
             return found
@@ -87,14 +88,19 @@ class ImageNet(DataSource):
         return f"{found}, {counts}, fingerprint {actual[:12]} as listed"
 
     def open(self, data: Data, datasets: Path, fetch: Fetch) -> Source:
+        """Lists the images, as `open_imagenet`."""
         return open_imagenet(data.path or "", val_labels=data.val_labels, subset=data.subset)
 
     def open_val(self, data: Data) -> Source | None:
-        """A folder that has neither train/ nor val/ is taken for what val/ holds."""
+        """Lists the val images; a folder without train/ and val/ is taken for what val/ holds.
+
+        Raises:
+            MixnetError: as `open_imagenet`.
+        """
         root = Path(data.path or "").expanduser()
         if not root.is_dir():
             raise DatasetError(
-                f"{data.path} is no folder: expected one of images, a folder a class"
+                f"{data.path} is no folder: expected one of images, one folder per class"
             )
         if has_listing(root):
             return listed_val(root, subset=data.subset)
@@ -104,7 +110,7 @@ class ImageNet(DataSource):
         split = root / "val" if (root / "val").is_dir() else root
         if split == root and (root / "train").is_dir():
             return None
-        named = classes_there(split, subset=data.subset)
+        named = filled_classes(split, subset=data.subset)
         listing = listed_split(split.parent, split.name, named, wnids())
         return val_alone(split.parent, listing, wnids(), sparse=data.subset)
 
@@ -144,32 +150,37 @@ def open_imagenet(path: str, *, val_labels: str | None = None, subset: bool = Fa
 
 
 def expect_all_classes(
-    place: str, found: Iterable[str], *, folders: Iterable[str] = (), subset: bool
+    split: str, found: Iterable[str], *, folders: Iterable[str] = (), subset: bool
 ) -> None:
-    """Raises DatasetError where classes of the catalog are missing, or others are there.
+    """Makes sure that a split has all classes of the catalog and no others.
 
     Args:
+        split: its folder, for errors.
         found: classes with images.
-        folders: of classes, empty ones too.
+        folders: class folders, empty ones too.
+        subset: classes may be missing.
+
+    Raises:
+        DatasetError: it lacks some, or has others.
     """
-    there = set(found)
-    unknown = sorted((there | set(folders)) - set(wnids()))
+    filled = set(found)
+    unknown = sorted((filled | set(folders)) - set(wnids()))
     if unknown:
         raise DatasetError(
-            f"{place} has {len(unknown)} folders that are no classes of ImageNet's 1,000, the "
+            f"{split} has {len(unknown)} folders that are no classes of ImageNet's 1,000, the "
             f"first is {unknown[0]!r}: remove them, or set data.source to image_folder"
         )
-    missing = [wnid for wnid in wnids() if wnid not in there]
+    missing = [wnid for wnid in wnids() if wnid not in filled]
     if missing and not subset:
         some = ", ".join(missing[:_NAMED]) + (", ..." if len(missing) > _NAMED else "")
         raise DatasetError(
-            f"{place} lacks images of {len(missing)} of ImageNet's 1,000 classes ({some}): put "
+            f"{split} lacks images of {len(missing)} of ImageNet's 1,000 classes ({some}): put "
             "them there, or set data.subset to true to go without; labels stay the same either way"
         )
 
 
 def listed_val(root: Path, *, subset: bool) -> Source | None:
-    """A listing's val images, as both of its splits; None where it has none.
+    """Makes a source of a listing's val images, as both of its splits; None where it has none.
 
     Raises:
         DatasetError: a class is missing.
@@ -214,11 +225,11 @@ def _listed(root: Path, split: Split, subset: bool) -> Images | None:
 
 
 def _folders(root: Path, split: str, subset: bool) -> Listing:
-    return listed_split(root, split, classes_there(root / split, subset=subset), wnids())
+    return listed_split(root, split, filled_classes(root / split, subset=subset), wnids())
 
 
-def classes_there(split: Path, *, subset: bool) -> tuple[str, ...]:
-    """The class folders of a split that have images.
+def filled_classes(split: Path, *, subset: bool) -> tuple[str, ...]:
+    """Lists the class folders of a split that have images.
 
     Raises:
         DatasetError: a class is missing or its folder is empty, none has images, a folder is no
@@ -233,12 +244,12 @@ def classes_there(split: Path, *, subset: bool) -> tuple[str, ...]:
 
 
 def is_flat(split: Path) -> bool:
-    """Whether a split's images are not in class folders."""
+    """Tells whether a split's images are not in class folders."""
     return not any(entry.is_dir() for entry in entries(split))
 
 
 def flat_val(root: Path, val_labels: str | None) -> Listing | None:
-    """A flat val/'s images with the labels of a file; None where val/ is not flat, or not there.
+    """Lists a flat val/'s images with the labels of a file; None where val/ is missing or not flat.
 
     Raises:
         DatasetError: there is no such file or it is not needed, it does not fit the images, or as

@@ -27,14 +27,14 @@ from mixnet_core.storage.files import os_errors_explained
 
 _LISTS = {"train": "train.csv", "val": "val.csv"}
 _COLUMNS = "expected a header with path and label, or path and class"
-_A_LINE = "expected a class a line, in label order"
+_ONE_PER_LINE = "expected one class per line, in label order"
 _NAMED = 3
 # A label beyond is rather a mistake, and would make as many classes.
 _MOST_CLASSES = 1_000_000
 
 
 class Lists(DataSource):
-    """Classes are the lists' values, or the lines of classes.txt."""
+    """Opens lists; classes are the lists' values, or the lines of classes.txt."""
 
     needs_path = True
     are_files = True
@@ -42,22 +42,26 @@ class Lists(DataSource):
     layout = "in_place"
 
     def claim(self, folder: Path, *, expected: bool) -> Claim:
-        """A folder with a list and without class folders; any that is expected to have one."""
+        """Claims a folder with a list and without class folders, and any expected one."""
         if (folder / _LISTS["train"]).is_file() and not (folder / "train").is_dir():
             return Claim.SHOWN
         return Claim.EXPECTED if expected else Claim.NO
 
     def classes(self, data: Data) -> tuple[str, ...]:
+        """Returns the lists' classes, as `open_lists`."""
         return open_lists(data.path or "", subset=data.subset).classes
 
     def rooms(self, data: Data) -> list[Room]:
+        """Estimates what copies of the listed files take; raises what `open` does, and OSError."""
         root = Path(data.path or "").expanduser()
         return [list_room(root, paths) for paths in listed_paths(data.path or "").values()]
 
     def quick(self, data: Data, datasets: Path) -> Source | None:
+        """Lists the images, as `open_lists`."""
         return open_lists(data.path or "", subset=data.subset)
 
     def open(self, data: Data, datasets: Path, fetch: Fetch) -> Source:
+        """Lists the images, as `open_lists`."""
         return open_lists(data.path or "", subset=data.subset)
 
 
@@ -109,19 +113,19 @@ def open_lists(path: str, *, subset: bool = False) -> Source:
 
 
 def checked_lists(path: str) -> Path:
-    """`path` as a folder that has train.csv.
+    """Returns a path as a folder that has train.csv.
 
     Raises:
-        DatasetError: it has not.
+        DatasetError: it has none.
     """
     root = Path(path).expanduser()
     if not (root / _LISTS["train"]).is_file():
-        raise DatasetError(f"data.path {path} has no train.csv: {_COLUMNS}, a row an image")
+        raise DatasetError(f"data.path {path} has no train.csv: {_COLUMNS}, one row per image")
     return root.resolve()
 
 
 def listed_paths(path: str) -> dict[str, list[str]]:
-    """The paths of each list; whether they are there is not looked at.
+    """Reads the paths of each list, whether or not there are files at them.
 
     Raises:
         DatasetError, MachineError: as `open_lists`.
@@ -135,7 +139,7 @@ def listed_paths(path: str) -> dict[str, list[str]]:
 
 
 def _read(file: Path) -> tuple[str, dict[str, str]]:
-    """The name of the column with labels, and each path's value there."""
+    """Returns the name of the column with labels, and path -> value in that column."""
     with os_errors_explained(file, "read"):
         content = file.read_bytes()
     found: dict[str, str] = {}
@@ -161,12 +165,12 @@ def _read(file: Path) -> tuple[str, dict[str, str]]:
     except (UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"{file} is no CSV file in UTF-8 ({error}): {_COLUMNS}") from error
     if not found:
-        raise DatasetError(f"{file} lists no images: {_COLUMNS}, a row an image")
+        raise DatasetError(f"{file} lists no images: {_COLUMNS}, one row per image")
     return column, found
 
 
 def _inside(where: str, root: Path, path: str) -> str:
-    """The path in its one spelling, so that an image is not taken for two."""
+    """Returns a path in its one spelling, so that an image is not taken for two."""
     if not path or path.startswith("/") or ".." in path.split("/"):
         raise DatasetError(
             f"{where}: path {path!r} is not inside the folder: expected a path from {root}"
@@ -206,23 +210,23 @@ def _given_classes(file: Path) -> tuple[str, ...]:
     try:
         *classes, rest = content.decode("utf-8-sig").replace("\r\n", "\n").split("\n")
     except UnicodeDecodeError as error:
-        raise DatasetError(f"{file} is no text in UTF-8 ({error}): {_A_LINE}") from error
+        raise DatasetError(f"{file} is no text in UTF-8 ({error}): {_ONE_PER_LINE}") from error
     classes = [*classes, rest] if rest else classes
     if len(set(classes)) != len(classes) or "" in classes:
-        raise DatasetError(f"{file} has an empty or repeated line: {_A_LINE}")
+        raise DatasetError(f"{file} has an empty or repeated line: {_ONE_PER_LINE}")
     return tuple(classes)
 
 
 def _labels(column: str, classes: Sequence[str]) -> dict[str, int]:
-    """A list's value -> label."""
+    """Returns a list's value -> label."""
     if column == "class":
         return {name: label for label, name in enumerate(classes)}
     return {str(label): label for label in range(len(classes))}
 
 
 def _expect_all(root: Path, column: str, label_of: dict[str, int], found: Collection[str]) -> None:
-    there = set(found)
-    missing = [value for value in label_of if value not in there]
+    seen = set(found)
+    missing = [value for value in label_of if value not in seen]
     if missing:
         some = ", ".join(missing[:_NAMED]) + (", ..." if len(missing) > _NAMED else "")
         raise DatasetError(
@@ -234,7 +238,10 @@ def _expect_all(root: Path, column: str, label_of: dict[str, int], found: Collec
 def _images(
     root: Path, split: str, found: dict[str, str], label_of: dict[str, int], lines: list[str]
 ) -> Images:
-    """Adds a line an image to `lines`, which tell whether one of them changed."""
+    """Makes the images of one list, and adds one line per image to `lines`.
+
+    The lines tell whether an image changed.
+    """
     labelled = []
     for path, value in found.items():
         if value not in label_of:
