@@ -35,14 +35,14 @@ class Case:
         """The score, and a digest over every image's position, label and answer."""
         devices = self.recipe.devices.model_copy(update={"engine": engine})
         recipe = self.recipe.model_copy(update={"devices": devices})
-        place = self.folder / f"{engine}-{workers}-{batch}"
+        folder = self.folder / f"{engine}-{workers}-{batch}"
         found = measure(
             recipe,
             self.dataset,
             [self.weights],
             split="val",
             stage="evaluate",
-            attempts=place,
+            attempts=folder,
             workers=workers,
             batch=batch,
         )

@@ -43,13 +43,13 @@ def scores(request: EvaluateRequest) -> list[Score]:
 
 
 @dataclass(frozen=True)
-class Place:
+class Case:
     request: EvaluateRequest
     files: dict[str, str]
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
     before = mindspore.get_context("mode")
     root = tmp_path_factory.mktemp("scoring")
     source = write_image_folder(root / "source", dict.fromkeys(CLASSES, 2), VAL)
@@ -87,7 +87,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         answers=str(root / "answers"),
         progress=str(root / "progress" / "rows.jsonl"),
     )
-    yield Place(request, files)
+    yield Case(request, files)
     mindspore.set_context(mode=before)
 
 
@@ -97,13 +97,13 @@ def nets() -> list[nn.Cell]:
 
 
 @pytest.fixture(scope="module")
-def result(place: Place, nets: list[nn.Cell]) -> EvaluateResult:
-    progress = Path(place.request.progress)
+def result(case: Case, nets: list[nn.Cell]) -> EvaluateResult:
+    progress = Path(case.request.progress)
     progress.parent.mkdir()
     progress.write_text('{"event": "of an earlier attempt"}\n')
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mindspore_engine, "build_model", remember(nets))
-        return evaluate(place.request)
+        return evaluate(case.request)
 
 
 @pytest.fixture
@@ -142,9 +142,9 @@ def network(classes: int = 7) -> nn.Cell:
     return build_model("s", classes, stem_stride=1).set_train(False)
 
 
-def by_hand(place: Place, weights: str) -> Score:
+def by_hand(case: Case, weights: str) -> Score:
     """Pillow's pixels, kernels one by one, and a count in plain Python."""
-    index = read_index(Path(place.request.dataset), "val")
+    index = read_index(Path(case.request.dataset), "val")
     pixels = np.stack([np.asarray(Image.open(index.root / path)) for path in index.paths])
     images = ((pixels.astype(np.float32) - 78) / 96).transpose(0, 3, 1, 2)
     mindspore.set_context(mode=mindspore.PYNATIVE_MODE)
@@ -165,10 +165,10 @@ def by_hand(place: Place, weights: str) -> Score:
 
 
 def test_scores_equal_a_count_by_hand_with_a_shorter_last_batch(
-    place: Place, result: EvaluateResult
+    case: Case, result: EvaluateResult
 ) -> None:
-    for found, name in zip(scores(place.request), "aba", strict=True):
-        expected = by_hand(place, place.files[name])
+    for found, name in zip(scores(case.request), "aba", strict=True):
+        expected = by_hand(case, case.files[name])
         assert found.model_copy(update={"loss": 0.0}) == expected.model_copy(update={"loss": 0.0})
         assert found.loss == pytest.approx(expected.loss, rel=1e-3)
         assert found.count == IMAGES
@@ -178,29 +178,29 @@ def test_scores_equal_a_count_by_hand_with_a_shorter_last_batch(
 
 
 def test_openvino_counts_the_same(
-    place: Place, result: EvaluateResult, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    case: Case, result: EvaluateResult, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("MIXNET_CACHE", str(tmp_path / "cache"))
-    recipe = place.request.recipe
+    recipe = case.request.recipe
     devices = recipe.devices.model_copy(update={"engine": "openvino"})
     changes = {
         "recipe": recipe.model_copy(update={"devices": devices}),
         "answers": str(tmp_path / "answers"),
         "progress": str(tmp_path / "rows.jsonl"),
     }
-    request = place.request.model_copy(update=changes)
+    request = case.request.model_copy(update=changes)
     other = evaluate(request)
     assert other.engine == f"openvino {metadata.version('openvino')}, CPU, float32"
-    for ours, theirs in zip(scores(request), scores(place.request), strict=True):
+    for ours, theirs in zip(scores(request), scores(case.request), strict=True):
         assert ours.model_copy(update={"loss": 0.0}) == theirs.model_copy(update={"loss": 0.0})
         assert ours.loss == pytest.approx(theirs.loss, rel=1e-4)
     rows = (tmp_path / "rows.jsonl").read_text()
-    assert rows == Path(place.request.progress).read_text()
+    assert rows == Path(case.request.progress).read_text()
 
 
 @pytest.mark.usefixtures("result")
-def test_each_checkpoint_is_scored_with_its_own_weights(place: Place) -> None:
-    first, second, third = scores(place.request)
+def test_each_checkpoint_is_scored_with_its_own_weights(case: Case) -> None:
+    first, second, third = scores(case.request)
     assert first == third
     assert first.loss != second.loss
 
@@ -212,9 +212,9 @@ def test_one_graph_serves_every_checkpoint_and_the_shorter_batch(
 
 
 def test_progress_tells_each_batch_and_nothing_of_earlier_attempts(
-    place: Place, result: EvaluateResult
+    case: Case, result: EvaluateResult
 ) -> None:
-    rows = [json.loads(line) for line in Path(place.request.progress).read_text().splitlines()]
+    rows = [json.loads(line) for line in Path(case.request.progress).read_text().splitlines()]
     assert rows == [
         {
             "event": "evaluate",
@@ -230,7 +230,7 @@ def test_progress_tells_each_batch_and_nothing_of_earlier_attempts(
 
 @pytest.mark.usefixtures("compiled")
 def test_an_image_that_comes_twice_and_one_that_never_comes_void_the_score(
-    place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    case: Case, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     real = mindspore_engine.evaluation_batches
 
@@ -239,20 +239,20 @@ def test_an_image_that_comes_twice_and_one_that_never_comes_void_the_score(
         yield from [batches[0], batches[0], *batches[2:]]
 
     monkeypatch.setattr(mindspore_engine, "evaluation_batches", twice_the_first)
-    request = place.request.model_copy(update={"answers": str(tmp_path)})
+    request = case.request.model_copy(update={"answers": str(tmp_path)})
     evaluate(request)
     with pytest.raises(IntegrityError, match="13 images were scored, 9 of them different"):
         read_predictions(request, 0, IMAGES)
 
 
 def test_the_predictions_of_a_worker_that_are_missing_or_damaged_are_named(
-    place: Place, result: EvaluateResult, tmp_path: Path
+    case: Case, result: EvaluateResult, tmp_path: Path
 ) -> None:
-    two = place.request.model_copy(update={"workers": 2})
+    two = case.request.model_copy(update={"workers": 2})
     with pytest.raises(IntegrityError, match="answers of worker 1 are not at"):
         read_predictions(two, 0, IMAGES)
     (tmp_path / "000-0.npy").write_bytes(b"not an array")
-    damaged = place.request.model_copy(update={"answers": str(tmp_path)})
+    damaged = case.request.model_copy(update={"answers": str(tmp_path)})
     with pytest.raises(IntegrityError, match="answers of worker 0 are not at"):
         read_predictions(damaged, 0, IMAGES)
 
@@ -266,19 +266,19 @@ def test_the_workers_share_every_image_once(count: int) -> None:
 
 
 @pytest.mark.usefixtures("compiled")
-def test_weights_that_are_no_numbers_are_named(place: Place) -> None:
-    request = place.request.model_copy(update={"weights": (place.files["nan"],)})
+def test_weights_that_are_no_numbers_are_named(case: Case) -> None:
+    request = case.request.model_copy(update={"weights": (case.files["nan"],)})
     with pytest.raises(IntegrityError, match=r"nan\.ckpt holds .* the first is classifier\.bias"):
         evaluate(request)
 
 
 @pytest.mark.usefixtures("compiled")
-def test_weights_for_other_classes_are_refused(place: Place) -> None:
-    request = place.request.model_copy(update={"weights": (place.files["other"],)})
+def test_weights_for_other_classes_are_refused(case: Case) -> None:
+    request = case.request.model_copy(update={"weights": (case.files["other"],)})
     with pytest.raises(CheckpointMismatch, match=r"classifier\.weight has shape \(9, 1536\)"):
         evaluate(request)
 
 
-def test_a_split_with_more_classes_than_the_network_is_refused(place: Place) -> None:
+def test_a_split_with_more_classes_than_the_network_is_refused(case: Case) -> None:
     with pytest.raises(DatasetError, match=r"val of .* has the label 6, the network has 6 classes"):
-        evaluate(place.request.model_copy(update={"classes": 6}))
+        evaluate(case.request.model_copy(update={"classes": 6}))

@@ -21,6 +21,7 @@ from mixnet_core.errors import (
 )
 from mixnet_core.evaluate.counting import JUDGED
 from mixnet_core.evaluate.prediction_table import PredictionTable, write_table
+from mixnet_core.model.variants import VARIANTS
 from mixnet_core.recipe.recipe import save_recipe
 from mixnet_core.release.manifest import PublishedRelease
 from mixnet_core.release.publish import publish_release, read_release
@@ -34,6 +35,7 @@ from mixnet_core.revalidation.release import (
 from mixnet_core.revalidation.states import Revalidation, unmeasured
 from mixnet_core.runs.run_dir import Workspace
 from mixnet_core.stages.options import adjusted_recipe
+from mixnet_core.stages.release_to_measure import imagenet_recipe
 from tests.data.samples import write_image_folder
 
 NOW = "2026-11-26T03:00:00Z"
@@ -155,6 +157,14 @@ def test_a_release_of_cards_is_measured_on_a_machine_without_them(workspace: Wor
     devices = fetched.ready.recipe.devices
     assert (devices.target, devices.ranks) == ("CPU", 1)
     assert fetched.ready.recipe.input == recipe.input
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_imagenet_is_read_for_every_variant_for_xl_as_for_l(variant: str) -> None:
+    name = imagenet_recipe(variant)
+    recipe = adjusted_recipe(name, settings={"network.variant": variant, "data.path": "/imagenet"})
+    assert (recipe.name, recipe.network.variant) == (name, variant)
+    assert name == ("mixnet_l" if variant == "xl" else f"mixnet_{variant}")
 
 
 def known(name: str, workspace: Workspace) -> Revalidation:

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 
 
 @dataclass(frozen=True)
-class Place:
+class Case:
     """A release's weights in three forms, and the folder of its val images.
 
     Attributes:
@@ -42,7 +42,7 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def place(finished_job: FinishedJob, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def case(finished_job: FinishedJob, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
     before = mindspore.get_context("mode")
     folder = tmp_path_factory.mktemp("evaluating")
     release = read_release(finished_job.results["publish"]["uri"])
@@ -54,7 +54,7 @@ def place(finished_job: FinishedJob, tmp_path_factory: pytest.TempPathFactory) -
     mindspore.onnx.export(
         net, Tensor(np.zeros((1, 3, 8, 8), np.float32)), file_name=str(folder / "w")
     )
-    yield Place(
+    yield Case(
         folder,
         Path(finished_job.results["prepare"]["root"]) / "val",
         {
@@ -67,107 +67,107 @@ def place(finished_job: FinishedJob, tmp_path_factory: pytest.TempPathFactory) -
     mindspore.set_context(mode=before)
 
 
-def evaluated(place: Place, kind: str, *more: str) -> str:
+def evaluated(case: Case, kind: str, *more: str) -> str:
     """What the command prints."""
     done = mixnet(
         "evaluate",
-        str(place.files[kind]),
-        f"--data={place.images}",
+        str(case.files[kind]),
+        f"--data={case.images}",
         "--recipe=digits",
         "--set=input.image_size=8",
         *more,
-        cwd=place.folder,
+        cwd=case.folder,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def test_a_released_file_reaches_what_its_manifest_says(place: Place) -> None:
-    printed = evaluated(place, "ckpt", "--report=page.html", "--answers=answers.csv")
-    assert f"{100 * place.val['top1']:.2f} %" in printed
-    assert f"{place.val['loss']:.4f}" in printed
+def test_a_released_file_reaches_what_its_manifest_says(case: Case) -> None:
+    printed = evaluated(case, "ckpt", "--report=page.html", "--answers=answers.csv")
+    assert f"{100 * case.val['top1']:.2f} %" in printed
+    assert f"{case.val['loss']:.4f}" in printed
     assert "95 % interval" in printed
     assert "openvino" in printed
-    assert "<h2>Calibration</h2>" in (place.folder / "page.html").read_text()
-    lines = (place.folder / "answers.csv").read_text().splitlines()[1:]
-    assert len(lines) == place.val["count"]
-    assert sum(line.split(",")[3] == "0" for line in lines) == place.val["correct1"]
+    assert "<h2>Calibration</h2>" in (case.folder / "page.html").read_text()
+    lines = (case.folder / "answers.csv").read_text().splitlines()[1:]
+    assert len(lines) == case.val["count"]
+    assert sum(line.split(",")[3] == "0" for line in lines) == case.val["correct1"]
 
 
-def test_a_file_in_a_release_is_read_by_its_recipe_and_held_to_its_claims(place: Place) -> None:
+def test_a_file_in_a_release_is_read_by_its_recipe_and_held_to_its_claims(case: Case) -> None:
     done = mixnet(
-        "evaluate", str(place.files["ckpt"]), f"--data={place.images}", "--json", cwd=place.folder
+        "evaluate", str(case.files["ckpt"]), f"--data={case.images}", "--json", cwd=case.folder
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)["evaluation"]
-    assert found["score"]["loss"] == pytest.approx(place.val["loss"], rel=1e-5)
-    assert found["score"]["correct1"] == place.val["correct1"]
-    assert found["claims"] == {"top-1": place.val["top1"], "top-5": place.val["top5"]}
+    assert found["score"]["loss"] == pytest.approx(case.val["loss"], rel=1e-5)
+    assert found["score"]["correct1"] == case.val["correct1"]
+    assert found["claims"] == {"top-1": case.val["top1"], "top-5": case.val["top5"]}
     said = "short side 8 px bilinear, crop 8 px (recipe digits, of release "
     assert said in found["read_as"]
 
 
-def test_a_file_that_is_not_what_its_release_states_is_refused(
-    place: Place, tmp_path: Path
-) -> None:
-    folder = tmp_path / place.files["ckpt"].parent.name
-    shutil.copytree(place.files["ckpt"].parent, folder)
-    changed = folder / place.files["ckpt"].name
+def test_a_file_that_is_not_what_its_release_states_is_refused(case: Case, tmp_path: Path) -> None:
+    folder = tmp_path / case.files["ckpt"].parent.name
+    shutil.copytree(case.files["ckpt"].parent, folder)
+    changed = folder / case.files["ckpt"].name
     content = bytearray(changed.read_bytes())
     content[-1000] ^= 1
     changed.write_bytes(content)
-    done = mixnet("evaluate", str(changed), f"--data={place.images}", cwd=tmp_path)
+    done = mixnet("evaluate", str(changed), f"--data={case.images}", cwd=tmp_path)
     assert done.returncode == 4
     assert "is not what was published" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
 def test_a_checkpoint_of_a_run_is_read_by_the_runs_recipe(
-    finished_job: FinishedJob, place: Place
+    finished_job: FinishedJob, case: Case
 ) -> None:
     run = finished_job.run_dir
     checkpoint = next((run / "checkpoints").glob("*/*.ckpt"))
     origin = origin_of(checkpoint, sha256_of(checkpoint))
     assert origin == Origin(f"run {run.name}", run / "recipe.yaml")
-    assert origin_of(place.files["onnx"], sha256_of(place.files["onnx"])) is None
+    assert origin_of(case.files["onnx"], sha256_of(case.files["onnx"])) is None
 
 
-def test_the_same_network_as_onnx_reaches_the_same(place: Place) -> None:
-    score = json.loads(evaluated(place, "onnx", "--json"))["evaluation"]["score"]
+def test_the_same_network_as_onnx_reaches_the_same(case: Case) -> None:
+    printed = evaluated(case, "onnx", "--json", "--predictions=onnx.csv")
+    score = json.loads(printed)["evaluation"]["score"]
+    assert len((case.folder / "onnx.csv").read_text().splitlines()) == 1 + score["count"]
     for key in ("count", "correct1", "correct5"):
-        assert score[key] == place.val[key]
-    assert score["loss"] == pytest.approx(place.val["loss"], rel=1e-5)
+        assert score[key] == case.val[key]
+    assert score["loss"] == pytest.approx(case.val["loss"], rel=1e-5)
 
 
-def test_safetensors_hold_the_same_parameters(place: Place) -> None:
-    ours, theirs = (read_parameters(place.files[kind]) for kind in ("ckpt", "safetensors"))
+def test_safetensors_hold_the_same_parameters(case: Case) -> None:
+    ours, theirs = (read_parameters(case.files[kind]) for kind in ("ckpt", "safetensors"))
     assert ours.keys() == theirs.keys()
     for name, parameter in ours.items():
         np.testing.assert_array_equal(parameter.asnumpy(), theirs[name].asnumpy())
 
 
-def test_images_of_another_number_of_classes_are_refused(place: Place, tmp_path: Path) -> None:
+def test_images_of_another_number_of_classes_are_refused(case: Case, tmp_path: Path) -> None:
     (tmp_path / "val").mkdir()
-    (tmp_path / "val" / "one").symlink_to(place.images / "1")
+    (tmp_path / "val" / "one").symlink_to(case.images / "1")
     done = mixnet(
-        "evaluate", str(place.files["ckpt"]), f"--data={tmp_path}", "--recipe=digits", cwd=tmp_path
+        "evaluate", str(case.files["ckpt"]), f"--data={tmp_path}", "--recipe=digits", cwd=tmp_path
     )
     assert done.returncode == 2
     assert "is for 10 classes" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_the_network_shows_in_the_shapes(place: Place) -> None:
+def test_the_network_shows_in_the_shapes(case: Case) -> None:
     expected = LookResult(variant="s", num_classes=10, in_channels=3)
     for kind in ("ckpt", "safetensors"):
-        assert look(LookRequest(file=str(place.files[kind]))) == expected
-    onnx = look(LookRequest(file=str(place.files["onnx"])))
+        assert look(LookRequest(file=str(case.files[kind]))) == expected
+    onnx = look(LookRequest(file=str(case.files["onnx"])))
     assert onnx == LookResult(variant=None, num_classes=10, in_channels=3, image_size=8)
 
 
 # MindSpore leaves a file open that is no safetensors.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_what_is_no_mixnet_is_said_in_one_line(place: Place, tmp_path: Path) -> None:
+def test_what_is_no_mixnet_is_said_in_one_line(case: Case, tmp_path: Path) -> None:
     parameter = Tensor(np.zeros((2, 2), np.float32))
     mindspore.save_checkpoint([{"name": "fc.weight", "data": parameter}], str(tmp_path / "x.ckpt"))
     with pytest.raises(CheckpointMismatch, match=r"no stem_conv\.0\.weight.*first.*fc\.weight"):

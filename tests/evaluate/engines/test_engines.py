@@ -34,7 +34,7 @@ KINDS = {"moving_mean": "mean", "moving_variance": "var", "gamma": "bn_scale"}
 
 
 @dataclass(frozen=True)
-class Place:
+class Case:
     recipe: Recipe
     splits: dict[str, Index]
     a: Path
@@ -87,14 +87,14 @@ def expect_equal(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> None
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
     root = tmp_path_factory.mktemp("engines")
     before = mindspore.get_context("mode")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MIXNET_CACHE", str(root / "cache"))
         recipe = recipe_with()
         dataset = Path(prepare_dataset(recipe.data, root / "datasets").root)
-        yield Place(
+        yield Case(
             recipe,
             {split: read_index(dataset, split) for split in SPLITS},
             write_weights(root / "a.ckpt", recipe),
@@ -104,55 +104,55 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 
 @pytest.fixture(scope="module")
-def openvino(place: Place) -> Engine:
-    return open_engine(place.recipe, CLASSES, batch=BATCH, threads=2)
+def openvino(case: Case) -> Engine:
+    return open_engine(case.recipe, CLASSES, batch=BATCH, threads=2)
 
 
 @pytest.fixture(scope="module")
-def mindspores(place: Place) -> Engine:
+def mindspores(case: Case) -> Engine:
     recipe = recipe_with(devices__engine="mindspore")
     return open_engine(recipe, CLASSES, batch=BATCH, threads=2)
 
 
 def test_openvino_gives_mindspores_logits_for_every_digit(
-    place: Place, openvino: Engine, mindspores: Engine
+    case: Case, openvino: Engine, mindspores: Engine
 ) -> None:
-    assert sum(len(index.paths) for index in place.splits.values()) == 1797
+    assert sum(len(index.paths) for index in case.splits.values()) == 1797
     for engine in (openvino, mindspores):
-        engine.load(place.a)
-    for index in place.splits.values():
+        engine.load(case.a)
+    for index in case.splits.values():
         # Neither the batch nor a pass divides them: the last of both is shorter.
-        assert len(index.paths) % BATCH % images_per_pass(place.recipe, BATCH)
+        assert len(index.paths) % BATCH % images_per_pass(case.recipe, BATCH)
         expect_equal(logits_of(openvino, index), logits_of(mindspores, index))
 
 
 def test_each_weights_file_gives_logits_of_its_own(
-    place: Place, openvino: Engine, mindspores: Engine
+    case: Case, openvino: Engine, mindspores: Engine
 ) -> None:
-    index = place.splits["select"]
-    openvino.load(place.a)
+    index = case.splits["select"]
+    openvino.load(case.a)
     first = logits_of(openvino, index)
-    openvino.load(place.b)
-    mindspores.load(place.b)
+    openvino.load(case.b)
+    mindspores.load(case.b)
     second = logits_of(openvino, index)
     expect_equal(second, logits_of(mindspores, index))
     assert np.abs(first - second).max() > first.std()
-    openvino.load(place.a)
+    openvino.load(case.a)
     np.testing.assert_array_equal(logits_of(openvino, index), first)
 
 
-def test_a_file_of_another_network_is_refused(place: Place, tmp_path: Path) -> None:
-    engine = open_engine(place.recipe, 7, batch=BATCH, threads=1)
+def test_a_file_of_another_network_is_refused(case: Case, tmp_path: Path) -> None:
+    engine = open_engine(case.recipe, 7, batch=BATCH, threads=1)
     with pytest.raises(CheckpointMismatch, match=r"classifier\.weight has shape \(10, 1536\)"):
-        engine.load(place.a)
+        engine.load(case.a)
 
 
 @pytest.mark.parametrize("batch", [1, 3, 500])
-def test_the_batch_does_not_matter(place: Place, openvino: Engine, batch: int) -> None:
-    index = place.splits["select"]
-    openvino.load(place.a)
-    engine = open_engine(place.recipe, CLASSES, batch=batch, threads=1)
-    engine.load(place.a)
+def test_the_batch_does_not_matter(case: Case, openvino: Engine, batch: int) -> None:
+    index = case.splits["select"]
+    openvino.load(case.a)
+    engine = open_engine(case.recipe, CLASSES, batch=batch, threads=1)
+    engine.load(case.a)
     expect_equal(logits_of(engine, index), logits_of(openvino, index))
 
 
@@ -166,12 +166,12 @@ def test_the_batch_does_not_matter(place: Place, openvino: Engine, batch: int) -
     ids=["timm-grey", "tf-same-padding"],
 )
 def test_other_flavours_and_grey_images_give_the_logits_of_mindspores_single_operators(
-    place: Place, tmp_path: Path, changes: dict[str, Any]
+    case: Case, tmp_path: Path, changes: dict[str, Any]
 ) -> None:
     # Three unequal means and deviations: a channel that is taken for another would show.
     recipe = recipe_with(input__mean=[70.0, 80.0, 90.0], input__std=[90.0, 80.0, 70.0], **changes)
     file = write_weights(tmp_path / "w.ckpt", recipe)
-    index = place.splits["select"]
+    index = case.splits["select"]
     engine = open_engine(recipe, CLASSES, batch=64, threads=2)
     engine.load(file)
     ours = logits_of(engine, index)
@@ -182,22 +182,22 @@ def test_other_flavours_and_grey_images_give_the_logits_of_mindspores_single_ope
     expect_equal(ours, np.concatenate([net(Tensor(b.images)).asnumpy() for b in batches]))
 
 
-def test_whoever_stops_early_leaves_nothing_running(place: Place, tmp_path: Path) -> None:
+def test_whoever_stops_early_leaves_nothing_running(case: Case, tmp_path: Path) -> None:
     # Large enough for passes of several milliseconds.
     recipe = recipe_with(input__image_size=160, network__stem_stride=2)
     engine = OpenvinoEngine(recipe, CLASSES, batch=2, threads=2)
     engine.load(write_weights(tmp_path / "w.ckpt", recipe))
-    select = place.splits["select"]
+    select = case.splits["select"]
     stopped = engine.logits(select, select.positions)
     next(stopped)
     stopped.close()  # type: ignore[attr-defined]
     assert all(request.wait_for(0) for request in engine._requests)
 
 
-def test_openvino_computes_in_float32_on_the_threads_it_is_given(place: Place) -> None:
+def test_openvino_computes_in_float32_on_the_threads_it_is_given(case: Case) -> None:
     for threads in (1, 2):
-        engine = OpenvinoEngine(place.recipe, CLASSES, batch=BATCH, threads=threads)
-        engine.load(place.a)
+        engine = OpenvinoEngine(case.recipe, CLASSES, batch=BATCH, threads=threads)
+        engine.load(case.a)
         compiled = engine._requests[0].get_compiled_model()
         assert compiled.get_property("INFERENCE_NUM_THREADS") == threads
         assert compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name() == "f32"
@@ -205,16 +205,16 @@ def test_openvino_computes_in_float32_on_the_threads_it_is_given(place: Place) -
 
 
 def test_an_export_whose_parameters_have_other_names_is_refused_in_one_line(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = OpenvinoEngine(place.recipe, CLASSES, batch=BATCH, threads=1)
+    engine = OpenvinoEngine(case.recipe, CLASSES, batch=BATCH, threads=1)
     engine._graph = engine._graph.replace(b"stem_conv.0.weight", b"stem_conv.0.wxight")
     with pytest.raises(MachineError, match=r"2 param.*stem_conv\.0\.w.*set devices\.engine") as e:
-        engine.load(place.a)
+        engine.load(case.a)
     assert "\n" not in str(e.value)
     engine._graph = b"no graph"
     with pytest.raises(MachineError, match=r"set devices\.engine to mindspore") as e:
-        engine.load(place.a)
+        engine.load(case.a)
     assert "\n" not in str(e.value)
 
 
@@ -286,7 +286,7 @@ def test_openvino_is_imported_without_the_package_that_reports_its_use(tmp_path:
 
 
 def test_the_graph_holds_no_weights_and_is_exported_once(
-    place: Place, openvino: Engine, monkeypatch: pytest.MonkeyPatch
+    case: Case, openvino: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(onnx_export, "_exported", None)
-    assert len(onnx_export.network_graph(place.recipe, CLASSES)) < 1_000_000
+    assert len(onnx_export.network_graph(case.recipe, CLASSES)) < 1_000_000
