@@ -1,4 +1,4 @@
-"""How far a figure can be trusted: intervals, paired tests, calibration.
+"""Trust in figures: intervals, paired tests, calibration.
 
 Shares are in 0..1. Everything is two-sided at 95 % unless it says otherwise.
 """

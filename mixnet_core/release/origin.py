@@ -1,4 +1,4 @@
-"""Where a file of weights lies: in a release or in a run, whose recipe says how to read images."""
+"""The origin of a file of weights: a release or a run, whose recipe says how to read images."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from mixnet_core.data.index import read_index
 from mixnet_core.data.prepare import expect_classes, prepare_dataset
 from mixnet_core.evaluate.counting import Judged
+from mixnet_core.evaluate.job import Measured
 from mixnet_core.evaluate.prediction_table import PredictionTable, read_table
 from mixnet_core.evaluate.report.view import measured_view
 from mixnet_core.evaluate.report.write import write_page
@@ -135,25 +136,43 @@ def measure_again(
         engine=measured.engine,
         note="; ".join(text for text in (note, other) if text),
     )
+    sentence = f"Measured again: {state}{': ' if note else ''}{note}."
+    _write_page(fetched, dataset, measured, sentence, [*mine, result])
+    return result
+
+
+def _write_page(
+    fetched: Fetched,
+    dataset: PreparedDataset,
+    measured: Measured,
+    sentence: str,
+    results: Sequence[Revalidation],
+) -> None:
+    """Writes a release's page.
+
+    Args:
+        sentence: the outcome.
+        results: of this release, the oldest first, this one last.
+    """
+    result = results[-1]
     images = read_index(Path(dataset.root), "val").paths
     view = measured_view(
-        release.name,
-        ready.recipe,
-        PredictionTable(images, predictions),
+        result.release,
+        fetched.ready.recipe,
+        PredictionTable(images, measured.predictions[0]),
         dataset.classes,
-        sentence=f"Measured again: {state}{': ' if note else ''}{note}.",
+        sentence=sentence,
         facts=[
-            ("release", release.shown_uri),
-            ("weights", f"sha256 `{ready.sha256}`"),
+            ("release", result.uri),
+            ("weights", f"sha256 `{result.sha256}`"),
             ("images", f"val split, fingerprint `{dataset.val_fingerprint[:12]}`"),
             ("engine", measured.engine),
         ],
-        claims=[claim.model_dump() for claim in claims],
+        claims=[claim.model_dump() for claim in result.claims],
         images_per_second=measured.images_per_second,
-        trend=trend([*mine, result]),
+        trend=trend(results),
     )
     write_page(fetched.folder / PAGE, dataset, view)
-    return result
 
 
 def _dataset(ready: Released, workspace: Workspace, watch: Watch) -> PreparedDataset:

@@ -1,4 +1,4 @@
-"""What pydantic finds wrong with a document, on one line and without a secret."""
+"""Faults that pydantic finds in a document, on one line and without a secret."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where released files live: what every storage can do.
+"""The storage of released files: what every one can do.
 
 A key is a relative path with forward slashes below the place that was opened. Secrets are never
 parameters: see each scheme in `storage.schemes`.

@@ -32,8 +32,8 @@ from mixnet_core.runs.values import Score
 NOW = "2026-11-26T03:00:00Z"
 
 
-def answers(right: int, count: int = 1000) -> Judged:
-    """The first `right` images are answered rightly, all among the first five."""
+def predicted(right: int, count: int = 1000) -> Judged:
+    """The first `right` images are predicted rightly, all among the first five."""
     rows = np.zeros(count, JUDGED)
     rows["position"] = np.arange(count)
     rows["place"] = np.arange(count) >= right
@@ -51,14 +51,14 @@ def state(
     count: int = 1000,
     tolerance: float = 0.001,
 ) -> tuple[str, str]:
-    found = answers(right, count)
+    found = predicted(right, count)
     claimed = {name: v for name, v in (("top-1", top1), ("top-5", top5)) if v is not None}
     claims = judged_claims(claimed, score(found), same_images=same_images, tolerance=tolerance)
     return judged_state(
         claims,
         found,
-        published=None if published is None else answers(published, count),
-        earlier=None if earlier is None else score(answers(earlier, count)),
+        published=None if published is None else predicted(published, count),
+        earlier=None if earlier is None else score(predicted(earlier, count)),
         tolerance=tolerance,
     )
 
@@ -73,7 +73,7 @@ def test_one_image_of_a_thousand_may_be_rounded_otherwise(right: int) -> None:
     assert state(right, top1=0.9, published=900)[0] == "confirmed"
 
 
-def test_three_points_too_many_are_not_supported_where_the_answers_never_gave_them() -> None:
+def test_three_points_too_many_are_not_supported_where_the_predictions_never_gave_them() -> None:
     found, note = state(900, top1=0.93, published=900)
     assert found == "claim not supported"
     assert note.startswith("top-1 93.00 % is claimed, 90.00 % measured (95 % interval 87.98 % to")
@@ -91,7 +91,7 @@ def test_a_loss_that_chance_explains_is_no_regression_but_the_claim_is_not_reach
     assert state(897, top1=0.9, published=900, tolerance=0.003)[0] == "confirmed"
 
 
-def test_without_published_answers_the_last_measuring_tells_a_regression() -> None:
+def test_without_published_predictions_the_last_measuring_tells_a_regression() -> None:
     assert state(870, top1=0.9, earlier=900)[0] == "regressed"
     assert state(870, top1=0.9, earlier=870)[0] == "claim not supported"
     assert state(870, top1=0.9)[0] == "claim not supported"

@@ -1,4 +1,4 @@
-"""What was unpacked already: one record per finished part, so that a killed unpacking goes on.
+"""Records of what was unpacked already: one per finished part, so that a killed unpacking goes on.
 
 A part is a class of train or some hundred images of val. Everything is in `.unpacking/` in the
 unpacked folder, which is removed at the end. Records are written aside and renamed, but not synced:

@@ -1,4 +1,4 @@
-"""How the report's plots look, and Matplotlib's settings while they are drawn.
+"""The look of the report's plots, and Matplotlib's settings while they are drawn.
 
 A plot on a page follows the page: letters and axes have its text colour, series its variables
 `--series-1` to `--series-3` where it sets them. The colours are those of Okabe and Ito, which

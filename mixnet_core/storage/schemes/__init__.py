@@ -1,1 +1,1 @@
-"""Where released files can live: one file per scheme of URIs, `file.py` for `file://`."""
+"""Storages of released files: one file per scheme of URIs, `file.py` for `file://`."""
