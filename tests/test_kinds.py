@@ -135,7 +135,7 @@ def test_a_storage_scheme_is_one_file(add: Add, tmp_path: Path) -> None:
 ENGINE = """
 import numpy as np
 from mixnet_core.evaluate.counting import JUDGED
-from mixnet_core.evaluate.engine import Answers, EngineKind
+from mixnet_core.evaluate.engine import BatchLogits, EngineKind
 
 class Guesses:
     name = "guesses 1, CPU, float32"
@@ -143,9 +143,9 @@ class Guesses:
     def load(self, weights):
         pass
 
-    def answers(self, index, positions):
+    def logits(self, index, positions):
         logits = np.zeros((len(positions), 10), np.float32)
-        yield Answers(logits, index.labels[positions], positions)
+        yield BatchLogits(logits, index.labels[positions], positions)
 
 class Kind(EngineKind):
     reads = (".guess",)

@@ -335,7 +335,8 @@ TAKES_ANY = {"https_proxy", "an endpoint", "flow's alarm"}
 # Files whose fault comes before what they hold is looked at; MindCV's way of naming other things.
 READS = {"--set"}
 BY_PATH = {
-    "evaluate", "evaluate's predictions", "evaluate's page", "stored recipe", "archives", "deployments",
+    "evaluate", "evaluate's predictions", "evaluate's page", "stored recipe", "archives",
+    "deployments",
 }  # fmt: skip
 SLOW = {"check_all", "an endpoint"}
 
