@@ -18,12 +18,12 @@ import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import ValidationError
 
 from mixnet_core.errors import InputError, IntegrityError
-from mixnet_core.runs.values import Checkpoint, Value
+from mixnet_core.runs.values import WEIGHTS_FILE, Checkpoint, Value
 from mixnet_core.storage.files import (
     folder_aside,
     os_errors_explained,
@@ -32,16 +32,21 @@ from mixnet_core.storage.files import (
     write_json,
 )
 
-WEIGHTS, AVERAGES, OPTIMIZER = "weights.ckpt", "ema.ckpt", "optimizer.ckpt"
+WEIGHTS, AVERAGES, OPTIMIZER = WEIGHTS_FILE, "ema.ckpt", "optimizer.ckpt"
 CONTENTS = "bundle.json"
-# A damaged bundle's name begins with it from then on.
+# What a damaged bundle's name begins with once it was set aside.
 DAMAGED_PREFIX = "damaged-"
 
 log = logging.getLogger(__name__)
 
 
 class Mean(Value):
-    """Of so many values; `total` is their sum in float64."""
+    """Holds the mean of a number of values, and takes further ones by `+`.
+
+    Attributes:
+        total: the values' sum, in float64.
+        count: how many they are.
+    """
 
     total: float = 0.0
     count: int = 0
@@ -51,18 +56,20 @@ class Mean(Value):
 
     @property
     def value(self) -> float | None:
+        """Returns the mean; None as long as there are no values."""
         return self.total / self.count if self.count else None
 
 
 class Position(Value):
-    """Where training stands.
+    """Says where training stands; losses are rank 0's, in nats.
 
     Attributes:
         step: optimizer steps done.
         epoch: epochs done.
         epoch_step: steps done of the running epoch; 0 at an epoch's end.
-        epoch_loss: rank 0's in the running epoch, window_loss: since the last row of metrics.
-        loss: rank 0's mean over the last whole epoch; None before there is one.
+        epoch_loss: the mean over the running epoch so far.
+        window_loss: the mean since the last "step" row of the metrics.
+        loss: the mean over the last whole epoch; None before there is one.
         best_loss: the lowest such mean so far.
         chance_epochs: whole epochs in a row, up to here, that were no better than guessing, and
             whose loss did not fall either.
@@ -79,7 +86,16 @@ class Position(Value):
 
 
 class Division(Value):
-    """How a run's computation is laid out: the same run laid out otherwise rounds otherwise."""
+    """Says how a run's computation is laid out: laid out otherwise, the same run rounds otherwise.
+
+    Attributes:
+        ranks: processes that train together.
+        accumulation: micro-batches per optimizer step on each rank.
+        threads: CPU threads of each rank.
+        operators: "plain" or "native", as `model.native.choice.Operators`.
+        target: the device, as `recipe.Devices.target`.
+        mindspore: MindSpore's version.
+    """
 
     ranks: int
     accumulation: int
@@ -89,7 +105,11 @@ class Division(Value):
     mindspore: str
 
     def changes(self, now: Division) -> list[str]:
-        """What differs in `now`: "ranks 2 -> 3"; empty if the same bits are to be expected."""
+        """Lists what differs in `now`: "ranks 2 -> 3"; empty if the same bits are to be expected.
+
+        Args:
+            now: the division of the attempt that goes on.
+        """
         before, after = self.model_dump(), now.model_dump()
         return [
             f"{name} {before[name]} -> {after[name]}"
@@ -99,9 +119,11 @@ class Division(Value):
 
 
 class Contents(Value):
-    """What `bundle.json` says.
+    """Holds what `bundle.json` says.
 
     Attributes:
+        format: of the file; format 1 is read as this one.
+        position: where training stood.
         division: None where an earlier version wrote it, at an epoch's end.
         files: name -> hex sha256.
     """
@@ -112,19 +134,52 @@ class Contents(Value):
     files: dict[str, str]
 
     def changes(self, now: Division) -> list[str]:
-        """What `now` computes otherwise than what wrote this."""
+        """Lists what `now` computes otherwise than the attempt that wrote the bundle.
+
+        Args:
+            now: the division of the attempt that goes on.
+        """
         return self.division.changes(now) if self.division else ["begun by an earlier version"]
 
 
+class NewestBundle(NamedTuple):
+    """The bundle that training resumes from.
+
+    Attributes:
+        path: its folder; None if training starts from the beginning.
+        step: optimizer steps done in it; 0 if there is none.
+        damaged: names of the newer bundles that were damaged, oldest first; they are kept with
+            DAMAGED_PREFIX before their names.
+    """
+
+    path: Path | None
+    step: int
+    damaged: tuple[str, ...]
+
+
 def bundle_folder(folder: Path, step: int) -> Path:
-    """Where the bundle of a step is, among a run's checkpoints."""
+    """Returns the folder of a step's bundle.
+
+    Args:
+        folder: of the run's checkpoints.
+        step: optimizer steps done.
+    """
     return folder / f"step-{step:08d}"
 
 
 def write_bundle(
     folder: Path, *, position: Position, division: Division, save: Callable[[Path], None]
 ) -> Checkpoint:
-    """Has `save` put WEIGHTS and OPTIMIZER into a folder aside, seals and renames it.
+    """Has `save` put its files into a folder aside, adds their digests, and renames the folder.
+
+    Args:
+        folder: of the run's checkpoints.
+        position: where training stands.
+        division: how this attempt computes.
+        save: writes at least WEIGHTS and OPTIMIZER into the folder that it is given.
+
+    Returns:
+        The bundle's WEIGHTS.
 
     Raises:
         MachineError: the disk is full or not writable; earlier bundles are untouched.
@@ -139,7 +194,14 @@ def write_bundle(
 
 
 def read_contents(bundle: Path) -> Contents:
-    """Raises IntegrityError if the bundle is incomplete or any byte differs from what was saved."""
+    """Reads `bundle.json` and verifies every file that it lists.
+
+    Args:
+        bundle: the bundle's folder.
+
+    Raises:
+        IntegrityError: the bundle is incomplete, or any byte differs from what was saved.
+    """
     try:
         contents = _parsed(read_json(bundle / CONTENTS))
     except (InputError, ValidationError) as error:
@@ -161,27 +223,41 @@ def read_contents(bundle: Path) -> Contents:
     return contents
 
 
-def newest_bundle(folder: Path) -> Path | None:
-    """The one to resume from. Damaged ones that are newer are set aside, with a warning.
+def newest_bundle(folder: Path) -> NewestBundle:
+    """Finds the bundle to resume from; sets damaged ones that are newer aside, with a warning.
 
-    Call it from the one process that writes here, before the ranks start: all of them must resume
-    from the same one.
+    Call it from the one process that writes to the folder, before the ranks start: all of them must
+    resume from the same bundle.
+
+    Args:
+        folder: of the run's checkpoints; may be missing.
+
+    Raises:
+        MachineError: a damaged bundle cannot be renamed.
     """
+    damaged: list[str] = []
     for bundle in sorted(folder.glob("step-*"), key=step_of, reverse=True):
         try:
-            read_contents(bundle)
+            contents = read_contents(bundle)
         except IntegrityError as error:
             aside = _set_aside(bundle)
             log.warning("checkpoint set aside as %s: %s", aside.name, error)
+            damaged.insert(0, bundle.name)
             continue
-        return bundle
-    return None
+        return NewestBundle(bundle, contents.position.step, tuple(damaged))
+    return NewestBundle(None, 0, tuple(damaged))
 
 
 def complete_bundles(folder: Path) -> list[Checkpoint]:
-    """Verified bundles of whole epochs, oldest first; of each its weights, then its averages.
+    """Lists the files of weights in verified bundles of whole epochs.
 
-    A damaged one is left out, with a warning.
+    A damaged bundle is left out, with a warning.
+
+    Args:
+        folder: of the run's checkpoints; may be missing.
+
+    Returns:
+        The oldest bundle's first; of each bundle its weights, then its averages if it has them.
     """
     found = []
     for bundle in sorted(folder.glob("step-*"), key=step_of):
@@ -201,13 +277,16 @@ def complete_bundles(folder: Path) -> list[Checkpoint]:
 
 
 def step_of(bundle: Path) -> int:
-    """By the folder's name; -1 where that says none."""
+    """Reads a bundle's step from its folder's name; -1 if the name says none."""
     digits = bundle.name.removeprefix("step-")
     return int(digits) if digits.isdigit() else -1
 
 
 def is_of_whole_epoch(bundle: Path) -> bool:
-    """By what it says; its files are not read."""
+    """Says whether a bundle was written at an epoch's end; False if that cannot be read.
+
+    Its files are not verified.
+    """
     try:
         contents = _parsed(read_json(bundle / CONTENTS))
     except (InputError, IntegrityError, ValidationError):
@@ -226,7 +305,10 @@ def _checkpoint(bundle: Path, contents: Contents, name: str) -> Checkpoint:
 
 
 def _parsed(data: Any) -> Contents:
-    """Format 1 had step, epoch and loss beside the files, and no place within an epoch."""
+    """Reads `bundle.json` in either format.
+
+    Format 1 had step, epoch and loss beside the files, and no position within an epoch.
+    """
     if isinstance(data, dict) and data.get("format") == 1:
         position = {key: data.get(key) for key in ("step", "epoch", "loss")}
         data = {"format": 2, "position": position, "division": None, "files": data.get("files")}
@@ -234,7 +316,10 @@ def _parsed(data: Any) -> Contents:
 
 
 def _set_aside(bundle: Path) -> Path:
-    """Keeps it for whoever wants to know what happened, but only the last one of a name."""
+    """Renames a damaged bundle, for whoever wants to know what happened; returns its new path.
+
+    An earlier one of the same name is deleted.
+    """
     aside = bundle.with_name(DAMAGED_PREFIX + bundle.name)
     with os_errors_explained(aside):
         shutil.rmtree(aside, ignore_errors=True)

@@ -28,7 +28,11 @@ SCORES = "scores.json"
 
 
 def write_scores(bundle: Path, scores: dict[str, Score]) -> None:
-    """Notes how a complete bundle's files did on the select split.
+    """Writes into a complete bundle's folder how its files did on the select split.
+
+    Args:
+        bundle: the bundle's folder.
+        scores: file name -> its score.
 
     Raises:
         MachineError: the disk is full or not writable.
@@ -37,7 +41,10 @@ def write_scores(bundle: Path, scores: dict[str, Score]) -> None:
 
 
 def read_scores(bundle: Path) -> dict[str, Score]:
-    """Empty where they were not written, or cannot be read: then it must be scored again."""
+    """Reads what `write_scores` wrote: file name -> its score.
+
+    Empty if nothing was written, or if it cannot be read: the bundle must be scored again.
+    """
     try:
         return {name: Score.model_validate(s) for name, s in read_json(bundle / SCORES).items()}
     except (InputError, IntegrityError, ValidationError, AttributeError):
@@ -45,16 +52,29 @@ def read_scores(bundle: Path) -> dict[str, Score]:
 
 
 def better(score: Score, step: int) -> tuple[int, float, int]:
-    """What candidates are ordered by: most correct, of equals the lower loss, then the later."""
+    """Returns what candidates are ordered by, the best having the greatest.
+
+    More correct images are better; among equals the lower loss, then the later step.
+
+    Args:
+        score: on the select split.
+        step: of the candidate's checkpoint.
+    """
     return (score.correct1, -score.loss, step)
 
 
 def prune(folder: Path, newest: int, selection: Selection) -> None:
     """Deletes bundles that neither resuming nor the selection can want any more.
 
-    Kept are the newest `newest` of whole epochs, the newest of all, and what `selection` may take:
-    the last so many, the best so many, and every one that has no score yet where scores decide.
-    What crashes left aside goes too. Call it from the one process that writes here.
+    Kept are the last `newest` bundles of whole epochs, the newest of all, and what the selection
+    may take: the last few or the best few, as its policy says, and every bundle without a score
+    where scores decide. What crashes left aside is deleted too. Call it from the one process that
+    writes to the folder.
+
+    Args:
+        folder: of the run's checkpoints.
+        newest: how many bundles of whole epochs are kept in any case.
+        selection: the recipe's section.
 
     Raises:
         IntegrityError: the newest bundle, for which others would go, is damaged.

@@ -17,7 +17,7 @@ CLASSIFIER = ("classifier.weight", "classifier.bias")
 
 
 def read_parameters(path: Path) -> dict[str, Parameter]:
-    """Parameters by name from a `.ckpt` or `.safetensors` file; reading either runs no code.
+    """Reads parameters by name from a `.ckpt` or `.safetensors` file; reading either runs no code.
 
     Raises:
         InputError: there is no such file.
@@ -40,12 +40,15 @@ def load_weights(net: nn.Cell, path: Path, *, reset_classifier: bool = False) ->
     """Loads a weights file into `net`, every name and shape exactly, or nothing at all.
 
     Args:
+        net: the network; keeps its values if this raises.
+        path: of the file.
         reset_classifier: keep the network's own classifier, whatever the file's looks like.
 
     Raises:
-        InputError, IntegrityError: as `read_parameters`; the latter too where a value is infinite
-            or no number, because engines answer with finite logits all the same: their ReLU makes
-            0 of what is no number.
+        InputError: there is no such file.
+        IntegrityError: the file is not a MindSpore checkpoint, or a value in it is infinite or not
+            a number. Engines would give finite logits for such weights all the same: their ReLU
+            turns NaN into 0.
         CheckpointMismatch: a parameter is missing, unknown or of another shape; it is named.
     """
     expected = {parameter.name: parameter for parameter in net.get_parameters()}
@@ -66,10 +69,14 @@ def load_weights(net: nn.Cell, path: Path, *, reset_classifier: bool = False) ->
 
 
 def optimizer_state(optimizer: nn.Optimizer, net: nn.Cell) -> dict[str, Parameter]:
-    """The optimizer's own parameters: momenta and counters, not the weights nor the schedule.
+    """Returns the optimizer's own parameters by name: momenta and counters.
 
-    Learning rates and momentum are left out because the recipe states them: resuming must not bring
-    back others.
+    The weights are left out, and so are learning rates and momentum, because the recipe states
+    them: resuming must not bring back others.
+
+    Args:
+        optimizer: over the network's parameters.
+        net: the network.
     """
     of_net = {parameter.name for parameter in net.get_parameters()}
     return {
@@ -88,6 +95,7 @@ def save_into(folder: Path, files: Mapping[str, Mapping[str, Parameter]]) -> Non
     first does no harm, and the second is undone so that owners can move and delete their files.
 
     Args:
+        folder: where the files go.
         files: file name -> name in the file -> parameter.
 
     Raises:
@@ -113,8 +121,14 @@ def save_into(folder: Path, files: Mapping[str, Mapping[str, Parameter]]) -> Non
 def restore(bundle: Path, files: Mapping[str, Mapping[str, Parameter]]) -> None:
     """Puts a verified bundle's files back into the parameters that `save_into` took them from.
 
+    Args:
+        bundle: the bundle's folder.
+        files: as for `save_into`.
+
     Raises:
-        CheckpointMismatch: it belongs to another network, optimizer or recipe.
+        InputError: a file is missing.
+        IntegrityError: a file is not a MindSpore checkpoint.
+        CheckpointMismatch: the bundle belongs to another network, optimizer or recipe.
     """
     found = {}
     for name, parameters in files.items():
@@ -126,11 +140,12 @@ def restore(bundle: Path, files: Mapping[str, Mapping[str, Parameter]]) -> None:
 
 
 def _without_finite_values(parameters: Mapping[str, Parameter]) -> list[str]:
-    """Names those in which not every value is finite."""
+    """Names the parameters in which not every value is finite."""
     return [name for name, p in parameters.items() if not np.isfinite(p.asnumpy()).all()]
 
 
 def _check_match(expected: Mapping[str, Any], found: dict[str, Any], path: Path) -> None:
+    """Raises CheckpointMismatch unless names and shapes are the same."""
     faults = [f"missing {name}" for name in expected if name not in found]
     faults += [f"unexpected {name}" for name in found if name not in expected]
     faults += [
@@ -140,8 +155,8 @@ def _check_match(expected: Mapping[str, Any], found: dict[str, Any], path: Path)
     ]
     if not faults:
         return
-    shown = "; ".join(faults[:3]) + (f"; and {len(faults) - 3} more" if len(faults) > 3 else "")
+    first = "; ".join(faults[:3]) + (f"; and {len(faults) - 3} more" if len(faults) > 3 else "")
     hint = "check variant and flavour"
     if any(name.startswith("classifier.") for name in (f.split()[0] for f in faults)):
         hint += ", or set weights.reset_classifier for another class count"
-    raise CheckpointMismatch(f"{path} does not fit the network: {shown}; {hint}")
+    raise CheckpointMismatch(f"{path} does not fit the network: {first}; {hint}")

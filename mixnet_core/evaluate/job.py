@@ -13,6 +13,7 @@ from mixnet_core.processes.cores import usable_cores
 from mixnet_core.processes.launch import Patience, run_job
 from mixnet_core.processes.requests import EvaluateRequest, EvaluateResult
 from mixnet_core.recipe.recipe import Recipe
+from mixnet_core.runs.run_dir import progress_of
 from mixnet_core.runs.ticks import EvaluationTicks, Watch, unwatched
 from mixnet_core.runs.values import PreparedDataset, Score
 from mixnet_core.storage.files import os_errors_explained
@@ -85,7 +86,7 @@ def measure(
         batch=batch,
         threads=threads,
         answers=str(predictions),
-        progress=str(attempts / "progress.jsonl"),
+        progress=str(progress_of(attempts)),
         workers=workers,
     )
     result = EvaluateResult.model_validate(

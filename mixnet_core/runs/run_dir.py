@@ -140,4 +140,13 @@ class RunDir:
 
     def progress(self, stage: str) -> Path:
         """Returns the path of JSON lines that a stage's job appends to while it works."""
-        return self.attempts(stage) / "progress.jsonl"
+        return progress_of(self.attempts(stage))
+
+
+def progress_of(attempts: Path) -> Path:
+    """Returns the progress file of the jobs whose attempts stand in a folder.
+
+    Args:
+        attempts: as `RunDir.attempts`, or a folder outside of any run.
+    """
+    return attempts / "progress.jsonl"

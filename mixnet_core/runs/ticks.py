@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from mixnet_core.runs.values import WEIGHTS_FILE
+
 
 @dataclass(frozen=True)
 class Tick:
@@ -81,7 +83,7 @@ class TrainingTicks:
 
         elif event == "score":
             top1 = f"select top-1 {100 * row['correct1'] / row['count']:.2f} %"
-            averages = " of the moving averages" if row["file"] != "weights.ckpt" else ""
+            averages = " of the moving averages" if row["file"] != WEIGHTS_FILE else ""
             self._tick(
                 row, f"epoch {row['epoch']}/{self._epochs}, {top1}{averages}", milestone=True
             )

@@ -10,6 +10,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+# The file of a bundle that holds the network's weights as training left them; its other file of
+# weights are their moving averages. `checkpoints.bundle` has the whole layout.
+WEIGHTS_FILE = "weights.ckpt"
+
 
 class Value(BaseModel):
     """Stays as it was made, and refuses keys that it does not know."""
@@ -70,7 +74,7 @@ class Checkpoint(Value):
     step: int
     epoch: int
     weights_sha256: str
-    file: str = "weights.ckpt"
+    file: str = WEIGHTS_FILE
     mean_of: tuple[int, ...] = ()
 
     @property
@@ -88,7 +92,7 @@ class Checkpoint(Value):
     @property
     def averaged(self) -> bool:
         """Tells whether these are moving averages."""
-        return self.file != "weights.ckpt"
+        return self.file != WEIGHTS_FILE
 
 
 class TrainedRun(Value):

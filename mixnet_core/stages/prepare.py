@@ -35,12 +35,11 @@ def prepare(context: Context) -> PreparedDataset:
         watch(Tick("prepare", row["done"], row["total"], "img", detail="into shards, and checked"))
 
     def pack(request: PackRequest) -> PackedDataset:
-        attempts = run.attempts("prepare")
-        progress = attempts / "progress.jsonl"
+        progress = run.progress("prepare")
         result = run_job(
             "mixnet_core.data.mindrecord",
             request.model_copy(update={"progress": str(progress)}),
-            attempts=attempts,
+            attempts=run.attempts("prepare"),
             progress=progress,
             on_progress=on_row,
             patience=patience_of(recipe),

@@ -99,7 +99,7 @@ def _mean(
         classes=len(dataset.classes),
         threads=threads_of(recipe, 1),
         operators=choose_operators(recipe.devices.operators, target=recipe.devices.target),
-        progress=str(attempts / "progress.jsonl"),
+        progress=str(run.progress("average")),
     )
 
     def on_row(row: dict[str, Any]) -> None:

@@ -8,7 +8,6 @@ from mixnet_core.checkpoints.bundle import (
     DAMAGED_PREFIX,
     complete_bundles,
     newest_bundle,
-    read_contents,
 )
 from mixnet_core.data.unreadable import count_unreadable
 from mixnet_core.errors import MixnetError
@@ -86,12 +85,11 @@ def train(context: Context, dataset: PreparedDataset, weights: FetchedWeights | 
 
 
 def _newest(run: RunDir, ticks: TrainingTicks) -> tuple[Path | None, int]:
-    """The bundle to go on from and its step; says which ones were damaged."""
-    before = {bundle.name for bundle in run.checkpoints.glob("step-*")}
+    """Finds the bundle to go on from and its step; says which newer ones were damaged."""
     newest = newest_bundle(run.checkpoints)
-    for name in sorted(before - {bundle.name for bundle in run.checkpoints.glob("step-*")}):
+    for name in newest.damaged:
         ticks.say(f"checkpoint {name} is damaged: kept as {DAMAGED_PREFIX}{name}, not used")
-    return newest, read_contents(newest).position.step if newest else 0
+    return newest.path, newest.step
 
 
 def _training_operators(recipe: Recipe) -> Operators:

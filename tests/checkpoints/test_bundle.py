@@ -79,7 +79,7 @@ def test_a_bundle_of_the_first_format_is_read(tmp_path: Path) -> None:
     # It was written at an epoch's end only, and nobody counted epochs of guessing.
     assert (contents.position.epoch_step, contents.position.chance_epochs) == (0, 0)
     assert contents.changes(DIVISION) == ["begun by an earlier version"]
-    assert newest_bundle(tmp_path) == folder
+    assert newest_bundle(tmp_path).path == folder
     assert [found.step for found in complete_bundles(tmp_path)] == [20]
 
 
@@ -118,7 +118,7 @@ def test_candidates_are_of_whole_epochs_and_averages_come_after_their_weights(
     ]
     assert found[1].weights_sha256 == sha256_of(Path(weights.path) / AVERAGES)
     # But training goes on from within the epoch.
-    assert newest_bundle(tmp_path) == Path(within.path)
+    assert newest_bundle(tmp_path).path == Path(within.path)
 
 
 def test_bundles_come_oldest_first_however_many_digits_their_steps_have(tmp_path: Path) -> None:
@@ -126,14 +126,14 @@ def test_bundles_come_oldest_first_however_many_digits_their_steps_have(tmp_path
     for step in steps:
         bundle(tmp_path, step)
     assert [found.step for found in complete_bundles(tmp_path)] == sorted(steps)
-    assert newest_bundle(tmp_path) == tmp_path / "step-1000000000"
+    assert newest_bundle(tmp_path).path == tmp_path / "step-1000000000"
 
 
 def test_a_folder_whose_name_says_no_step_is_older_than_every_bundle(tmp_path: Path) -> None:
     (tmp_path / "step-of-mine").mkdir()
     sound = bundle(tmp_path, 0)
     assert step_of(tmp_path / "step-of-mine") == -1
-    assert newest_bundle(tmp_path) == Path(sound.path)
+    assert newest_bundle(tmp_path).path == Path(sound.path)
     assert (tmp_path / "step-of-mine").is_dir()
 
 
@@ -250,7 +250,8 @@ def test_a_damaged_newest_bundle_is_set_aside_and_the_one_before_is_resumed_from
     for step in (30, 40):
         flip_a_byte(Path(bundle(tmp_path, step).path))
     with caplog.at_level(logging.WARNING):
-        assert newest_bundle(tmp_path) == Path(sound.path)
+        newest = newest_bundle(tmp_path)
+    assert newest == (Path(sound.path), 20, ("step-00000030", "step-00000040"))
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         f"{DAMAGED_PREFIX}step-00000030",
         f"{DAMAGED_PREFIX}step-00000040",
@@ -259,9 +260,9 @@ def test_a_damaged_newest_bundle_is_set_aside_and_the_one_before_is_resumed_from
     assert "checkpoint set aside as damaged-step-00000040" in caplog.text
     # Training makes it again, and it is damaged again: the name is free.
     flip_a_byte(Path(bundle(tmp_path, 30).path))
-    assert newest_bundle(tmp_path) == Path(sound.path)
+    assert newest_bundle(tmp_path).path == Path(sound.path)
 
 
 def test_a_folder_that_is_not_there_has_no_bundles(tmp_path: Path) -> None:
     assert complete_bundles(tmp_path / "none") == []
-    assert newest_bundle(tmp_path / "none") is None
+    assert newest_bundle(tmp_path / "none") == (None, 0, ())

@@ -209,7 +209,7 @@ def test_a_full_disk_while_saving_leaves_the_checkpoint_before_and_says_so_in_a_
     assert "free space" in message
     assert "are as they were" in message
     assert not caught.value.retryable
-    newest = newest_bundle(training.run.checkpoints)
+    newest = newest_bundle(training.run.checkpoints).path
     assert newest is not None
     step = read_contents(newest).position.step
     assert 0 < step < STEPS

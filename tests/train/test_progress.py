@@ -100,7 +100,7 @@ def test_nothing_is_saved_of_a_step_whose_loss_is_no_number(run: RunDir) -> None
     assert on.save_due()
     with pytest.raises(JobFailed):
         on.save(save)
-    assert newest_bundle(run.checkpoints) is None
+    assert newest_bundle(run.checkpoints).path is None
 
 
 def test_guessing_after_the_warm_up_stops_after_as_many_epochs_as_asked(run: RunDir) -> None:
@@ -146,7 +146,7 @@ def test_the_count_of_guessing_epochs_survives_a_restart(run: RunDir) -> None:
     epoch(on, 3.0)
     epoch(on, 3.0)
     on.save(save)
-    newest = newest_bundle(run.checkpoints)
+    newest = newest_bundle(run.checkpoints).path
     assert newest is not None
     again = progress(run, start=read_contents(newest))
     with pytest.raises(JobFailed, match="learns nothing"):
@@ -219,7 +219,7 @@ def test_metrics_of_a_resumed_run_are_those_of_one_that_never_stopped(
     go_on(first, 5)
     first.save(save)
     go_on(first, 7)
-    newest = newest_bundle(run.checkpoints)
+    newest = newest_bundle(run.checkpoints).path
     assert newest is not None
     go_on(progress(run, start=read_contents(newest)), 2 * STEPS)
     assert rows(run) == rows(whole)

@@ -19,7 +19,14 @@ from mixnet_core.evaluate.report.findings import (
     score_data,
 )
 from mixnet_core.recipe.recipe import Recipe
-from mixnet_core.runs.values import Decision, PreparedDataset, Score, Selection, TrainedRun
+from mixnet_core.runs.values import (
+    WEIGHTS_FILE,
+    Decision,
+    PreparedDataset,
+    Score,
+    Selection,
+    TrainedRun,
+)
 
 
 def versions() -> dict[str, str]:
@@ -152,7 +159,7 @@ def curves(metrics: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any
                 "top5": row["correct5"] / row["count"],
             }
             for row in metrics
-            if row["event"] == "score" and row["file"] == "weights.ckpt"
+            if row["event"] == "score" and row["file"] == WEIGHTS_FILE
         ],
     }
 
