@@ -1,11 +1,11 @@
-"""The inside of a stage's process: request.json in, result.json or failure-RANK.json out.
+"""The inside of a job's process: request.json in, result.json or failure-RANK.json out.
 
-A stage's module ends with
+A job's module ends with
 
     if __name__ == "__main__":
         raise SystemExit(child.main(train, TrainRequest))
 
-and is started by `processes.launch.run_job` as `python -m MODULE ATTEMPT_FOLDER`; by msrun once a
+and is started by `processes.launch.run_job` as `python -m MODULE ATTEMPT_FOLDER`; by msrun once per
 rank and once more as the scheduler, where the job's call of MindSpore's `init()` serves the ranks
 and does not return.
 """
@@ -36,7 +36,8 @@ __all__ = ["beat", "die_with_parent", "failure_file", "main", "process_file"]
 ATTEMPT_VARIABLE = "MIXNET_ATTEMPT"
 # Makes a rank write the Python stacks of all its threads to its log, whatever it is busy with.
 STACKS_SIGNAL = signal.SIGUSR1
-# In seconds since 1970: no later beat's time, wherever the clock stands.
+# The time of change, in seconds since 1970, of an alive file after its rank's first beat. Later
+# beats set the present time, which is another one wherever the clock stands.
 FIRST_BEAT = 0
 
 REQUEST = "request.json"
@@ -47,17 +48,22 @@ Request = TypeVar("Request", bound=BaseModel)
 
 
 def main(
-    stage: Callable[[Request], BaseModel],
+    job: Callable[[Request], BaseModel],
     request_type: type[Request],
     argv: Sequence[str] | None = None,
 ) -> int:
-    """Runs the stage on the request in the attempt's folder; the exit code.
+    """Runs a job on the request in the attempt's folder; returns the exit code.
 
-    Rank 0 writes the result. What the stage raises goes to the rank's failure file, its traceback
-    to the log.
+    Rank 0 writes the result. What the job raises goes to the rank's failure file, its traceback to
+    the log.
 
     Args:
+        job: called with the request; returns the result.
+        request_type: what `request.json` is read as.
         argv: the attempt's folder, and nothing else; `sys.argv[1:]` if absent.
+
+    Returns:
+        0, or the exit code of the error's type (`mixnet_core.errors`); 1 for an unforeseen one.
     """
     die_with_parent()
     # A crash in native code then leaves the Python stack in the log, and a hang does when asked.
@@ -74,7 +80,7 @@ def main(
             write_json(attempt / process_file(rank), os.getpid())
         # As JSON: a recipe in it is strict, and takes a list for a tuple there only.
         request = request_type.model_validate_json(json.dumps(read_json(attempt / REQUEST)))
-        result = stage(request)
+        result = job(request)
         if rank == "0":
             write_json(attempt / RESULT, result.model_dump(mode="json"))
         return 0
@@ -89,17 +95,27 @@ def main(
 
 
 def current_rank() -> str:
-    """RANK_ID, "0" without msrun; "scheduler" where MS_ROLE says so: RANK_ID is 0 there too."""
+    """Returns this process's rank as msrun numbers it: "0" without msrun, SCHEDULER in msrun's own.
+
+    MS_ROLE tells the scheduler apart: its RANK_ID is 0 as well.
+    """
     if os.environ.get("MS_ROLE") == "MS_SCHED":
         return SCHEDULER
     return os.environ.get("RANK_ID", "0")
 
 
 def beat() -> None:
-    """Gives a sign of life from a rank's main thread, as `processes.watchdog` waits for.
+    """Gives a sign of life from a rank's main thread; `processes.watchdog` waits for them.
 
-    Call it after a finished piece of work that no hung rank could have finished, never before the
-    first, which compiles. Takes microseconds and never fails.
+    Call it once when all is ready for the first step, then after every piece of work that a hung
+    rank could not have finished. Between the first call and the second the graph is compiled, so
+    until the second one `Patience.first_seconds` applies, and `stall_seconds` after it.
+
+    A sign is the alive file's time of change. The watchdog looks now and then only, and may have
+    missed any number of signs: whether there was only the first one it sees by FIRST_BEAT. The
+    file is made beside its place and renamed, so that it is never seen with another time before.
+
+    Takes microseconds and never fails; does nothing outside of an attempt.
     """
     attempt = os.environ.get(ATTEMPT_VARIABLE)
     if attempt is None:
@@ -109,28 +125,36 @@ def beat() -> None:
         try:
             os.utime(alive)
         except FileNotFoundError:
-            begun = f"{alive}.begun"
-            os.close(os.open(begun, os.O_WRONLY | os.O_CREAT, 0o644))
-            os.utime(begun, (FIRST_BEAT, FIRST_BEAT))
-            os.rename(begun, alive)  # noqa: PTH104
+            aside = f"{alive}.begun"
+            os.close(os.open(aside, os.O_WRONLY | os.O_CREAT, 0o644))
+            os.utime(aside, (FIRST_BEAT, FIRST_BEAT))
+            os.rename(aside, alive)  # noqa: PTH104
 
 
 def alive_file(rank: str) -> str:
-    """Not there before the rank's first beat; its time of change is FIRST_BEAT, then the last's."""
+    """Names the file in an attempt's folder that a rank touches; see `beat`.
+
+    It appears with the rank's first beat. Its time of change is FIRST_BEAT until the second one,
+    and then the newest one's.
+    """
     return f"alive-{rank}"
 
 
 def failure_file(rank: str) -> str:
+    """Names the file in an attempt's folder that says what a rank raised."""
     return f"failure-{rank}.json"
 
 
 def process_file(rank: str) -> str:
-    """Holds the rank's process id: msrun names a worker that failed by nothing else."""
+    """Names the file in an attempt's folder that holds a rank's process id.
+
+    msrun names a worker that failed by nothing else.
+    """
     return f"process-{rank}.json"
 
 
 def _failed(attempt: Path, rank: str, error: Exception, cause: Exception) -> int:
-    """Leaves what `processes.launch` raises again; keeps the exit code even if it cannot."""
+    """Leaves what `processes.launch` raises again; returns the exit code, even if it cannot."""
     traceback.print_exception(type(cause), cause, cause.__traceback__)
     expected = isinstance(error, MixnetError)
     code = error.exit_code if isinstance(error, MixnetError) else 1
@@ -151,6 +175,6 @@ def _failed(attempt: Path, rank: str, error: Exception, cause: Exception) -> int
 
 
 def _line(error: BaseException) -> str:
-    """The first line that says something: MindSpore's messages run over many."""
+    """Returns the first line that says something: MindSpore's messages run over many."""
     lines = (line.strip() for line in str(error).splitlines())
     return next((line for line in lines if line.strip("- ")), "")

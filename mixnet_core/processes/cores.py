@@ -10,7 +10,7 @@ from pathlib import Path
 def usable_cores(
     *, groups: Path = Path("/proc/self/cgroup"), mounted: Path = Path("/sys/fs/cgroup")
 ) -> int:
-    """Cores that the scheduler lets this process on, at most what a container's quota pays for.
+    """Counts the cores that the scheduler lets this process on, or that a container's quota allows.
 
     On a node of 192 cores, a Kubernetes pod with a limit of 8 still sees 192: threads for all of
     them would be stopped for most of every tenth of a second.
@@ -18,13 +18,16 @@ def usable_cores(
     Args:
         groups: where Linux names this process's control groups.
         mounted: where their files are (version 2).
+
+    Returns:
+        The lower of both numbers, at least 1.
     """
     cores = len(os.sched_getaffinity(0))
     return max(1, min([cores, *_quotas(groups, mounted)]))
 
 
 def _quotas(groups: Path, mounted: Path) -> list[int]:
-    """Those of the process's group and of every group above; a part of a core counts as one."""
+    """Lists the quotas of the process's group and of every group above it, in cores, rounded up."""
     try:
         lines = groups.read_text(encoding="utf-8").splitlines()
     except OSError:

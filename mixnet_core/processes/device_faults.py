@@ -17,11 +17,12 @@ _CODE = r"(?:error code(?: is)?|runtime result|retCode|ret code)\s*[:=]?\s*"
 
 @dataclass(frozen=True)
 class Fault:
-    """A row.
+    """Describes one fault: how a log shows it, and what is to be done.
 
     Attributes:
+        pattern: fits the line of the log that tells it.
         what: to be read after "on rank 1: ".
-        again: whether the same may succeed later with nothing changed.
+        retryable: whether the same may succeed later with nothing changed.
         remedy: what a person can do.
         memory: whether memory ran out, the machine's error.
         of_peer: whether the log's rank only waited for another one, which is to blame.
@@ -29,14 +30,14 @@ class Fault:
 
     pattern: re.Pattern[str]
     what: str
-    again: bool
+    retryable: bool
     remedy: str
     memory: bool = False
     of_peer: bool = False
 
 
-def _row(pattern: str, what: str, again: bool, remedy: str, **more: bool) -> Fault:
-    return Fault(re.compile(pattern), what, again, remedy, **more)
+def _row(pattern: str, what: str, retryable: bool, remedy: str, **more: bool) -> Fault:
+    return Fault(re.compile(pattern), what, retryable, remedy, **more)
 
 
 _LESS = "lower devices.micro_batch or devices.ranks"
@@ -169,20 +170,31 @@ _MOST_RANKS = 1 << 20
 
 
 def fault_in(log: str) -> tuple[Fault, str] | None:
-    """The first row that fits, and the line that it fits, cut."""
+    """Finds the first row of FAULTS that fits a log.
+
+    Args:
+        log: its text.
+
+    Returns:
+        The row, and the line that it fits, cut to what identifies it; None if no row fits.
+    """
     for fault in FAULTS:
         found = fault.pattern.search(log)
         if found:
             start = log.rfind("\n", 0, found.start()) + 1
             line = log[start:].partition("\n")[0]
-            # What identifies it may stand far to the right.
+            # What the pattern fits may stand far to the right in a long line.
             skipped = max(0, found.start() - start - _LONGEST_QUOTE // 2)
             return fault, " ".join(line[skipped : skipped + _LONGEST_QUOTE].split())
     return None
 
 
 def awaited_rank(log: str) -> str | None:
-    """The rank that HCCL names as the one that it waited for."""
+    """Finds the rank that a log of HCCL names as the one that it waited for; None if it names none.
+
+    Args:
+        log: its text.
+    """
     for found in _REMOTE_RANK.finditer(log):
         if int(found[1]) < _MOST_RANKS:
             return found[1]

@@ -2,7 +2,7 @@
 
 In this order, because the former explain the latter:
 
-    an error that the stage foresaw        raised again as its type
+    an error that the job foresaw          raised again as its type
     a rank that its peers missed           MindSpore's scheduler names it and ends the others
     a signal                               killed, by whom; a crash in native code, where
     memory, a card, a link                 `processes.device_faults`, from the ranks' logs
@@ -55,10 +55,13 @@ def cause_of(
     kills: OomKills | None = None,
     stopped: Sequence[str] = (),
 ) -> MixnetError:
-    """The error a rank raised, as the same type; else from the exit codes and the logs.
+    """Returns the error that a rank raised, as the same type; else one from exit codes and logs.
 
     Args:
+        module: the job's, for messages.
+        attempt: the attempt's folder.
         code: the supervisor's exit code; negative if a signal ended the supervisor.
+        ranks: processes that were started.
         kills: counting since before the attempt.
         stopped: ranks that were stopped, as by SIGSTOP, when last seen alive.
     """
@@ -66,7 +69,14 @@ def cause_of(
 
 
 def stalled(module: str, attempt: Path, what: str, *, ranks: int) -> JobFailed:
-    """For an attempt that was ended because it hung; `what` is `Watchdog.look`'s."""
+    """Returns the error for an attempt that was ended because it hung.
+
+    Args:
+        module: the job's, for messages.
+        attempt: the attempt's folder.
+        what: as `Watchdog.look` said it.
+        ranks: processes that were started.
+    """
     logs = {_log_of(attempt, str(rank), ranks=ranks) for rank in range(ranks)}
     return JobFailed(
         f"{module} made {what}: {AGAIN}; what its ranks were doing is in "
@@ -76,7 +86,14 @@ def stalled(module: str, attempt: Path, what: str, *, ranks: int) -> JobFailed:
 
 
 def failed_worker(attempt: Path) -> tuple[int, int] | None:
-    """Process id and exit code of the worker that msrun saw fail; negative for a signal."""
+    """Finds the worker that msrun saw fail, in msrun's log.
+
+    Args:
+        attempt: the attempt's folder.
+
+    Returns:
+        Its process id and its exit code, negative for a signal; None if msrun named no worker.
+    """
     found = _WORKER_FAILED.search(_tail(attempt / LOG))
     return (int(found[1]), int(found[2])) if found else None
 
@@ -115,15 +132,17 @@ class _Attempt:
         what = f"{who} ended with exit code {code}, last line {last!r}"
         return self._failed(what, False, rank)
 
-    def _failed(self, what: str, again: bool, rank: str) -> JobFailed:
-        verdict = AGAIN if again else NOT_AGAIN
-        return JobFailed(f"{what}: {verdict}; its log is {self._log(rank)}", retryable=again)
+    def _failed(self, what: str, retryable: bool, rank: str) -> JobFailed:
+        verdict = AGAIN if retryable else NOT_AGAIN
+        return JobFailed(f"{what}: {verdict}; its log is {self._log(rank)}", retryable=retryable)
 
     def _ended(self, code: int) -> tuple[str, str, int]:
-        """The rank that failed, who that is in words, and its exit code, negative for a signal.
+        """Finds the rank that failed; msrun ends with 1 whatever a worker died of, and names the
+        worker by its process id in the log.
 
-        msrun ends with 1 whatever a worker died of, and names it by its process id in the log. The
-        rank is "" if it cannot be told.
+        Returns:
+            The rank, "" if it cannot be told; who that is in words; its exit code, negative for a
+            signal.
         """
         worker = failed_worker(self._folder) if self._ranks > 1 else None
         if worker is not None:
@@ -138,7 +157,11 @@ class _Attempt:
         return "", who, 128 - code if code > 128 else code
 
     def _missed(self, rank: str, code: int) -> list[str]:
-        """Ranks whose heartbeat MindSpore's scheduler missed, unless they ended for all to see."""
+        """Lists ranks whose heartbeat MindSpore's scheduler missed.
+
+        Empty where an end that is known explains it: the failed rank is among them, or was
+        SIGKILLed.
+        """
         log = _tail(self._folder / WORKERS / f"{child.SCHEDULER}.log")
         found = list(dict.fromkeys(_RANK_TIMED_OUT.findall(log)))
         if code in (0, -signal.SIGKILL) or rank in found:
@@ -165,18 +188,19 @@ class _Attempt:
         return self._failed(f"{who} was ended by SIGKILL, {hint}", True, rank)
 
     def _crashed(self, rank: str, who: str, code: int) -> JobFailed:
-        """Worth another try: a card or its driver may have been the reason.
+        """Returns a retryable error: a card or its driver may have been the reason.
 
-        A crash that repeats makes no progress, and who tries again stops then.
+        A crash that repeats leaves no newer checkpoint, and then no further attempt is made.
         """
         frame = _TOP_FRAME.search(_tail(self._log(rank)))
-        place = f", in {frame[3]} ({Path(frame[1]).name}:{frame[2]})" if frame else ""
-        return self._failed(f"{who} crashed with {_name(-code)}{place}", True, rank)
+        function = f", in {frame[3]} ({Path(frame[1]).name}:{frame[2]})" if frame else ""
+        return self._failed(f"{who} crashed with {_name(-code)}{function}", True, rank)
 
     def _fault(self, blamed: list[str], *, crashed: bool) -> MixnetError | None:
-        """The fault that the logs tell; of the blamed rank's first, but those of peers last.
+        """Finds the fault that the ranks' logs tell, the blamed rank's log first.
 
-        A crash is explained by the crashed rank's own log, and by no waiting for others.
+        A fault of which a peer is to blame (`Fault.of_peer`) counts only if no log tells another.
+        A crash is explained by the crashed rank's own log alone, and never by waiting for a peer.
         """
         others = [str(r) for r in range(self._ranks) if str(r) not in blamed]
         ranks = [*blamed, *([] if crashed and blamed else others)]
@@ -188,7 +212,7 @@ class _Attempt:
         if not found:
             return None
         rank, fault, line = min(found, key=lambda row: row[1].of_peer)
-        verdict = AGAIN if fault.again else NOT_AGAIN
+        verdict = AGAIN if fault.retryable else NOT_AGAIN
         log = self._log(rank)
         what = fault.what
         awaited = awaited_rank(_tail(log)) if fault.of_peer else None
@@ -200,7 +224,7 @@ class _Attempt:
         text = f"{where}: {what} ({line}); {fault.remedy}: {verdict}; its log is {log}"
         if fault.memory:
             return MachineError(text)
-        return JobFailed(text, retryable=fault.again)
+        return JobFailed(text, retryable=fault.retryable)
 
     def _pids(self) -> dict[str, int]:
         found = {}
@@ -239,7 +263,7 @@ def _log_of(attempt: Path, rank: str, *, ranks: int) -> Path:
 
 
 def _last_line(log: Path) -> str:
-    """The last that says something: MindSpore writes some chatter whatever GLOG_v is."""
+    """Returns the last line that says something: MindSpore chatters whatever GLOG_v is."""
     lines = [line.strip() for line in _tail(log).splitlines()]
     return next((line for line in reversed(lines) if line and not line.startswith("[INFO]")), "")
 

@@ -5,10 +5,10 @@ first, nothing of the job outlives it: `processes.supervisor` holds the job, thi
 supervisor.
 
     attempts/attempt-001/
-        request.json  result.json     what the stage was given and returned
+        request.json  result.json     what the job was given and returned
         failure-RANK.json             what it raised
         process-RANK.json alive-RANK  its process id; touched by each sign of life
-        log.txt  workers/*.log        its output; msrun writes one log a rank
+        log.txt  workers/*.log        its output; msrun writes one log per rank
 """
 
 from __future__ import annotations
@@ -70,22 +70,23 @@ def run_job(
     """Runs `python -m MODULE ATTEMPT_FOLDER` on every rank; returns what rank 0 wrote as result.
 
     Whatever ends this call, KeyboardInterrupt and a cancel raised in this thread included, the
-    stage's processes are gone when it returns. The child inherits the working folder.
+    job's processes are gone when it returns. The child inherits the working folder.
 
     Args:
         module: ends in `processes.child.main`.
+        request: what the job is given.
         attempts: gets a fresh folder for this attempt; kept, also after a failure.
-        ranks: processes on this machine; with more than one the stage must join them by itself.
+        ranks: processes on this machine; with more than one the job must join them by itself.
         threads: CPU threads of each rank; 0: its share of this machine's cores.
         env: goes over this process's environment and over what is set here.
-        progress: JSON lines that the stage appends to and may rewrite; see `RowFollower`.
-        on_progress: called with each new row, in this thread. What it raises stops the stage.
+        progress: JSON lines that the job appends to and may rewrite; see `RowFollower`.
+        on_progress: called with each new row, in this thread. What it raises stops the job.
         keep_open: file descriptors that the supervisor inherits, as of a lock that has to outlive
-            this process until the stage's processes are gone too.
-        patience: how long it may give no `processes.child.beat`; None: for ever.
+            this process until the job's processes are gone too.
+        patience: how long a rank may give no `processes.child.beat`; None: for ever.
 
     Raises:
-        MixnetError: the type that the stage raised.
+        MixnetError: the type that the job raised.
         JobFailed: it was killed or hung (retryable), or failed in a way that it did not foresee.
         MachineError: the folder cannot be written, msrun is not installed.
     """
@@ -149,10 +150,10 @@ def _new_attempt(attempts: Path) -> Path:
 
 
 def _msrun(module: str, attempt: Path, *, ranks: int, port: int) -> list[str]:
-    """MindSpore's launcher beside this interpreter, around one worker a rank.
+    """Returns the command of MindSpore's launcher beside this interpreter, one worker per rank.
 
     Raises:
-        MachineError: it is not there.
+        MachineError: msrun is not installed there.
     """
     msrun = _folder_of_python() / "msrun"
     # msrun runs an interpreter by these names only, found on PATH; all else is a script to it.
@@ -171,7 +172,7 @@ def _msrun(module: str, attempt: Path, *, ranks: int, port: int) -> list[str]:
         # Without it msrun returns at once, and 0.
         "--join=True",
         f"--log_dir={attempt / WORKERS}",
-        # A rank that does not exist: the default starts one `tail -f` a worker.
+        # A rank that does not exist: the default starts one `tail -f` per worker.
         f"--tail_worker_log={ranks}",
         names[0],
         "-m",
@@ -186,7 +187,7 @@ def _environment(
     cores = usable_cores()
     inherited = {key: value for key, value in os.environ.items() if key not in _RANK_VARIABLES}
     environment = {
-        # Errors only; its lower levels write a line an operation.
+        # Errors only; its lower levels write a line per operation.
         "GLOG_v": "3",
         # Lines reach the log when they are printed, not when a killed process would have ended.
         "PYTHONUNBUFFERED": "1",
@@ -213,7 +214,7 @@ def _folder_of_python() -> Path:
 
 @contextmanager
 def held_port() -> Iterator[int]:
-    """A free port for msrun's scheduler, which no other call gets while the block runs.
+    """Finds a free port for msrun's scheduler, which no other call gets while the block runs.
 
     It stays bound here without listening, which keeps the kernel from handing it out again. Both
     ends set SO_REUSEADDR, so the scheduler can still listen on it.
@@ -262,7 +263,7 @@ def _supervised(
 def _kill_marked(attempt: Path) -> None:
     """Kills what carries the attempt's folder in its environment.
 
-    There is something if the supervisor was killed: a stage's own children then outlive it.
+    Something is left if the supervisor was killed: a job's own children then outlive it.
     """
     deadline = time.monotonic() + _SWEEP_SECONDS
     while time.monotonic() < deadline:

@@ -20,7 +20,7 @@ _RECORD_BYTES = 1 << 13
 
 
 class OomKills:
-    """Counts from its construction on."""
+    """Counts the processes that were killed so, from its construction on."""
 
     def __init__(self) -> None:
         self._counter = _counter()
@@ -30,11 +30,15 @@ class OomKills:
 
     @property
     def counted(self) -> bool:
-        """Whether there is a counter: without one, none found does not mean none happened."""
+        """Says whether there is a counter: without one, none found does not mean none happened."""
         return self._before is not None
 
     def evidence(self, pids: Collection[int]) -> str | None:
-        """Where it is written that one of the processes, or of the cgroup's, was killed so."""
+        """Says what shows that a process was killed so; None if nothing does.
+
+        Args:
+            pids: of the processes in question. The counter counts the whole cgroup's.
+        """
         named = _named_in_log(self._began) & set(pids)
         if named:
             return f"{_KERNEL_LOG} names process {min(named)}"
@@ -45,7 +49,7 @@ class OomKills:
 
 
 def _counter() -> Path | None:
-    """The file that counts for this process's cgroup, of version 2 or 1."""
+    """Finds the file that counts for this process's cgroup, of version 2 or 1."""
     try:
         lines = Path("/proc/self/cgroup").read_text().splitlines()
     except OSError:
@@ -75,7 +79,7 @@ def _count(file: Path | None) -> int | None:
 
 
 def _named_in_log(since: float) -> set[int]:
-    """Process ids in the kernel's log from `since` on, a time of the monotonic clock."""
+    """Lists process ids in the kernel's log from `since` on, a time of the monotonic clock in s."""
     try:
         log = os.open(_KERNEL_LOG, os.O_RDONLY | os.O_NONBLOCK)
     except OSError:

@@ -1,7 +1,7 @@
 """What jobs are given and return; see `processes.child` and `processes.launch`.
 
 A request holds its recipe, not the name of a file: what the run's `recipe.yaml` says may change
-while a child starts.
+while a job starts.
 """
 
 from __future__ import annotations
@@ -14,11 +14,15 @@ from mixnet_core.runs.values import FetchedWeights, PreparedDataset, Value
 
 
 class TrainRequest(Value):
-    """What `python -m mixnet_core.train` is given.
+    """Holds what `python -m mixnet_core.train` is given.
 
     Attributes:
+        recipe: what to train.
+        run_dir: path of the run's folder; see `runs.run_dir.RunDir`.
+        dataset: the prepared dataset.
+        weights: the initial weights; None: freshly drawn ones.
         threads: CPU threads of this rank.
-        operators: whose; see `model.mixnet.build_model`.
+        operators: MindSpore's or this project's; see `model.mixnet.build_model`.
         resume_from: folder of the bundle to go on from; None: from the start.
     """
 
@@ -32,14 +36,14 @@ class TrainRequest(Value):
 
 
 class PackRequest(Value):
-    """What `python -m mixnet_core.data.mindrecord` is given.
+    """Holds what `python -m mixnet_core.data.mindrecord` is given.
 
     Attributes:
         folder: of the dataset in the making, with its indexes; the shards are written there.
         images: the folder that the indexes' paths start from.
         shard_bytes: of images, at most, in a shard of several.
-        progress: path of a JSON-lines file that is begun anew; a row is {"done", "total"}, where an
-            image counts twice: once written, once read back. None: not told.
+        progress: path of a JSON-lines file that is written anew; a row is {"done", "total"}, where
+            an image counts twice: once written, once read back. None: no such file is written.
     """
 
     folder: str
@@ -49,7 +53,13 @@ class PackRequest(Value):
 
 
 class Shard(Value):
-    """A file of a dataset in MindRecord layout: its name, size and hex sha256."""
+    """Describes a file of a dataset in MindRecord layout.
+
+    Attributes:
+        file: its name.
+        bytes: its size.
+        sha256: hex.
+    """
 
     file: str
     bytes: int
@@ -57,21 +67,27 @@ class Shard(Value):
 
 
 class PackedDataset(Value):
-    """shards: of each split, in order."""
+    """Holds what packing wrote.
+
+    Attributes:
+        shards: split -> its shards, in order.
+    """
 
     shards: dict[str, tuple[Shard, ...]]
 
 
 class AverageRequest(Value):
-    """What `python -m mixnet_core.train.average` is given.
+    """Holds what `python -m mixnet_core.train.average` is given.
 
     Attributes:
-        dataset: root of the prepared dataset, of whose training images statistics are estimated.
+        recipe: what the checkpoints were trained by.
+        dataset: root of the prepared dataset, from whose training images statistics are estimated.
         files: weights files of one network.
-        folder: where the mean's weights.ckpt goes; it appears with it.
-        images: at least so many, or an epoch.
-        classes, threads, operators: as `TrainRequest`.
-        progress: path of a JSON-lines file that is begun anew; a row is {"done", "total"} images.
+        folder: where the mean's weights.ckpt goes; the folder appears with the file in it.
+        images: how many training images are used at least, up to an epoch's.
+        classes: width of the classifier.
+        threads, operators: as for `TrainRequest`.
+        progress: path of a JSON-lines file that is written anew; a row is {"done", "total"} images.
     """
 
     recipe: Recipe
@@ -86,22 +102,32 @@ class AverageRequest(Value):
 
 
 class AverageResult(Value):
-    """sha256: hex, of the file written."""
+    """Holds what averaging wrote.
+
+    Attributes:
+        sha256: hex, of the weights file.
+    """
 
     sha256: str
 
 
 class LookRequest(Value):
-    """What `python -m mixnet_core.evaluate.look` is given. file: of weights."""
+    """Holds what `python -m mixnet_core.evaluate.look` is given.
+
+    Attributes:
+        file: path of a weights file.
+    """
 
     file: str
 
 
 class LookResult(Value):
-    """What a file of weights says of its network.
+    """Holds what a file of weights says of its network.
 
     Attributes:
-        variant: None where it does not show.
+        variant: None where the file does not show it.
+        num_classes: width of the classifier.
+        in_channels: of the images.
         image_size: pixels, where the file fixes them.
     """
 
@@ -112,17 +138,19 @@ class LookResult(Value):
 
 
 class EvaluateRequest(Value):
-    """What `python -m mixnet_core.evaluate` is given.
+    """Holds what `python -m mixnet_core.evaluate` is given.
 
     Attributes:
         recipe: says the network, its input and the device.
-        dataset: root of the prepared dataset; split: train, select or val.
-        weights: weights files, each of which answers to the whole split.
+        dataset: root of the prepared dataset.
+        split: train, select or val.
+        weights: weights files, each of which is measured on the whole split.
         classes: width of the classifier.
-        batch: images between two rows of progress; threads: of the data pipeline, and of OpenVINO.
-        answers: folder for what the workers judged; see `evaluate.prediction_files`.
-        progress: path of a JSON-lines file that is begun anew; its rows: see `evaluate.scoring`.
-        workers: processes that share the split; more than one are started by msrun.
+        batch: images between two rows of progress.
+        threads: of the data pipeline, and of OpenVINO.
+        answers: folder for what the ranks judged; see `evaluate.prediction_files`.
+        progress: path of a JSON-lines file that is written anew; its rows: see `evaluate.scoring`.
+        workers: ranks that share the split; more than one are started by msrun.
     """
 
     recipe: Recipe
@@ -138,10 +166,10 @@ class EvaluateRequest(Value):
 
 
 class EvaluateResult(Value):
-    """What measuring took, besides the answers that the request's folder holds.
+    """Holds how measuring went; the answers themselves are in the request's folder.
 
     Attributes:
-        images_per_second: over all weights files and workers, decoding included, loading and
+        images_per_second: over all weights files and ranks, decoding included, loading and
             compiling left out.
         engine: what computed the logits: "openvino 2026.4.1, CPU, float32".
     """

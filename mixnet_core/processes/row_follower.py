@@ -12,10 +12,13 @@ from typing import Any
 class RowFollower:
     """Reads what is appended from its construction on, also after the file was written anew.
 
-    Not reported: rows that stood there before, and those of them, in their order, that a rewritten
-    file starts with; a line still without its end; a line that is no JSON object, as a crash may
-    leave one. A new row at a rewritten file's head that equals an old one in every value is taken
-    for it.
+    Not reported are the rows that the file held before, and those of them, in their order, that a
+    rewritten file starts with; a line still without its end; a line that is no JSON object, as a
+    crash may leave one. A new row at a rewritten file's head that equals an old one in every value
+    is taken for it.
+
+    Args:
+        path: of the file; it may be missing.
     """
 
     def __init__(self, path: Path) -> None:
@@ -25,7 +28,7 @@ class RowFollower:
         self._old = self._lines()
 
     def rows(self) -> list[dict[str, Any]]:
-        """The new rows since the last call; none while there is no file."""
+        """Returns the new rows since the last call; none while there is no file."""
         rows = []
         for line in self._lines():
             with suppress(ValueError):
@@ -46,7 +49,7 @@ class RowFollower:
         except FileNotFoundError:
             return []
         with file:
-            # Another file, or other content before the place that was read to: from the start.
+            # Another file, or other content before the offset that was read to: from the start.
             inode = os.fstat(file.fileno()).st_ino
             file.seek(self._offset - len(self._last))
             if inode != self._inode or file.read(len(self._last)) != self._last:
@@ -62,7 +65,7 @@ class RowFollower:
         return lines[self._skipped(lines) :]
 
     def _skipped(self, lines: list[bytes]) -> int:
-        """How many of the lines at the head are old ones that the rewriting kept."""
+        """Counts the lines at the head that are old ones, kept when the file was rewritten."""
         for number, line in enumerate(lines):
             if line not in self._kept:
                 self._kept = []

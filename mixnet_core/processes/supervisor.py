@@ -10,8 +10,8 @@ file means that the caller is gone, or wants the command stopped.
     also       SIGTERM, then SIGKILL, to what the command leaves when it ends by itself
     exit code  the command's; 128 + n if signal n ended it or this process; 130 at end of file
 
-If this process itself is SIGKILLed, the kernel kills the command, and a stage kills itself: see
-`die_with_parent`. A stage's own children, which neither covers, `processes.launch` finds by an
+If this process itself is SIGKILLed, the kernel kills the command, and a job kills itself: see
+`die_with_parent`. A job's own children, which neither covers, `processes.launch` finds by an
 environment variable.
 
 Standard library only, and no import of this project's: it must start in milliseconds.
@@ -59,7 +59,11 @@ def die_with_parent() -> None:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Supervises the command after `--`; returns the exit code as the module's header says."""
+    """Supervises the command after `--`; returns the exit code as the module's header says.
+
+    Args:
+        argv: without the program's own name.
+    """
     command = list(argv[argv.index("--") + 1 :])
     caller = os.getppid()
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
@@ -94,7 +98,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 class _Tree:
-    """The command and everything below it; orphans included, because they become children of ours.
+    """Holds the command and everything below it; orphans too, because they become our children.
 
     Attributes:
         status: the command's wait status once it ended by itself.
@@ -107,7 +111,7 @@ class _Tree:
         self._stopping = False
 
     def reap(self) -> bool:
-        """Collects what has ended; whether anything is left."""
+        """Collects what has ended; returns whether anything is left."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -121,7 +125,11 @@ class _Tree:
                     self.status = status
 
     def stop(self, steps: _Steps) -> None:
-        """Returns when nothing is left, or after the last step if SIGKILL does not help."""
+        """Sends signals until nothing is left, or until SIGKILL, the last step, did not help.
+
+        Args:
+            steps: signals in order, each with the seconds that it is given.
+        """
         self._stopping = True
         for signum, seconds in steps:
             deadline = time.monotonic() + seconds
@@ -145,12 +153,16 @@ class _Tree:
 
 
 def _before_command() -> None:
-    """In the forked child; the setting survives the exec."""
+    """Runs in the forked child; the setting survives the exec."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _catch_signals() -> tuple[int, list[int]]:
-    """A descriptor that becomes readable at every signal, and a list that gets those to stop by."""
+    """Catches signals: those that stop the command, and SIGCHLD.
+
+    Returns:
+        A descriptor that becomes readable at every signal, and a list that gets those to stop by.
+    """
     received: list[int] = []
 
     def note(signum: int, _: FrameType | None) -> None:
@@ -191,7 +203,7 @@ def _ancestors() -> list[int]:
 
 
 def _parent(pid: int) -> int:
-    """0 for init, and for a process that is gone."""
+    """Returns a process's parent; 0 for init, and for a process that is gone."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except OSError:

@@ -1,8 +1,11 @@
 """Looks at the ranks of a running attempt: which gave no sign of life for too long, and why.
 
-A rank gives one with `processes.child.beat`, which touches a file; what counts is when this
-process saw the file changed. Time is counted by looks: a step of the wall clock, a suspended
-machine or a caller that was stopped itself adds no more than one look's worth.
+A rank gives a sign with `processes.child.beat`, which touches a file; what counts is when this
+process saw the file changed. The first sign says that the first step, which compiles, begins; every
+later one says that a step, or as much work, is done.
+
+Time is counted by looks: a step of the wall clock, a suspended machine or a caller that was stopped
+itself adds no more than one look's worth.
 """
 
 from __future__ import annotations
@@ -29,11 +32,11 @@ _POLL_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class Patience:
-    """How long an attempt may give no sign of life.
+    """Says how long an attempt may give no sign of life.
 
     Attributes:
-        first_seconds: from its start until every rank's second sign: imports and compilation. The
-            first may be given before the work that compiles.
+        first_seconds: from its start until every rank has done its first step: imports and
+            compilation.
         stall_seconds: between two signs of a rank after that.
     """
 
@@ -43,31 +46,37 @@ class Patience:
 
 @dataclass
 class _Rank:
-    """What is known of a rank.
+    """Holds what is known of a rank.
 
     Attributes:
-        pid: None until it said it.
-        changed: its alive file's time in ns; None before its first sign.
-        steps: whether it has given a second one.
-        seen: when it was last seen changed, by the watchdog's own time.
-        stopped: whether it was stopped when last looked at, while it lived; before: when looked at
-            once more before that. A stopped process that is killed runs for a moment.
+        pid: its process id; None until it wrote it.
+        changed: its alive file's time of change in ns; None before its first sign.
+        first_step_done: whether it has given a second sign.
+        seen: when the alive file was last seen changed, in seconds of the watchdog's own time.
+        lives: whether its process was there at the last look.
+        stopped: whether it was stopped, as by SIGSTOP, at the last look at which it lived.
+        stopped_before: the same of the look before that one. SIGKILL sets a stopped process going
+            before it ends it: the last look may have met it running, and then only the look before
+            tells that it was stopped.
     """
 
     pid: int | None = None
     changed: int | None = None
-    steps: bool = False
+    first_step_done: bool = False
     seen: float = 0.0
     lives: bool = True
     stopped: bool = False
-    before: bool = False
+    stopped_before: bool = False
 
 
 @dataclass
 class Watchdog:
-    """Call `look` every fraction of a second.
+    """Watches the ranks of one attempt; its `look` is to be called every fraction of a second.
 
     Args:
+        attempt: the attempt's folder.
+        ranks: processes that were started.
+        patience: how long they may be silent; None: for ever.
         clock: seconds that never go back.
     """
 
@@ -85,7 +94,12 @@ class Watchdog:
         self._looked = self.clock()
 
     def look(self) -> str | None:
-        """What is wrong if the patience is used up: "no progress for 600 s (rank 1 is ...)"."""
+        """Looks at every rank once.
+
+        Returns:
+            What is wrong if the patience is used up: "no progress for 600 s (rank 1 is ...)"; else
+            None.
+        """
         now = self.clock()
         self._time += min(now - self._looked, _LONGEST_LOOK_SECONDS)
         self._looked = now
@@ -93,7 +107,7 @@ class Watchdog:
             self._look_at(rank, str(number))
         if self.patience is None:
             return None
-        if self._began is None and all(rank.steps for rank in self._known):
+        if self._began is None and all(rank.first_step_done for rank in self._known):
             self._began = self._time
         if self._began is None:
             if self._time < self.patience.first_seconds:
@@ -107,9 +121,11 @@ class Watchdog:
         return f"no progress for {self.patience.stall_seconds:g} s ({self._blame()})"
 
     def stopped(self) -> tuple[str, ...]:
-        """Ranks that were stopped, as by SIGSTOP, when last seen alive."""
+        """Returns the ranks that were stopped, as by SIGSTOP, when last seen alive."""
         return tuple(
-            str(number) for number, rank in enumerate(self._known) if rank.stopped or rank.before
+            str(number)
+            for number, rank in enumerate(self._known)
+            if rank.stopped or rank.stopped_before
         )
 
     def dump_stacks(self) -> None:
@@ -131,7 +147,7 @@ class Watchdog:
             changed = (self.attempt / child.alive_file(name)).stat().st_mtime_ns
             if changed != rank.changed:
                 rank.changed, rank.seen = changed, self._time
-                rank.steps = changed != child.FIRST_BEAT
+                rank.first_step_done = changed != child.FIRST_BEAT
         if rank.pid is None:
             with suppress(InputError, IntegrityError):
                 rank.pid = int(read_json(self.attempt / child.process_file(name)))
@@ -139,11 +155,11 @@ class Watchdog:
             state = _state(rank.pid)
             rank.lives = state not in ("", "Z", "X")
             if rank.lives:
-                rank.before = rank.stopped
+                rank.stopped_before = rank.stopped
                 rank.stopped = state in ("T", "t")
 
     def _blame(self) -> str:
-        """Who hangs, as far as that can be told."""
+        """Says who hangs, as far as that can be told."""
         states = {
             number: _state(rank.pid) if rank.pid is not None else ""
             for number, rank in enumerate(self._known)
@@ -155,7 +171,7 @@ class Watchdog:
         if blocked:
             return f"{_named(blocked)} blocked in the kernel, as by a disk or a device"
         if self._began is None:
-            silent = [n for n, rank in enumerate(self._known) if not rank.steps]
+            silent = [n for n, rank in enumerate(self._known) if not rank.first_step_done]
             if len(silent) < self.ranks:
                 return f"{_named(silent)} silent, the others are not"
         else:
@@ -177,7 +193,7 @@ def _named(ranks: list[int]) -> str:
 
 
 def _state(pid: int) -> str:
-    """The letter of /proc/PID/stat; "" for a process that is gone."""
+    """Reads a process's state, the letter of /proc/PID/stat; "" for a process that is gone."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except OSError:

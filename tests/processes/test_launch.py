@@ -280,8 +280,8 @@ def test_what_the_kernel_kills_for_want_of_memory_is_told_from_other_kills(
     """All of it in the cgroup, as in a container whose limit is too low."""
     code = (
         "import os, pathlib\n"
-        "from mixnet_core.processes import oom_kills\n"
         "from mixnet_core.errors import JobFailed\n"
+        "from mixnet_core.processes import oom_kills\n"
         "from mixnet_core.processes.launch import run_job\n"
         "from tests.processes.programs.acts import Act\n"
         f"pathlib.Path({str(small_cgroup / 'cgroup.procs')!r}).write_text(str(os.getpid()))\n"
