@@ -17,7 +17,7 @@ from mixnet_core.processes.child import main
 from mixnet_core.recipe.recipe import Recipe, parse_recipe
 from mixnet_core.train.dropout import Dropout
 from mixnet_core.train.optimizer import build_optimizer
-from mixnet_core.train.step import Part, TrainStep
+from mixnet_core.train.step import MicroBatch, TrainStep
 from mixnet_core.train.update import Update
 
 
@@ -53,10 +53,12 @@ def time_steps(job: StepJob) -> Measured:
     images = Tensor(draw.standard_normal((batch, 3, size, size)).astype(np.float32))
     targets = Tensor(np.eye(classes, dtype=np.float32)[draw.integers(0, classes, batch)])
     width = net.classifier.in_channels
-    features, _ = Dropout(recipe, 0, features=width, depths=()).draw(epoch=0, step=0, part=0)
-    part = Part(images, targets, None if features is None else Tensor(features))
+    features, _ = Dropout(recipe, 0, features=width, depths=()).draw(epoch=0, step=0, micro_batch=0)
+    micro_batches = [MicroBatch(images, targets, None if features is None else Tensor(features))]
     # By number, not by time: ranks wait for each other in every step.
-    first, *seconds = timed(lambda: step([part])[0].asnumpy(), least=job.steps + 1, seconds=0)
+    first, *seconds = timed(
+        lambda: step(micro_batches)[0].asnumpy(), least=job.steps + 1, seconds=0
+    )
     speed = batch * ranks / statistics.median(seconds)
     return Measured(speed=speed, first_seconds=first, peak_mb=peak_mb())
 

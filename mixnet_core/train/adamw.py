@@ -61,14 +61,14 @@ def _move(
 
 
 class AdamW(nn.Optimizer):
-    """(gradients,) -> True; moves the parameters by one step.
+    """Moves the parameters by one step: (gradients,) -> True.
 
     Args:
         parameters: each is moved, whatever its name.
         rates: the learning rate of every step; there must be no more steps.
-        rate_factors: of it, a parameter each.
-        decays: of the weights, a parameter each; multiplied by the rate.
-        beta1: of the first moment.
+        rate_factors: for each parameter, what its learning rate is multiplied by.
+        decays: for each parameter, its weight decay; multiplied by the rate.
+        beta1: share of the first moment that is kept from step to step.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class AdamW(nn.Optimizer):
         self.moments1 = self._parameters.clone(prefix="adam_m", init="zeros")
         self.moments2 = self._parameters.clone(prefix="adam_v", init="zeros")
         self.rate_factors, self.decays = tuple(rate_factors), tuple(decays)
-        # MindSpore's attribute, which would say what its rule by names says.
+        # MindSpore's attribute, which would otherwise hold what its rule by names says.
         self.decay_flags = tuple(decay > 0 for decay in decays)
         steps = np.arange(1, len(rates) + 1, dtype=np.float64)
         a, b = 1 - beta1**steps, 1 - BETA2**steps

@@ -39,9 +39,15 @@ Arrays = dict[str, NDArray[np.float32]]
 def average(request: AverageRequest) -> AverageResult:
     """Writes the mean into `<request.folder>/weights.ckpt`, a folder that appears all at once.
 
+    Args:
+        request: names the files and the training images; see `AverageRequest`.
+
+    Returns:
+        The digest of the file written.
+
     Raises:
         CheckpointMismatch: the files are not of one network, or not of the recipe's.
-        MixnetError: as reading the recipe, the index and the images raise it.
+        MixnetError: as `data.index.read_index` and `data.batches.training_batches` raise it.
     """
     recipe = request.recipe
     mean = mean_of([Path(file) for file in request.files])
@@ -73,7 +79,13 @@ def average(request: AverageRequest) -> AverageResult:
 
 
 def mean_of(files: Sequence[Path]) -> Arrays:
-    """Parameter by parameter, added up in float64.
+    """Computes the mean of several files' weights, parameter by parameter, added up in float64.
+
+    Args:
+        files: of weights, at least one.
+
+    Returns:
+        Parameter name -> the mean, float32.
 
     Raises:
         CheckpointMismatch: their names or shapes differ.
@@ -92,10 +104,19 @@ def mean_of(files: Sequence[Path]) -> Arrays:
 
 
 def estimate_statistics(net: MixNet, recipe: Recipe, request: AverageRequest) -> None:
-    """Replaces every moving mean and variance by the mean over batches of training images."""
+    """Replaces every moving mean and variance by the mean over batches of training images.
+
+    Args:
+        net: with the averaged weights.
+        recipe: says how images are augmented, and BatchNorm's decay by its flavour.
+        request: says how many images are used, and where progress is told.
+
+    Raises:
+        MixnetError: as `data.index.read_index` and `data.batches.training_batches` raise it.
+    """
     statistics = [p for p in net.get_parameters() if p.name.endswith((_MEAN, _VARIANCE))]
-    # A batch moves a statistic to decay * old + (1 - decay) * its own: from 0 that is its own,
-    # but for the factor.
+    # A batch moves a statistic to decay * old + (1 - decay) * the batch's: where the old one is 0
+    # that is the batch's own, but for the factor.
     share = 1 - FLAVOURS[recipe.network.flavour].bn_decay
     sums = [np.zeros(p.shape, np.float64) for p in statistics]
     net.set_train()
@@ -115,7 +136,7 @@ def estimate_statistics(net: MixNet, recipe: Recipe, request: AverageRequest) ->
 
 
 def _batches(recipe: Recipe, request: AverageRequest) -> Iterator[NDArray[np.float32]]:
-    """As large as training's on one rank, from an epoch that training never had."""
+    """Yields images of batches as large as a rank's micro-batch, of an epoch training never had."""
     devices = recipe.devices.model_copy(
         update={"ranks": 1, "micro_batch": recipe.rank_batch // recipe.accumulation}
     )

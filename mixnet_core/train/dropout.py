@@ -1,6 +1,6 @@
 """What dropout and stochastic depth leave out, drawn on the host.
 
-Drawn from (seed, epoch, step, rank, part) alone, so that a resumed run draws the same again:
+Drawn from (seed, epoch, step, rank, micro-batch) alone, so that a resumed run draws the same again:
 MindSpore's own random operators keep a state that cannot be saved.
 """
 
@@ -18,9 +18,11 @@ _PURPOSE = 1
 
 
 class Dropout:
-    """Multipliers for `model.mixnet.MixNet`: 0 for what is left out, else 1 / (1 - rate).
+    """Draws multipliers for `model.mixnet.MixNet`: 0 for what is left out, else 1 / (1 - rate).
 
     Args:
+        recipe: says the rates and the seed.
+        rank: 0-based; every rank draws others.
         features: width of the classifier's input.
         depths: MixNet's residual_depths.
     """
@@ -36,14 +38,20 @@ class Dropout:
         self._path_rates = np.array(rates, np.float32)
 
     def draw(
-        self, *, epoch: int, step: int, part: int
+        self, *, epoch: int, step: int, micro_batch: int
     ) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]:
-        """(features (N, F), paths (N, blocks)), both float32; None where nothing is dropped.
+        """Draws the multipliers of one micro-batch of N images.
 
         Args:
-            epoch, step: 0-based; the step within the epoch.
+            epoch: 0-based.
+            step: 0-based, within the epoch.
+            micro_batch: its number within the step, 0-based.
+
+        Returns:
+            features (N, F) and paths (N, residual blocks), both float32; None where nothing is
+            dropped.
         """
-        key = (self._seed, _PURPOSE, epoch, step, self._rank, part)
+        key = (self._seed, _PURPOSE, epoch, step, self._rank, micro_batch)
         random = np.random.default_rng(np.random.SeedSequence(key))
         features = paths = None
         if self._rate:

@@ -40,10 +40,16 @@ _SWITCH, _PATH = "MS_COMPILER_CACHE_ENABLE", "MS_COMPILER_CACHE_PATH"
 
 
 class GraphCache:
-    """While it is entered, MindSpore compiles from and into this rank's cache.
+    """Has MindSpore compile from and into this rank's cache, as long as it is entered.
+
+    Args:
+        run: whose `graphs` folder holds the cache.
+        request: what the graph is compiled for.
+        ranks: which rank this is, of how many.
+        target: the device; see the module's header.
 
     Attributes:
-        warm: whether the graph of an earlier start is there.
+        warm: whether an earlier start's graph is found and used.
     """
 
     def __init__(self, run: RunDir, request: TrainRequest, ranks: Ranks, target: str) -> None:
@@ -81,9 +87,12 @@ class GraphCache:
             shutil.rmtree(self._aside, ignore_errors=True)
 
     def keep(self) -> None:
-        """Called after a step: from now on the graph is there for the next start.
+        """Keeps the graph for the next start; to be called after a step of it has run.
 
-        What is compiled later, as for scoring, does not go into it: it would look damaged.
+        What is compiled later, as for scoring, does not go into the cache: it would look damaged.
+
+        Raises:
+            MachineError: the disk is full or not writable.
         """
         if self._enabled:
             os.environ[_SWITCH] = "0"

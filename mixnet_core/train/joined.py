@@ -1,7 +1,7 @@
 """Many tensors as one long vector, and back: one AllReduce, one norm, one check for all of them.
 
-On two CPU ranks, MixNet-S at 16 px, one AllReduce a tensor (nn.DistributedGradReducer) makes a step
-take twice as long; `benchmarks` has the figures. Loops over 400 tensors in a graph exceed
+On two CPU ranks, MixNet-S at 16 px, one AllReduce per tensor (nn.DistributedGradReducer) makes a
+step take twice as long; `benchmarks` has the figures. Loops over 400 tensors in a graph exceed
 MindSpore's call depth, so these map instead.
 """
 
@@ -58,7 +58,14 @@ def _averaged_tensor(share: Tensor, average: Parameter, value: Tensor) -> Tensor
 
 
 class Joined(nn.Cell):
-    """Tensors shaped like `like` <-> one vector of all their elements."""
+    """Joins tensors into one vector of all their elements, and takes it apart again.
+
+    Args:
+        like: parameters of the tensors' shapes, in their order.
+
+    Attributes:
+        size: the vector's length.
+    """
 
     def __init__(self, like: Sequence[Parameter]) -> None:
         super().__init__()
@@ -71,29 +78,33 @@ class Joined(nn.Cell):
         return ops.concat(self.map(_flat, tensors))
 
     def apart(self, joined: Tensor, like: Any) -> Any:
+        """Cuts the vector into tensors, each shaped like the one of `like` in its position."""
         return self.map(ops.partial(_part, joined), self.starts, self.sizes, like)
 
 
 class Mapped(nn.Cell):
-    """What is done to each of many tensors."""
+    """Does the same to each of many tensors, all of them in one operation of a graph."""
 
     def __init__(self) -> None:
         super().__init__()
         self.map = ops.HyperMap()
 
-    def construct(self, tensors: Any, factor: float) -> Any:
-        """Each times a constant."""
+    def scale(self, tensors: Any, factor: float) -> Any:
+        """Returns each tensor times a constant."""
         return self.map(ops.partial(_scaled, factor), tensors)
 
     def assign(self, parameters: Any, values: Any) -> Any:
+        """Sets each parameter to its value."""
         return self.map(_assigned, parameters, values)
 
     def add(self, parameters: Any, values: Any) -> Any:
+        """Adds to each parameter its value."""
         return self.map(_added, parameters, values)
 
     def clear(self, parameters: Any) -> Any:
+        """Sets each parameter to 0."""
         return self.map(_cleared, parameters)
 
     def average(self, averages: Any, values: Any, share: Tensor) -> Any:
-        """averages += (values - averages) * share"""
+        """Moves each average towards its value: averages += (values - averages) * share."""
         return self.map(ops.partial(_averaged, share), averages, values)

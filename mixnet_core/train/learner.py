@@ -1,4 +1,4 @@
-"""What learns: network, optimizer and step of a recipe, and the files that hold its state."""
+"""What learns: a recipe's network, optimizer and step, and the files that hold their state."""
 
 from __future__ import annotations
 
@@ -18,17 +18,22 @@ from mixnet_core.recipe.recipe import Recipe
 from mixnet_core.train.dropout import Dropout
 from mixnet_core.train.optimizer import build_optimizer
 from mixnet_core.train.precision import at_level
-from mixnet_core.train.step import Part, TrainStep
+from mixnet_core.train.step import MicroBatch, TrainStep
 
 
 class Learner:
-    """Freshly initialised, or with the request's weights.
+    """Trains a network, freshly initialised or with the request's weights, one step per call.
 
     Args:
+        recipe: says network, precision, optimizer and what is dropped out.
+        request: holds the initial weights, if any, and the classes.
+        ranks: which rank this is, of how many.
         rates: the learning rate of every step.
 
     Raises:
         CheckpointMismatch: the weights do not fit the network.
+        InputError, IntegrityError: as `store.load_weights`.
+        MachineError: native operators are asked for, and cannot be compiled here.
     """
 
     def __init__(
@@ -51,29 +56,54 @@ class Learner:
         self._step = TrainStep(computing, self._optimizer, recipe)
 
     def step(
-        self, parts: Sequence[TrainingBatch], *, epoch: int, step: int
+        self, micro_batches: Sequence[TrainingBatch], *, epoch: int, step: int
     ) -> tuple[Tensor, Tensor]:
-        """As `TrainStep`; epoch and step within it are 0-based."""
+        """Makes one optimizer step.
+
+        Args:
+            micro_batches: of this rank, as many as the recipe accumulates.
+            epoch: 0-based.
+            step: 0-based, within the epoch.
+
+        Returns:
+            The loss and whether the update was applied, as `TrainStep`.
+        """
         return self._step(
             [
-                Part(
+                MicroBatch(
                     Tensor(batch.images),
                     Tensor(batch.targets),
                     *(
                         None if kept is None else Tensor(kept)
-                        for kept in self._dropout.draw(epoch=epoch, step=step, part=part)
+                        for kept in self._dropout.draw(epoch=epoch, step=step, micro_batch=number)
                     ),
                 )
-                for part, batch in enumerate(parts)
+                for number, batch in enumerate(micro_batches)
             ]
         )
 
     def save(self, folder: Path) -> None:
-        """Raises MachineError and JobFailed as `save_into`."""
+        """Writes weights, optimizer state and moving averages into a folder.
+
+        Args:
+            folder: not yet in its final place; see `store.save_into`.
+
+        Raises:
+            MachineError: the disk is full or not writable.
+            JobFailed: a value is infinite or not a number; nothing is written.
+        """
         save_into(folder, self._files())
 
     def restore(self, bundle: Path) -> None:
-        """Raises CheckpointMismatch if it belongs to another recipe."""
+        """Goes back to the state that a verified bundle holds.
+
+        Args:
+            bundle: its folder.
+
+        Raises:
+            CheckpointMismatch: the bundle belongs to another network, optimizer or recipe.
+            IntegrityError: a file is not a MindSpore checkpoint.
+        """
         restore(bundle, self._files())
 
     def _files(self) -> dict[str, dict[str, Parameter]]:
@@ -112,7 +142,14 @@ def _network(recipe: Recipe, request: TrainRequest) -> MixNet:
 
 
 def freeze_backbone(net: MixNet) -> None:
-    """Its BatchNorms use the statistics that came with the weights, and leave them alone."""
+    """Freezes all but the classifier.
+
+    The backbone's BatchNorms use the statistics that came with the weights, and leave them as they
+    are.
+
+    Args:
+        net: set to train before.
+    """
     for name, cell in net.name_cells().items():
         if name != "classifier":
             cell.set_train(False)

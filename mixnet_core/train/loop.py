@@ -1,4 +1,18 @@
-"""The training loop, as every rank runs it."""
+"""The training loop, as every rank runs it.
+
+One training step passes through these modules, in this order:
+
+    loop       takes the step's micro-batches from `data.batches`
+    learner    puts them on the device, with what `dropout` leaves out of each
+    step       computes loss and gradients of each micro-batch, and adds the gradients up
+    update     makes new weights of them: mean over ranks, loss scale, clipping, optimizer, averages
+    joined     serves update: all gradients as one long vector, so one AllReduce does for them all
+    progress   counts the step, checks the loss of the one before, writes rows of metrics
+
+Forward pass, gradients and update of one micro-batch are one compiled graph; of several, a graph
+that runs once per micro-batch and one for the update. After the step the loop gives a sign of life
+(`processes.child.beat`), and where a checkpoint is due `progress` has the learner save one.
+"""
 
 from __future__ import annotations
 
@@ -31,12 +45,20 @@ T = TypeVar("T")
 
 
 def train(request: TrainRequest) -> TrainedRun:
-    """Trains from the request's bundle, or from the start, to the recipe's last epoch.
+    """Trains from the request's bundle, or from the beginning, to the recipe's last epoch.
+
+    Args:
+        request: the same on every rank.
+
+    Returns:
+        What training left; `checkpoints` on rank 0 only, the one whose result is kept.
 
     Raises:
         CheckpointMismatch: the weights or the bundle do not fit the network.
+        IntegrityError: the bundle is damaged.
         JobFailed: the loss is not finite, or no better than guessing.
-        MixnetError: as the parts below raise them.
+        MachineError: the device is not there, or the disk is full or not writable.
+        MixnetError: as `data.index.read_index` and `data.batches.training_batches` raise it.
     """
     began = time.monotonic()
     recipe, run = request.recipe, RunDir(Path(request.run_dir))
@@ -54,22 +76,23 @@ def train(request: TrainRequest) -> TrainedRun:
     learner = Learner(recipe, request, ranks, rates)
     score = Scorer(recipe, request, ranks) if recipe.scores_in_training else None
     bundle = Path(request.resume_from) if request.resume_from else None
-    start = read_contents(bundle) if bundle else None
+    resumed_from = read_contents(bundle) if bundle else None
     if bundle:
         learner.restore(bundle)
 
-    with GraphCache(run, request, ranks, recipe.devices.target) as graph:
+    with GraphCache(run, request, ranks, recipe.devices.target) as graph_cache:
         progress = Progress(
             recipe,
             run,
             ranks,
             classes=classes,
             rates=rates,
-            start=start,
+            resumed_from=resumed_from,
             division=_division(recipe, request, ranks),
-            compiled=graph.warm,
+            graph_cached=graph_cache.warm,
         )
-        # The first sign of life: what comes next compiles, and may take longer than any step.
+        # The first sign of life: the step that comes next compiles, and may take far longer than
+        # any after it.
         beat()
         for epoch in range(progress.epoch, recipe.training.epochs):
             batches = training_batches(
@@ -83,9 +106,10 @@ def train(request: TrainRequest) -> TrainedRun:
                 unreadable=unreadable,
             )
             with closing(batches):
-                for parts in _grouped(batches, recipe.accumulation):
-                    progress.stepped(*learner.step(parts, epoch=epoch, step=progress.epoch_step))
-                    graph.keep()
+                for micro_batches in _grouped(batches, recipe.accumulation):
+                    step = progress.epoch_step
+                    progress.stepped(*learner.step(micro_batches, epoch=epoch, step=step))
+                    graph_cache.keep()
                     beat()
                     if progress.save_due():
                         progress.save(learner.save)

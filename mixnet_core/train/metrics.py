@@ -1,4 +1,4 @@
-"""What training says while it runs: JSON lines, one row an event, written by rank 0.
+"""What training says while it runs: JSON lines, one row per event, written by rank 0.
 
     {"event": "start",      "step", "steps", "epochs", "ranks", "images_per_step",
                              "compiled", "changes"}
@@ -9,11 +9,12 @@
     {"event": "score",      "step", "epoch", "file", "count", "correct1", "correct5", "loss"}
 
 Every row also has "time", in seconds since 1970: no two rows of two attempts are equal.
-step counts finished optimizer steps and epoch finished ones, except in "step" rows, where epoch is
-the running one from 1. loss is rank 0's mean since the last such row, without dropped steps, and
-null if there were only those; lr is the rate of the last step. compiled says whether an earlier
-start's graph is used, changes how this attempt computes otherwise than the one before, unreadable
-how many images of any rank could not be read so far. A score is that of the checkpoint's file on
+step counts finished optimizer steps and epoch finished epochs, except in "step" rows, where epoch
+is the running one from 1. loss is rank 0's mean since the last row of that event, without dropped
+steps, and null if there were only those; lr is the learning rate of the last step. In "start" rows
+compiled says whether an earlier start's graph is used, and changes how this attempt computes
+otherwise than the one before; a "compiled" row says that the first step is done. unreadable counts
+the images of all ranks that could not be read so far. A "score" row is of the checkpoint's file on
 the select split.
 """
 
@@ -28,7 +29,11 @@ from mixnet_core.storage.files import os_errors_explained, write_text
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """All whole rows; a last line that a crash cut short is left out."""
+    """Reads all whole rows; a last line that a crash cut short is left out.
+
+    Args:
+        path: of the file; no rows if it is missing.
+    """
     if not path.is_file():
         return []
     rows = []
@@ -41,7 +46,16 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 class MetricsLog:
-    """Appends rows; on opening drops those beyond `step`, which a resumed run writes again."""
+    """Appends rows to a file.
+
+    Args:
+        path: of the file.
+        step: where training goes on; rows beyond it, which the resumed run writes again, are
+            dropped on opening, and all rows at step 0.
+
+    Raises:
+        MachineError: the disk is full or not writable.
+    """
 
     def __init__(self, path: Path, *, step: int) -> None:
         kept = [row for row in read_metrics(path) if row["step"] <= step and step > 0]
@@ -49,7 +63,15 @@ class MetricsLog:
         self._path = path
 
     def row(self, event: str, **values: Any) -> None:
-        """Raises MachineError if it cannot be written, as when the disk is full."""
+        """Appends one row.
+
+        Args:
+            event: what the row tells; see the module's header.
+            values: its other keys; the time is added.
+
+        Raises:
+            MachineError: the disk is full or not writable.
+        """
         now = round(time.time(), 3)
         with os_errors_explained(self._path), self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"event": event, "time": now, **values}) + "\n")

@@ -22,7 +22,8 @@ def build_optimizer(net: nn.Cell, recipe: Recipe, rates: list[float]) -> nn.Opti
     """Builds the recipe's optimizer over the trainable parameters.
 
     Args:
-        net: of its parameters' names only MixNet's are told apart by `optimizer.layer_decay`.
+        net: the network; `optimizer.layer_decay` tells layers apart by a MixNet's parameter names.
+        recipe: says the optimizer's kind, and each parameter's rate and decay.
         rates: the learning rate of every step.
     """
     settings = recipe.optimizer
@@ -40,6 +41,10 @@ def weight_decays(parameters: list[Parameter], recipe: Recipe) -> list[float]:
     """Returns each parameter's weight decay, by the recipe alone.
 
     BatchNorm's parameters and biases are the one-dimensional ones.
+
+    Args:
+        parameters: the trainable ones.
+        recipe: says the decay, and whether those are exempt.
     """
     settings = recipe.optimizer
     return [
@@ -51,15 +56,19 @@ def weight_decays(parameters: list[Parameter], recipe: Recipe) -> list[float]:
 def lr_factors(parameters: list[Parameter], decay: float) -> list[float]:
     """Returns what each parameter's learning rate is multiplied by.
 
-    `decay` to the power of how many layers lie between it and the classifier (discriminative
-    fine-tuning, arXiv:1801.06146, section 3.1). Stem, each block, head and classifier are one layer
-    each.
+    That is `decay` to the power of how many layers lie between the parameter and the classifier
+    (discriminative fine-tuning, arXiv:1801.06146, section 3.1). Stem, each block, head and
+    classifier are one layer each.
+
+    Args:
+        parameters: the trainable ones.
+        decay: `optimizer.layer_decay`; 1.0 leaves every rate as it is.
     """
     depths = [_depth(parameter.name) for parameter in parameters]
     blocks = max((depth for depth in depths if depth < _HEAD), default=0)
     last = blocks + 2
-    place = {_HEAD: blocks + 1, _CLASSIFIER: last}
-    return [decay ** (last - place.get(depth, depth)) for depth in depths]
+    layer_numbers = {_HEAD: blocks + 1, _CLASSIFIER: last}
+    return [decay ** (last - layer_numbers.get(depth, depth)) for depth in depths]
 
 
 def _depth(name: str) -> int:

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 class OptimizerKind(ABC):
-    """An optimizer as one file of `train.optimizers` offers it.
+    """Describes an optimizer, as one file of `train.optimizers` offers it.
 
     Attributes:
-        states: float32 numbers that it keeps a parameter, beside the parameter itself.
+        states: float32 numbers that it keeps per weight, beside the weight itself.
         nesterov: whether it has Nesterov's variant.
     """
 
@@ -23,7 +23,14 @@ class OptimizerKind(ABC):
     nesterov: ClassVar[bool] = False
 
     def check(self, settings: Optimizer) -> None:
-        """Raises ValueError where the section's other keys do not fit it."""
+        """Checks whether the section's other keys fit this optimizer.
+
+        Args:
+            settings: the recipe's section.
+
+        Raises:
+            ValueError: they do not; names the key and the remedy.
+        """
         if settings.nesterov and not self.nesterov:
             raise ValueError("nesterov needs optimizer.name: momentum")
 
@@ -41,7 +48,8 @@ class OptimizerKind(ABC):
 
         Args:
             parameters: each is moved, whatever its name.
+            settings: the recipe's section.
             rates: the learning rate of every step.
-            rate_factors: of it, a parameter each.
-            decays: of the weights, a parameter each.
+            rate_factors: for each parameter, what its learning rate is multiplied by.
+            decays: for each parameter, its weight decay.
         """

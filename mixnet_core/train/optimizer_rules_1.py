@@ -17,7 +17,7 @@ from mindspore import Parameter, Tensor, nn, ops
 from mixnet_core.recipe.recipe import Recipe
 from mixnet_core.train.adamw import BETA2, EPSILON
 
-# What there was then.
+# The optimizers that there were then.
 OF_RULES_1 = ("momentum", "adamw")
 
 
@@ -27,8 +27,10 @@ def build_optimizer_of_rules_1(
     """Builds what `optimizer.build_optimizer` built before there were rules 2.
 
     Args:
+        parameters: the trainable ones.
+        recipe: says the optimizer and its settings.
         rates: the learning rate of every step.
-        factors: of it, a parameter each.
+        factors: for each parameter, what its learning rate is multiplied by.
     """
     settings = recipe.optimizer
     if settings.name == "adamw":
@@ -63,7 +65,7 @@ def _adamw(
 
 
 class _PerStep(nn.Cell):
-    """(global_step,) -> that step's value, a scalar."""
+    """Looks up a step's value: (global_step,) -> scalar float32."""
 
     def __init__(self, values: list[float]) -> None:
         super().__init__()

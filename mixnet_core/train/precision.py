@@ -21,6 +21,7 @@ def at_level(net: nn.Cell, level: str) -> nn.Cell:
     then, and it writes over them without cutting off what was longer.
 
     Args:
+        net: keeps its parameters.
         level: "O0", "O1", "O2" or "O3".
     """
     if level == "O0":

@@ -31,19 +31,28 @@ from mixnet_core.train.metrics import MetricsLog
 
 ScoreBundle = Callable[[Path], dict[str, Score]]
 
-# A dynamic scale of 2^24 has found its size long before.
+# A dynamic loss scale that begins at 2^24 has found its size long before.
 _MOST_DROPPED_IN_A_ROW = 50
 _LEAST_FALL = 0.01
 
 
 class Progress:
-    """Every rank counts and checks its loss; only rank 0 writes rows and checkpoints.
+    """Keeps track of training: every rank counts and checks its loss, rank 0 writes.
+
+    What rank 0 writes are rows of metrics and checkpoints.
 
     Args:
-        start: of the bundle that training resumed from.
-        division: how this attempt computes.
+        recipe: says when rows and checkpoints are due, and when training is given up.
+        run: where they are written.
+        ranks: which rank this is, of how many.
+        classes: how many; guessing among them has a mean loss of log(classes).
         rates: the learning rate of every step.
-        compiled: whether the graph of an earlier start is used.
+        resumed_from: of the bundle that training goes on from; None: from the beginning.
+        division: how this attempt computes.
+        graph_cached: whether the graph of an earlier start is used.
+
+    Raises:
+        MachineError: the metrics cannot be written.
     """
 
     def __init__(
@@ -54,24 +63,26 @@ class Progress:
         *,
         classes: int,
         rates: list[float],
-        start: Contents | None,
+        resumed_from: Contents | None,
         division: Division,
-        compiled: bool,
+        graph_cached: bool,
     ) -> None:
         self._recipe, self._run, self._ranks = recipe, run, ranks
-        # Mean loss of one that gives every class the same probability, whatever is smoothed.
+        # Mean loss where every class is given the same probability, whatever is smoothed.
         self._chance = math.log(classes)
         self._rates, self._division = rates, division
         self._steps_per_epoch = len(rates) // recipe.training.epochs
-        self._start = self._at = start.position if start else Position()
-        self._changes = tuple(start.changes(division)) if start else ()
-        # Of the newest step, on the device: fetched when the next one is under way.
+        self._start = self._at = resumed_from.position if resumed_from else Position()
+        self._changes = tuple(resumed_from.changes(division)) if resumed_from else ()
+        # Loss of the newest step and whether it was applied, on the device: fetched when the next
+        # step is under way.
         self._pending: tuple[Tensor, Tensor] | None = None
         self._dropped_in_a_row = 0
         self._log = MetricsLog(run.metrics, step=self._at.step) if ranks.writes else None
         self._created = self._epoch_began = time.monotonic()
-        # Set when the first step is over: what comes before is compilation.
-        self._compiled: float | None = None
+        # When the first step was done, by the monotonic clock: what comes before is compilation.
+        self._first_step_at: float | None = None
+        # The step that speed is measured from, and when it was done.
         self._logged: tuple[int, float] | None = None
         self._row(
             "start",
@@ -79,36 +90,41 @@ class Progress:
             steps=len(rates),
             ranks=ranks.count,
             images_per_step=recipe.training.global_batch,
-            compiled=compiled,
+            compiled=graph_cached,
             changes=self._changes,
         )
 
     @property
     def epoch(self) -> int:
-        """Epochs done."""
+        """Counts the epochs done."""
         return self._at.epoch
 
     @property
     def epoch_step(self) -> int:
-        """Steps done of the running epoch."""
+        """Counts the steps done of the running epoch."""
         return self._at.epoch_step
 
     def stepped(self, loss: Tensor, applied: Tensor) -> None:
-        """Counts a step. `loss` is this rank's mean, `applied` whether the update was; scalars.
+        """Counts a step.
+
+        Args:
+            loss: this rank's mean over the step, a scalar.
+            applied: whether the update was applied, a bool scalar.
 
         Raises:
-            JobFailed: the loss before is not finite; training again would only repeat it.
+            JobFailed: the loss of the step before is not finite, or too many updates in a row were
+                dropped; training again would only repeat it.
         """
-        # Only the step before: asking for the newest would make an accelerator wait.
+        # Only the loss of the step before: asking for the newest would make an accelerator wait.
         self._fetch()
         self._pending = (loss, applied)
         at = self._at
         self._at = at.model_copy(update={"step": at.step + 1, "epoch_step": at.epoch_step + 1})
-        if self._compiled is None:
+        if self._first_step_at is None:
             self._fetch()
-            self._compiled = time.monotonic()
-            self._logged = (self._at.step, self._compiled)
-            self._row("compiled", seconds=round(self._compiled - self._created, 3))
+            self._first_step_at = time.monotonic()
+            self._logged = (self._at.step, self._first_step_at)
+            self._row("compiled", seconds=round(self._first_step_at - self._created, 3))
         if self._at.step % self._recipe.training.log_every_steps == 0:
             self._log_step()
 
@@ -125,7 +141,7 @@ class Progress:
         epoch = self._at.epoch + 1
         warm = epoch > self._recipe.schedule.warmup_epochs
         best = self._at.best_loss
-        # A short epoch may start far above guessing and fall steadily.
+        # Where epochs are short, the first ones may be far above guessing, and fall steadily.
         falls = best is None or loss < best * (1 - _LEAST_FALL)
         guessing = warm and loss >= self._chance and not falls
         self._at = self._at.model_copy(
@@ -157,7 +173,7 @@ class Progress:
             )
 
     def save_due(self) -> bool:
-        """Whether the recipe wants a checkpoint of where training stands now."""
+        """Says whether the recipe wants a checkpoint of where training stands now."""
         training, at = self._recipe.training, self._at
         if at.epoch_step:
             every = training.checkpoint_every_steps
@@ -167,15 +183,16 @@ class Progress:
         return at.epoch == training.epochs or at.epoch % training.checkpoint_every_epochs == 0
 
     def save(self, save: Callable[[Path], None], score: ScoreBundle | None = None) -> None:
-        """Writes a checkpoint, scores it if it is of a whole epoch, then drops what nobody wants.
+        """Writes a checkpoint, scores it if it is of a whole epoch, then deletes unwanted ones.
 
         Args:
             save: puts the learner's files into a folder.
-            score: called on every rank with the bundle's folder.
+            score: called on every rank with the bundle's folder; None: nothing is scored.
 
         Raises:
-            JobFailed: the loss is not finite.
+            JobFailed: the loss or a weight is not finite.
             MachineError: the disk is full or not writable.
+            IntegrityError: the bundle reads back damaged, so that earlier ones are kept.
         """
         self._fetch()
         bundle = bundle_folder(self._run.checkpoints, self._at.step)
@@ -200,7 +217,11 @@ class Progress:
             prune(self._run.checkpoints, keep, self._recipe.selection)
 
     def result(self, began: float) -> TrainedRun:
-        """What training left. `began`: `time.monotonic()` when this attempt started."""
+        """Returns what training left.
+
+        Args:
+            began: `time.monotonic()` when this attempt started.
+        """
         assert self._at.loss is not None
         return TrainedRun(
             run_dir=str(self._run.root),
@@ -211,7 +232,7 @@ class Progress:
             loss=self._at.loss,
             ranks=self._ranks.count,
             seconds=round(time.monotonic() - began, 1),
-            images_per_second=round(self._speed(self._start.step + 1, self._compiled), 1),
+            images_per_second=round(self._speed(self._start.step + 1, self._first_step_at), 1),
             resumed_from_step=self._start.step,
             batch=self._recipe.batch_sentence,
             changes=self._changes,
@@ -231,7 +252,7 @@ class Progress:
         self._logged = (self._at.step, time.monotonic())
 
     def _fetch(self) -> None:
-        """Counts the pending loss in, or stops."""
+        """Adds the pending loss to the means, or stops training."""
         if self._pending is None:
             return
         (loss, applied), self._pending = self._pending, None
@@ -260,7 +281,10 @@ class Progress:
         )
 
     def _speed(self, since_step: int, since: float | None) -> float:
-        """Images a second over all ranks."""
+        """Returns images per second over all ranks, since a step and the time it was done.
+
+        0.0 if that is not known.
+        """
         if since is None or self._at.step <= since_step:
             return 0.0
         images = (self._at.step - since_step) * self._recipe.training.global_batch

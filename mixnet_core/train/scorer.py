@@ -1,4 +1,4 @@
-"""Scoring a saved checkpoint while training goes on: every rank its share of the select split."""
+"""Scores a saved checkpoint while training goes on: every rank its share of the select split."""
 
 from __future__ import annotations
 
@@ -18,14 +18,20 @@ from mixnet_core.processes.requests import TrainRequest
 from mixnet_core.recipe.recipe import Recipe
 from mixnet_core.runs.values import Score
 
-# Images of a forward pass; its activations come on top of what training holds.
+# Images per forward pass; its activations come on top of what training holds.
 _BATCH = 64
 
 
 class Scorer:
-    """Its network is another one than the one that learns, so nothing of that is disturbed.
+    """Scores the files of bundles, each on all ranks together.
 
-    Compiled at the first score, after the graph that trains.
+    It has a network of its own, so the one that learns is not disturbed. That network is compiled
+    at the first score, after the graph that trains.
+
+    Args:
+        recipe: says the network, its input and the device.
+        request: names the dataset.
+        ranks: which rank this is, of how many.
     """
 
     def __init__(self, recipe: Recipe, request: TrainRequest, ranks: Ranks) -> None:
@@ -37,10 +43,15 @@ class Scorer:
         self._sum = _Sum() if ranks.count > 1 else None
 
     def __call__(self, bundle: Path) -> dict[str, Score]:
-        """Of each of the bundle's weights files; on every rank the same.
+        """Scores each of the bundle's weights files on the select split.
 
-        Called by all ranks; it waits until rank 0 has the bundle complete. The counts are exact,
-        the loss is to float32.
+        To be called by all ranks; it waits until rank 0 has the bundle complete.
+
+        Args:
+            bundle: the bundle's folder.
+
+        Returns:
+            File name -> score, the same on every rank. Counts are exact, the loss is to float32.
 
         Raises:
             MixnetError: as `Engine.load` and `Engine.logits`.
@@ -78,7 +89,7 @@ class Scorer:
 
 
 class _Sum(nn.Cell):
-    """Over ranks: (K,) float32 -> the same."""
+    """Adds up over ranks: (K,) float32 -> (K,) float32."""
 
     def __init__(self) -> None:
         super().__init__()

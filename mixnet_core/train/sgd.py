@@ -60,14 +60,14 @@ def _move_ahead(
 
 
 class Sgd(nn.Optimizer):
-    """(gradients,) -> True; moves the parameters by one step.
+    """Moves the parameters by one step: (gradients,) -> True.
 
     Args:
         parameters: each is moved, whatever its name.
         rates: the learning rate of every step; there must be no more steps.
-        rate_factors: of it, a parameter each.
-        decays: of the weights, a parameter each.
-        momentum: mu.
+        rate_factors: for each parameter, what its learning rate is multiplied by.
+        decays: for each parameter, its weight decay.
+        momentum: mu, the share of the velocity that is kept from step to step.
         nesterov: needs a momentum above 0.
     """
 
@@ -83,13 +83,13 @@ class Sgd(nn.Optimizer):
     ) -> None:
         super().__init__(learning_rate=rates, parameters=parameters)
         self.rate_factors, self.decays = tuple(rate_factors), tuple(decays)
-        # MindSpore's attribute, which would say what its rule by names says.
+        # MindSpore's attribute, which would otherwise hold what its rule by names says.
         self.decay_flags = tuple(decay > 0 for decay in decays)
         self.mu = Tensor(momentum, mindspore.float32)
         self.nesterov = nesterov
         self.moments = self._parameters.clone(prefix="moments", init="zeros")
         if nesterov:
-            # Not 0 says to the kernel that there is no velocity yet; it sets it to 0 itself.
+            # Anything but 0 tells the kernel that there is no velocity yet; it sets 0 itself then.
             self.stat = self._parameters.clone(prefix="stat", init="ones")
 
     def construct(self, gradients: Any) -> Tensor:

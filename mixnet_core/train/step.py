@@ -12,11 +12,13 @@ from mixnet_core.train.joined import Mapped
 from mixnet_core.train.update import Update
 
 
-class Part(NamedTuple):
-    """A micro-batch on the device.
+class MicroBatch(NamedTuple):
+    """Holds a micro-batch on the device.
 
-    images (N, C, S, S) float32; targets (N, classes) float32, rows summing to 1; features and
-    paths as `model.mixnet.MixNet` takes them, None where nothing is dropped.
+    Attributes:
+        images: (N, C, S, S) float32.
+        targets: (N, classes) float32, rows summing to 1.
+        features, paths: as `model.mixnet.MixNet` takes them; None where nothing is dropped.
     """
 
     images: Tensor
@@ -26,9 +28,14 @@ class Part(NamedTuple):
 
 
 class Gradients(nn.Cell):
-    """A part -> (its mean loss, the gradients of that times the loss scale).
+    """Computes a micro-batch's mean loss, and the gradients of that loss times the loss scale.
 
     The loss is the cross-entropy with soft targets, in nats.
+
+    Args:
+        net: set to train.
+        weights: what the gradients are taken of.
+        scale: the loss scale.
     """
 
     def __init__(self, net: nn.Cell, weights: ParameterTuple, scale: Parameter | float) -> None:
@@ -43,7 +50,8 @@ class Gradients(nn.Cell):
     def forward(
         self, images: Tensor, targets: Tensor, features: Tensor | None, paths: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        # In float32 whatever the network computes in: float16 ends at 65504.
+        """Returns the loss times the loss scale, and the loss; scalars."""
+        # The loss is computed in float32 whatever the network computes in: float16 ends at 65504.
         logits = self.net(images, features, paths).astype(targets.dtype)
         loss = -(targets * ops.log_softmax(logits, -1)).sum(-1).mean()
         return (loss * self.scale if self.scaled else loss), loss
@@ -60,7 +68,7 @@ class Gradients(nn.Cell):
 
 
 class _WholeStep(nn.Cell):
-    """One part and the update, as one graph."""
+    """Makes a step of one micro-batch: gradients and update, as one graph."""
 
     def __init__(self, gradients: Gradients, update: Update) -> None:
         super().__init__(auto_prefix=False)
@@ -78,7 +86,7 @@ class _WholeStep(nn.Cell):
 
 
 class _Collect(nn.Cell):
-    """A part's gradients onto a sum -> its mean loss."""
+    """Adds a micro-batch's gradients to their sums; returns its mean loss."""
 
     def __init__(self, gradients: Gradients, sums: ParameterTuple) -> None:
         super().__init__(auto_prefix=False)
@@ -97,7 +105,7 @@ class _Collect(nn.Cell):
 
 
 class _UpdateOnce(nn.Cell):
-    """The update by the sums, which are zero again after it."""
+    """Makes the update by the sums of gradients, which are zero again after it."""
 
     def __init__(self, update: Update, sums: ParameterTuple) -> None:
         super().__init__(auto_prefix=False)
@@ -110,14 +118,17 @@ class _UpdateOnce(nn.Cell):
 
 
 class TrainStep:
-    """Parts of a step -> (this rank's mean loss before the update, whether it was applied).
+    """Makes one optimizer step from the step's micro-batches, as many as the recipe accumulates.
 
-    An update is left out where `precision.drop_overflow_update` says so. Both are scalars on the
-    device, float32 and bool.
+    A call returns this rank's mean loss before the update, and whether the update was applied: it
+    is left out where `precision.drop_overflow_update` says so. Both are scalars on the device,
+    float32 and bool.
 
     Args:
         net: set to train; what is frozen in it stays in evaluation mode.
-        update_type: what is made of gradients; benchmarks compare others.
+        optimizer: over the weights that are trained.
+        recipe: says micro-batches, ranks, precision, clipping and averages.
+        update_type: makes new weights of the gradients; benchmarks compare others.
 
     Attributes:
         update: holds what the step keeps besides weights and optimizer: see `Update.state`.
@@ -132,22 +143,26 @@ class TrainStep:
     ) -> None:
         self.update = update_type(net, optimizer, recipe)
         gradients = Gradients(net, optimizer.parameters, self.update.scale)
-        self._parts = recipe.accumulation
+        self._micro_batches = recipe.accumulation
         self._whole = self._collect = self._once = None
-        if self._parts == 1:
+        if self._micro_batches == 1:
             self._whole = _WholeStep(gradients, self.update)
         else:
             sums = optimizer.parameters.clone("sum", "zeros")
             self._collect = _Collect(gradients, sums)
             self._once = _UpdateOnce(self.update, sums)
 
-    def __call__(self, parts: Sequence[Part]) -> tuple[Tensor, Tensor]:
-        if len(parts) != self._parts:
-            raise ValueError(f"{len(parts)} parts given, the recipe makes {self._parts} a step")
+    def __call__(self, micro_batches: Sequence[MicroBatch]) -> tuple[Tensor, Tensor]:
+        """Makes the step; raises ValueError if there are not as many micro-batches as it takes."""
+        if len(micro_batches) != self._micro_batches:
+            raise ValueError(
+                f"{len(micro_batches)} micro-batches given, the recipe makes "
+                f"{self._micro_batches} per step"
+            )
         if self._whole is not None:
-            loss, applied = self._whole(*parts[0])
+            loss, applied = self._whole(*micro_batches[0])
             return loss, applied
         assert self._collect is not None
         assert self._once is not None
-        losses = [self._collect(*part) for part in parts]
-        return sum(losses[1:], losses[0]) / self._parts, self._once()
+        losses = [self._collect(*micro_batch) for micro_batch in micro_batches]
+        return sum(losses[1:], losses[0]) / self._micro_batches, self._once()

@@ -1,7 +1,13 @@
 """From gradients to new weights: mean over ranks, loss scale, clipping, optimizer, moving averages.
 
-Everything a step keeps from one to the next besides weights and optimizer is a parameter here, so
-that a bundle can hold it.
+Everything that is kept from one step to the next besides weights and optimizer is a parameter here,
+so that a bundle can hold it.
+
+`ops.depend(value, work)` is `value`, computed only after `work`. It stands wherever a graph changes
+parameters. MindSpore's compiler orders operations by what they need of each other, and may drop
+those whose results nobody needs; but a change of a parameter yields nothing that the returned value
+needs. So every method here that changes some returns its value through `depend`, tied to the
+changes.
 """
 
 from __future__ import annotations
@@ -14,8 +20,8 @@ from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 from mixnet_core.recipe.recipe import Recipe
 from mixnet_core.train.joined import Joined, Mapped
 
-# MindCV's: doubled after so many steps without an overflow; an average that begins anew follows
-# the weights closely for about so many updates.
+# Both as in MindCV. The loss scale is doubled after _SCALE_WINDOW steps without an overflow; an
+# average that begins anew follows the weights closely for about _AVERAGE_WARM_UP updates.
 _SCALE_WINDOW = 2000
 _AVERAGE_WARM_UP = 2000
 _SMALLEST_NORM = 1e-6
@@ -23,11 +29,17 @@ _STATISTICS = (".moving_mean", ".moving_variance")
 
 
 class Update(nn.Cell):
-    """(gradients,) -> whether they were applied, a bool scalar; all ranks agree.
+    """Applies gradients: (gradients,) -> whether they were applied, a bool scalar.
 
-    In this order: sum over ranks, division by ranks, accumulated parts and loss scale; where they
-    are not finite and the recipe drops such steps, nothing else happens but a smaller scale; global
-    norm clipped to `optimizer.clip_norm`; optimizer; moving averages.
+    In this order: the sum over ranks, divided by ranks, micro-batches and loss scale; where that is
+    not finite and the recipe drops such steps, the loss scale shrinks and nothing else happens; the
+    global norm clipped to `optimizer.clip_norm`; the optimizer; the moving averages. All ranks
+    return the same.
+
+    Args:
+        net: whose parameters are averaged.
+        optimizer: over the weights that are trained.
+        recipe: says ranks, micro-batches, precision, clipping and averages.
 
     Attributes:
         scale: the loss scale; a parameter where it is dynamic.
@@ -50,16 +62,18 @@ class Update(nn.Cell):
             self.scale = _counter("loss_scale", precision.loss_scale, mindspore.float32)
             self.good_steps = _counter("good_steps", 0, mindspore.int32)
             self.scale_window = _SCALE_WINDOW
-            # MindSpore's, by which small gradients are never made smaller. A recipe that begins
-            # lower stays there.
+            # MindSpore's limit: small gradients are never made smaller. A recipe that begins
+            # below it stays there.
             self.least_scale = min(1.0, precision.loss_scale) if recipe.follows(2) else 0.0
 
         self.clip_norm = recipe.optimizer.clip_norm
         self.several = ranks > 1
-        self.most_ranks_finite = ranks - 0.5
+        # Every rank adds 1.0 where its gradients are finite, else 0.0: the sum is above this number
+        # only if all of them are. Half a rank less than `ranks`, because it is a sum of floats.
+        self.all_ranks_finite_above = ranks - 0.5
         self.joins = self.several or self.drops or self.clip_norm is not None
         self.joined = Joined(optimizer.parameters)
-        # Without a group of ranks it could not even be made.
+        # Without a group of ranks AllReduce could not even be made.
         self.all_reduce = ops.AllReduce() if self.several else ops.identity
         self.on_cpu = recipe.devices.target == "CPU"
 
@@ -81,7 +95,7 @@ class Update(nn.Cell):
             self.ema_updates = _counter("ema_updates", 0, mindspore.float32)
 
     def state(self) -> dict[str, Parameter]:
-        """By name: loss scale and counters, for a bundle."""
+        """Returns loss scale and counters by name, for a bundle; empty if there are none."""
         held: dict[str, Parameter] = {}
         if self.dynamic:
             held |= {"loss_scale": self.scale, "good_steps": self.good_steps}
@@ -100,7 +114,7 @@ class Update(nn.Cell):
                 joined = joined * ops.minimum(1.0, self.clip_norm / (norm + _SMALLEST_NORM))
             gradients = self.joined.apart(joined, gradients)
         elif self.factor != 1.0:
-            gradients = self.mapped(gradients, self.factor)
+            gradients = self.mapped.scale(gradients, self.factor)
         if not self.drops:
             return ops.depend(finite, self.apply(gradients))
         if finite:
@@ -108,7 +122,10 @@ class Update(nn.Cell):
         return ops.depend(finite, self.rescale(finite)) if self.dynamic else finite
 
     def reduced(self, gradients: Any) -> Tensor:
-        """All gradients as one vector, their mean over ranks and parts, unscaled."""
+        """Joins all gradients into one vector: their mean over ranks and micro-batches, unscaled.
+
+        BatchNorm's statistics travel in the same AllReduce, where the recipe averages them.
+        """
         joined = self.joined(gradients)
         if self.shares_statistics:
             both = ops.concat((joined, self.joined_statistics(self.statistics)))
@@ -123,26 +140,29 @@ class Update(nn.Cell):
         return joined / self.scale if self.dynamic else joined
 
     def is_finite(self, joined: Tensor) -> Tensor:
+        """Says whether the gradients of all ranks are finite; a bool scalar."""
         if self.on_cpu:
             return ops.isfinite(joined).all()
-        # Older Ascend devices saturate instead of overflowing; this asks for their status, which
-        # each rank has its own of.
+        # Older Ascend devices saturate instead of overflowing; this asks for their status, and each
+        # rank has a status of its own.
         finite = mindspore.amp.all_finite((joined,))
         if self.several:
-            finite = self.all_reduce(finite.astype(mindspore.float32)) > self.most_ranks_finite
+            finite = self.all_reduce(finite.astype(mindspore.float32)) > self.all_ranks_finite_above
         return finite
 
     def apply(self, gradients: Any) -> Tensor:
+        """Moves the weights, and then their averages towards them; returns True."""
         done = self.optimizer(gradients)
         if self.ema_decay is None:
             return done
-        # MindCV's: short memory first, so that the random start is soon forgotten.
+        # As in MindCV: a short memory first, so that the random initial weights are soon forgotten.
         updates = ops.depend(self.ema_updates, done) + 1.0
         decay = self.ema_decay * (1.0 - ops.exp(-updates / _AVERAGE_WARM_UP))
         self.ema_updates = updates
         return ops.depend(done, self.mapped.average(self.averages, self.values, 1.0 - decay))
 
     def rescale(self, finite: Tensor) -> Tensor:
+        """Halves the loss scale after an overflow, doubles it after enough steps without one."""
         good = ops.where(finite, self.good_steps + 1, 0)
         grown = good >= self.scale_window
         halved = ops.maximum(self.scale * 0.5, self.least_scale)

@@ -29,7 +29,7 @@ from mixnet_core.data.augment.mix import MixDraw, soft_targets
 from mixnet_core.model.device import use_device
 from mixnet_core.model.mixnet import build_model
 from mixnet_core.train.optimizer import build_optimizer
-from mixnet_core.train.step import Part, TrainStep
+from mixnet_core.train.step import MicroBatch, TrainStep
 from tests.oracle.trajectory_cases import (
     CASES,
     CLASSES,
@@ -134,7 +134,7 @@ def trained_here(case: Case, rules: int = 2) -> Arrays:
         for images, labels, share in rows:
             drawn = None if share == 1 else MixDraw(float(share), None)
             targets = soft_targets(labels, CLASSES, SMOOTHING, drawn)
-            parts.append(Part(Tensor(images), Tensor(targets)))
+            parts.append(MicroBatch(Tensor(images), Tensor(targets)))
         loss, _ = step(parts)
         losses.append(float(loss.asnumpy()))
     values = list(net.get_parameters())

@@ -18,7 +18,7 @@ from mixnet_core.recipe.recipe import load_recipe
 from mixnet_core.storage.files import write_json
 from mixnet_core.train import update
 from mixnet_core.train.optimizer import build_optimizer
-from mixnet_core.train.step import Part, TrainStep
+from mixnet_core.train.step import MicroBatch, TrainStep
 
 STEPS, BATCH, PIXELS, CLASSES = 3, 8, 6, 5
 RATE = 0.1
@@ -86,7 +86,7 @@ def steps(job: Job) -> Outcome:
         targets[np.arange(BATCH), draw.integers(0, CLASSES, BATCH)] += 1 - smoothing
         mine = slice(ranks.rank, None, ranks.count)
         parts = [
-            Part(Tensor(i), Tensor(t))
+            MicroBatch(Tensor(i), Tensor(t))
             for i, t in zip(
                 np.split(images[mine], recipe.accumulation),
                 np.split(targets[mine], recipe.accumulation),

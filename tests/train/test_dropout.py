@@ -25,7 +25,7 @@ def dropout(rank: int = 0, **settings: Any) -> Dropout:
 
 
 def test_features_are_left_out_at_the_rate_and_the_rest_makes_up_for_it() -> None:
-    features, _ = dropout().draw(epoch=0, step=0, part=0)
+    features, _ = dropout().draw(epoch=0, step=0, micro_batch=0)
     assert features is not None
     assert (features.shape, features.dtype) == ((200, FEATURES), np.float32)
     assert set(np.unique(features)) == {0.0, np.float32(1 / (1 - np.float32(0.2)))}
@@ -34,7 +34,7 @@ def test_features_are_left_out_at_the_rate_and_the_rest_makes_up_for_it() -> Non
 
 
 def test_deeper_blocks_are_left_out_more_often() -> None:
-    drawn = [dropout().draw(epoch=0, step=step, part=0)[1] for step in range(100)]
+    drawn = [dropout().draw(epoch=0, step=step, micro_batch=0)[1] for step in range(100)]
     paths = np.concatenate([paths for paths in drawn if paths is not None])
     assert paths.shape == (100 * 200, len(DEPTHS))
     np.testing.assert_allclose((paths == 0).mean(0), [0, 0.1, 0.3], atol=0.015)
@@ -43,28 +43,28 @@ def test_deeper_blocks_are_left_out_more_often() -> None:
 
 def test_nothing_is_drawn_where_nothing_is_dropped() -> None:
     none = dropout(network__drop_rate=0.0, network__drop_path_rate=0.0)
-    assert none.draw(epoch=0, step=0, part=0) == (None, None)
-    features, paths = dropout(network__drop_path_rate=0.0).draw(epoch=0, step=0, part=0)
+    assert none.draw(epoch=0, step=0, micro_batch=0) == (None, None)
+    features, paths = dropout(network__drop_path_rate=0.0).draw(epoch=0, step=0, micro_batch=0)
     assert features is not None
     assert paths is None
 
 
 def test_every_step_rank_part_and_seed_draws_anew_and_always_the_same() -> None:
-    first, _ = dropout().draw(epoch=1, step=2, part=0)
-    again, _ = dropout().draw(epoch=1, step=2, part=0)
+    first, _ = dropout().draw(epoch=1, step=2, micro_batch=0)
+    again, _ = dropout().draw(epoch=1, step=2, micro_batch=0)
     np.testing.assert_array_equal(first, again)
     others = [
-        dropout().draw(epoch=2, step=2, part=0),
-        dropout().draw(epoch=1, step=3, part=0),
-        dropout().draw(epoch=1, step=2, part=1),
-        dropout(rank=1).draw(epoch=1, step=2, part=0),
-        dropout(training__seed=7).draw(epoch=1, step=2, part=0),
+        dropout().draw(epoch=2, step=2, micro_batch=0),
+        dropout().draw(epoch=1, step=3, micro_batch=0),
+        dropout().draw(epoch=1, step=2, micro_batch=1),
+        dropout(rank=1).draw(epoch=1, step=2, micro_batch=0),
+        dropout(training__seed=7).draw(epoch=1, step=2, micro_batch=0),
     ]
     for other, _ in others:
         assert (other != first).any()
 
 
 def test_a_part_has_as_many_rows_as_the_micro_batch() -> None:
-    features, _ = dropout(devices__micro_batch=50).draw(epoch=0, step=0, part=3)
+    features, _ = dropout(devices__micro_batch=50).draw(epoch=0, step=0, micro_batch=3)
     assert features is not None
     assert len(features) == 50

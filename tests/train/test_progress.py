@@ -56,9 +56,9 @@ def progress(
         Ranks(rank, 2 if rank else 1),
         classes=CLASSES,
         rates=[0.1] * recipe.training.epochs * STEPS,
-        start=start,
+        resumed_from=start,
         division=DIVISION,
-        compiled=False,
+        graph_cached=False,
     )
 
 

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 
 class AdamWKind(OptimizerKind):
+    """Offers AdamW, whose first moment keeps the share `optimizer.momentum` from step to step."""
+
     states = 2
 
     def build(
@@ -23,6 +25,7 @@ class AdamWKind(OptimizerKind):
         rate_factors: list[float],
         decays: list[float],
     ) -> Any:
+        """Builds a `train.adamw.AdamW`; see `OptimizerKind.build`."""
         from mixnet_core.train.adamw import AdamW
 
         return AdamW(

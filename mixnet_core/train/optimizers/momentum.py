@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 
 class Momentum(OptimizerKind):
+    """Offers SGD with momentum, by Nesterov's formula if `optimizer.nesterov` says so."""
+
     states = 1
     nesterov = True
 
@@ -24,6 +26,7 @@ class Momentum(OptimizerKind):
         rate_factors: list[float],
         decays: list[float],
     ) -> Any:
+        """Builds a `train.sgd.Sgd`; see `OptimizerKind.build`."""
         from mixnet_core.train.sgd import Sgd
 
         return Sgd(

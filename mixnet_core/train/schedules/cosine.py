@@ -6,9 +6,10 @@ import math
 
 
 class Cosine:
-    """See `schedule.ScheduleKind`."""
+    """Falls by half a cosine; see `schedule.ScheduleKind`."""
 
     def rate(self, step: int, steps: int, *, lr: float, min_lr: float) -> float:
+        """Returns the learning rate of one step of the decay."""
         half = (lr - min_lr) / 2
         return min_lr + half * (1 + math.cos(math.pi * step / steps))
 

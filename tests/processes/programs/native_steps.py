@@ -20,7 +20,7 @@ from mixnet_core.processes.child import main
 from mixnet_core.recipe.recipe import load_recipe
 from mixnet_core.storage.files import write_json
 from mixnet_core.train.optimizer import build_optimizer
-from mixnet_core.train.step import Part, TrainStep
+from mixnet_core.train.step import MicroBatch, TrainStep
 
 STEPS, BATCH, PIXELS, CLASSES = 5, 8, 16, 5
 # One block of each kind: a whole network takes ten times as long to compile.
@@ -69,7 +69,7 @@ def steps(job: Job) -> Outcome:
         images = draw.standard_normal((BATCH, 3, PIXELS, PIXELS)).astype(np.float32)
         targets = np.eye(CLASSES, dtype=np.float32)[draw.integers(0, CLASSES, BATCH)]
         mine = slice(ranks.rank, None, ranks.count)
-        loss, _ = step([Part(Tensor(images[mine]), Tensor(targets[mine]))])
+        loss, _ = step([MicroBatch(Tensor(images[mine]), Tensor(targets[mine]))])
         losses.append(float(loss.asnumpy()))
     outcome = Outcome(
         losses=losses,
