@@ -20,7 +20,7 @@ def use_device(target: str) -> None:
     try:
         mindspore.set_device(target)
     except (RuntimeError, ValueError) as error:
-        # Once something was computed, or workers joined, the device cannot be chosen any more, even
+        # Once something was computed, or ranks joined, the device cannot be chosen any more, even
         # if it is the same.
         settled = any(words in str(error) for words in ("has been initialized", "be modified"))
         if settled and _in_use() == target:

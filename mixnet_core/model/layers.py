@@ -1,4 +1,4 @@
-"""The parts of a MixNet. Attribute names spell MindCV's parameter names: they are a file format.
+"""The layers of a MixNet. Attribute names spell MindCV's parameter names: they are a file format.
 
 Letters: N images, C channels, H and W rows and columns, k kernel size.
 """
@@ -22,7 +22,16 @@ def conv(
     group: int = 1,
     bias: bool = False,
 ) -> nn.Conv2d:
-    """(N, in_channels, H, W) -> (N, out_channels, ceil(H / stride), ceil(W / stride))."""
+    """Makes a convolution: (N, in_channels, H, W) -> (N, out_channels, ceil(H / s), ceil(W / s)).
+
+    Args:
+        in_channels, out_channels: how many; `group` divides both.
+        kernel: rows and columns, odd.
+        flavour: says the padding.
+        stride: s.
+        group: how many independent convolutions it consists of.
+        bias: whether a constant is added per output channel.
+    """
     same = flavour.padding == "same"
     return nn.Conv2d(
         in_channels,
@@ -37,11 +46,17 @@ def conv(
 
 
 def batch_norm(channels: int, flavour: Flavour) -> nn.BatchNorm2d:
+    """Makes a BatchNorm with the flavour's epsilon and decay: (N, channels, H, W) -> same shape.
+
+    Args:
+        channels: how many.
+        flavour: whose conventions the weights follow.
+    """
     return nn.BatchNorm2d(channels, eps=flavour.bn_eps, momentum=flavour.bn_decay)
 
 
 class Swish(nn.Cell):
-    """x * sigmoid(x), elementwise."""
+    """Computes x * sigmoid(x), elementwise."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,10 +67,10 @@ class Swish(nn.Cell):
 
 
 class Relu(nn.Cell):
-    """max(x, 0), elementwise, on a CPU; in training what is no number stays none.
+    """Computes max(x, 0), elementwise, on a CPU; in training NaN stays NaN.
 
-    MindSpore's ReLU makes 0 of it there: a network whose weights are no numbers any more answers
-    with the classifier's bias, and the loss looks like guessing.
+    MindSpore's ReLU for CPUs turns NaN into 0: a network whose weights are NaN would give the
+    classifier's bias as logits, and its loss would look like guessing.
     """
 
     def __init__(self) -> None:
@@ -66,7 +81,7 @@ class Relu(nn.Cell):
 
     def construct(self, x: Tensor) -> Tensor:
         # Not in evaluation: what is exported should hold a ReLU, and weights were checked by then.
-        # In this order: of (x, 0) the same kernel takes the 0 where x is no number.
+        # The 0 comes first: given (x, 0), the same kernel returns 0 where x is NaN.
         return self.maximum(0.0, x) if self.training else self.relu(x)
 
     def bprop(self, x: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor]:
@@ -75,6 +90,11 @@ class Relu(nn.Cell):
 
 
 def activation(name: Activation) -> nn.Cell:
+    """Makes the activation of a name, elementwise, for the device that is set.
+
+    Args:
+        name: "relu" or "swish".
+    """
     if name == "swish":
         return Swish()
     # Other devices' ReLU is part of their compilers' fusions.
@@ -82,10 +102,15 @@ def activation(name: Activation) -> nn.Cell:
 
 
 class GroupedConv(nn.Cell):
-    """A 1x1 convolution cut into independent parts: (N, in, H, W) -> (N, out, H, W).
+    """Convolves 1x1, in independent parts of the channels: (N, in, H, W) -> (N, out, H, W).
 
-    Separate weights per part, as released checkpoints have them, rather than one grouped
-    convolution: parts may differ in width when channels do not divide evenly.
+    Each part has weights of its own, as released checkpoints have them. One grouped convolution
+    would not do: parts differ in width where channels do not divide evenly.
+
+    Args:
+        in_channels, out_channels: how many.
+        parts: how many; 1 is a plain 1x1 convolution.
+        flavour: says the padding.
     """
 
     def __init__(self, in_channels: int, out_channels: int, parts: int, flavour: Flavour) -> None:
@@ -111,10 +136,16 @@ class GroupedConv(nn.Cell):
 
 
 class MixedDepthwiseConv(nn.Cell):
-    """MixConv (section 3 of the paper): (N, C, H, W) -> (N, C, ceil(H / s), ceil(W / s)).
+    """Computes MixConv (section 3 of the paper): (N, C, H, W) -> (N, C, ceil(H / s), ceil(W / s)).
 
-    Channels are cut into one share per kernel size; each share has its own depthwise
-    convolution. The plain formulation, and the oracle of any faster one.
+    Channels are cut into one share per kernel size; each share has its own depthwise convolution.
+    This is the plain formulation, and the oracle of any faster one.
+
+    Args:
+        channels: C.
+        kernels: kernel sizes, one per share.
+        stride: s.
+        flavour: says the padding.
     """
 
     def __init__(
@@ -146,7 +177,14 @@ class MixedDepthwiseConv(nn.Cell):
 
 
 class SqueezeExcite(nn.Cell):
-    """Scales each channel by a gate computed from all channels' means: (N, C, H, W) -> the same."""
+    """Scales each channel by a gate computed from all channels' means: (N, C, H, W) -> same shape.
+
+    Args:
+        channels: C.
+        squeezed: channels between the two 1x1 convolutions.
+        inner: the activation between them.
+        flavour: says the padding.
+    """
 
     def __init__(self, channels: int, squeezed: int, inner: nn.Cell, flavour: Flavour) -> None:
         super().__init__()
@@ -163,35 +201,58 @@ class SqueezeExcite(nn.Cell):
 
 
 class PlainLayers:
-    """Makes the layers of a network, on MindSpore's own operators, in one flavour."""
+    """Makes the layers of a network on MindSpore's own operators.
+
+    Args:
+        flavour: whose conventions the weights follow.
+    """
 
     def __init__(self, flavour: Flavour) -> None:
         self.flavour = flavour
 
     def stem_conv(self, in_channels: int, out_channels: int, stride: int) -> nn.Cell:
+        """Makes the first layer, a 3x3 convolution of the images; see `conv`."""
         return conv(in_channels, out_channels, 3, self.flavour, stride=stride)
 
     def pointwise(self, in_channels: int, out_channels: int, parts: int = 1) -> nn.Cell:
+        """Makes a 1x1 convolution in independent parts; see `GroupedConv`."""
         return GroupedConv(in_channels, out_channels, parts, self.flavour)
 
     def mixed_depthwise(self, channels: int, kernels: tuple[int, ...], stride: int) -> nn.Cell:
+        """Makes a depthwise convolution of several kernel sizes; see `MixedDepthwiseConv`."""
         return MixedDepthwiseConv(channels, kernels, stride, self.flavour)
 
     def norm_act(
         self, channels: int, name: Activation | None, *, squeezed_next: bool = False
     ) -> list[nn.Cell]:
-        """BatchNorm and the activation after it; `squeezed_next` where a squeeze-excite follows."""
+        """Makes a BatchNorm and the activation after it.
+
+        Args:
+            channels: how many.
+            name: of the activation; None: there is none.
+            squeezed_next: whether a squeeze-excite follows.
+        """
         norm = batch_norm(channels, self.flavour)
         return [norm] if name is None else [norm, activation(name)]
 
     def squeeze_excite(self, channels: int, squeezed: int, inner: Activation) -> nn.Cell:
+        """Makes a squeeze-excite with `inner` between its convolutions; see `SqueezeExcite`."""
         return SqueezeExcite(channels, squeezed, activation(inner), self.flavour)
 
 
 class MixNetBlock(nn.Cell):
-    """One `Block` row: (N, in_channels, H, W) -> (N, out_channels, ceil(H / s), ceil(W / s)).
+    """Computes a `Block`: (N, in_channels, H, W) -> (N, out_channels, ceil(H / s), ceil(W / s)).
 
     A residual block may be given what its branch is multiplied by, (N, 1, 1, 1) float32.
+
+    Args:
+        in_channels, out_channels: how many, after the variant's width multiplier.
+        row: of the variant's table.
+        stride: s; the row's own for its first block only.
+        layers: makes the block's layers.
+
+    Attributes:
+        residual: whether the block's input is added to its branch.
     """
 
     def __init__(

@@ -22,7 +22,7 @@ from mixnet_core.model.variants import (
 
 
 class MixNet(nn.Cell):
-    """(N, in_channels, H, W) float32 -> logits (N, num_classes) float32.
+    """Computes logits of images: (N, in_channels, H, W) float32 -> (N, num_classes) float32.
 
     H and W may be anything from 1 up; the planes shrink 32-fold with the default stem.
 
@@ -30,11 +30,18 @@ class MixNet(nn.Cell):
     MindSpore's own random operators keep a state that cannot be saved.
 
     features    dropout, (N, head_channels) float32: what the classifier's input is multiplied by
-    paths       stochastic depth, (N, len(residual_depths)) float32: the same for the branches of
-                the residual blocks, in their order
+    paths       stochastic depth, (N, len(residual_depths)) float32: what the branches of the
+                residual blocks are multiplied by, in their order
+
+    Args:
+        variant: the row of the paper.
+        make: makes the layers.
+        num_classes: width of the classifier.
+        in_channels: of the images.
+        stem_stride: of the first layer, 1 or 2.
 
     Attributes:
-        residual_depths: of each residual block its index over the number of blocks, in 0..1.
+        residual_depths: for each residual block, its index over the number of blocks, in 0..1.
     """
 
     def __init__(
@@ -91,7 +98,11 @@ class MixNet(nn.Cell):
 
 
 def _initialise(net: nn.Cell, flavour: Flavour) -> None:
-    """He-normal by fan-out for convolutions, uniform 1/sqrt(num_classes) for the classifier."""
+    """Draws the initial weights.
+
+    Those of convolutions are He-normal by fan-out, the classifier's uniform in
+    +-1 / sqrt(num_classes); biases are 0.
+    """
     for _, cell in net.cells_and_names():
         if isinstance(cell, nn.Conv2d):
             fan_out = cell.kernel_size[0] * cell.kernel_size[1] * cell.out_channels
@@ -118,7 +129,7 @@ def build_model(
     stem_stride: int = 2,
     operators: Operators = "plain",
 ) -> MixNet:
-    """A freshly initialised MixNet; seed MindSpore before for a reproducible one.
+    """Builds a freshly initialised MixNet; seed MindSpore before for a reproducible one.
 
     Args:
         variant: "s", "m", "l" or "xl"; learnable parameters with 1000 classes: 4,134,606,
@@ -127,12 +138,12 @@ def build_model(
         in_channels: of the image, at least 1.
         flavour: whose conventions the weights follow (`variants.Flavour`).
         stem_stride: 2 as published; 1 keeps twice the resolution for small images.
-        operators: whose: MindSpore's ("plain"), or this project's for the CPU ("native").
-            Parameters and results are the same; only the plain network can be exported.
+        operators: "plain" for MindSpore's, "native" for this project's on a CPU. Parameters and
+            results are the same; only the plain network can be exported.
 
     Raises:
         InputError: an argument names no variant or flavour, or is out of range.
-        MachineError: operators is native, and they cannot be compiled here.
+        MachineError: native operators are asked for, and cannot be compiled here.
     """
     if variant not in VARIANTS:
         raise InputError(
@@ -151,7 +162,7 @@ def build_model(
 def _layers(operators: Operators, flavour: Flavour) -> PlainLayers:
     if operators == "plain":
         return PlainLayers(flavour)
-    # Only here: other devices' machines need not be able to load it.
+    # Imported only here: other devices' machines need not be able to load it.
     from mixnet_core.model.native_layers import NativeLayers
 
     return NativeLayers(flavour)

@@ -1,4 +1,4 @@
-"""The layers of `layers` on this project's CPU operators: equal parameters, names and results.
+"""Counterparts of `model.layers` on this project's CPU operators: equal parameters, names, results.
 
 An activation is part of the BatchNorm's operator before it. An identity stands where the plain
 network has the activation's cell, because parameter names count the cells.
@@ -27,27 +27,37 @@ from mixnet_core.model.variants import Activation, Flavour
 
 
 class NativeLayers(PlainLayers):
-    """Makes the layers of a network for a CPU, in one flavour."""
+    """Makes the layers of a network on this project's CPU operators; see `PlainLayers`."""
 
     def stem_conv(self, in_channels: int, out_channels: int, stride: int) -> nn.Cell:
+        """Makes a `NativeStemConv`, or the plain layer where the padding is not symmetric."""
         if self.flavour.padding == "same" and stride > 1:
             return super().stem_conv(in_channels, out_channels, stride)
         return NativeStemConv(in_channels, out_channels, stride)
 
     def mixed_depthwise(self, channels: int, kernels: tuple[int, ...], stride: int) -> nn.Cell:
+        """Makes a `NativeMixedDepthwiseConv`."""
         return NativeMixedDepthwiseConv(channels, kernels, stride, self.flavour)
 
     def norm_act(
         self, channels: int, name: Activation | None, *, squeezed_next: bool = False
     ) -> list[nn.Cell]:
+        """Makes a `NormAct`, which gives the planes' means to a squeeze-excite that follows."""
         norm = NormAct(channels, name, self.flavour, pooled=squeezed_next)
         return [norm] if name is None else [norm, nn.Identity()]
 
     def squeeze_excite(self, channels: int, squeezed: int, inner: Activation) -> nn.Cell:
+        """Makes a `NativeSqueezeExcite`."""
         return NativeSqueezeExcite(channels, squeezed, activation(inner), self.flavour)
 
 
 class NativeStemConv(nn.Conv2d):
+    """Convolves images 3x3, padded by 1 on each side.
+
+    Args:
+        in_channels, out_channels, stride: as for `layers.conv`.
+    """
+
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__(in_channels, out_channels, 3, stride=stride, pad_mode="pad", padding=1)
         self.native = StemConv(stride, 3, out_channels)
@@ -57,6 +67,12 @@ class NativeStemConv(nn.Conv2d):
 
 
 class NativeMixedDepthwiseConv(MixedDepthwiseConv):
+    """Computes all shares of a `MixedDepthwiseConv` in one operator.
+
+    Args:
+        channels, kernels, stride, flavour: as for `MixedDepthwiseConv`.
+    """
+
     def __init__(
         self, channels: int, kernels: tuple[int, ...], stride: int, flavour: Flavour
     ) -> None:
@@ -73,9 +89,15 @@ class NativeMixedDepthwiseConv(MixedDepthwiseConv):
 
 
 class NormAct(nn.BatchNorm2d):
-    """BatchNorm and activation: (N, C, H, W) -> the same shape, and its planes' means if `pooled`.
+    """Normalises and activates: (N, C, H, W) -> y of the same shape, or (y, means) if `pooled`.
 
     The running statistics move as MindSpore's do: by the mean and the unbiased variance.
+
+    Args:
+        channels: C.
+        name: of the activation; None: there is none.
+        flavour: says epsilon and decay.
+        pooled: whether the means of y's planes, (N, C, 1, 1), are given too.
     """
 
     def __init__(
@@ -92,6 +114,7 @@ class NormAct(nn.BatchNorm2d):
             y, pooled, mean, variance = self.train_native(x, self.gamma, self.beta)
             count = x.shape[0] * x.shape[2] * x.shape[3]
             unbiased = variance * (count / max(count - 1, 1))
+            # y is given on only once the running statistics are set.
             y = ops.depend(y, ops.assign(self.moving_mean, self._moved(self.moving_mean, mean)))
             y = ops.depend(
                 y, ops.assign(self.moving_variance, self._moved(self.moving_variance, unbiased))
@@ -107,7 +130,11 @@ class NormAct(nn.BatchNorm2d):
 
 
 class NativeSqueezeExcite(SqueezeExcite):
-    """(x, means of its planes) -> x times its gate."""
+    """Scales each channel by its gate: (x, means of its planes) -> x times the gate.
+
+    Args:
+        channels, squeezed, inner, flavour: as for `SqueezeExcite`.
+    """
 
     def __init__(self, channels: int, squeezed: int, inner: nn.Cell, flavour: Flavour) -> None:
         super().__init__(channels, squeezed, inner, flavour)

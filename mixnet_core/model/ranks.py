@@ -1,4 +1,4 @@
-"""Which of how many workers this process is, and the device it computes on."""
+"""Which of how many ranks this process is, and the device it computes on."""
 
 from __future__ import annotations
 
@@ -14,21 +14,31 @@ from mixnet_core.model.device import use_device
 
 @dataclass(frozen=True)
 class Ranks:
-    """rank is 0..count-1; rank 0 writes what is written once."""
+    """Says which of the processes that train together this one is.
+
+    Attributes:
+        rank: 0..count-1.
+        count: how many there are.
+    """
 
     rank: int
     count: int
 
     @property
     def writes(self) -> bool:
+        """Says whether this rank writes what is written once."""
         return self.rank == 0
 
 
 def join_ranks(target: str, count: int) -> Ranks:
-    """Sets the device and joins the other workers, blocking until every one is there.
+    """Sets the device and joins the other ranks, blocking until every one is there.
+
+    Args:
+        target: the device, as `recipe.Devices.target`.
+        count: how many ranks the recipe says.
 
     Raises:
-        MachineError: the device is not there, or not `count` workers were started. Nothing has been
+        MachineError: the device is not there, or not `count` ranks were started. Nothing has been
             written by then.
     """
     _expect_started(count)
@@ -40,12 +50,16 @@ def join_ranks(target: str, count: int) -> Ranks:
     communication.init()
     found = int(communication.get_group_size())
     if found != count:
-        raise MachineError(f"{found} workers were started, the recipe says {count}")
+        raise MachineError(f"{found} ranks were started, the recipe says {count}")
     return Ranks(int(communication.get_rank()), count)
 
 
 def average_gradients(ranks: Ranks) -> None:
-    """Training of several ranks is data-parallel from here on."""
+    """Makes the training of several ranks data-parallel from now on.
+
+    Args:
+        ranks: as `join_ranks` returned them.
+    """
     if ranks.count > 1:
         mindspore.set_auto_parallel_context(
             parallel_mode=mindspore.ParallelMode.DATA_PARALLEL,
@@ -55,10 +69,10 @@ def average_gradients(ranks: Ranks) -> None:
 
 
 def _expect_started(count: int) -> None:
-    """Holds `count` against what msrun says in the environment.
+    """Compares `count` with what msrun says in the environment; raises MachineError if they differ.
 
-    Workers that each take themselves for the only one would all be rank 0, and write the same
-    files; one that waits for others that nobody started would wait for ever.
+    Ranks that each take themselves for the only one would all be rank 0, and write the same files;
+    one that waits for others that nobody started would wait for ever.
     """
     role, started = os.environ.get("MS_ROLE"), os.environ.get("MS_WORKER_NUM", "1")
     if role is None:

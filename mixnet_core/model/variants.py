@@ -16,7 +16,9 @@ Activation = Literal["relu", "swish"]
 
 @dataclass(frozen=True)
 class Block:
-    """One inverted-residual block: expand 1x1 -> mixed depthwise -> squeeze-excite -> project 1x1.
+    """Describes an inverted-residual block.
+
+    Its layers are: expand 1x1 -> mixed depthwise -> squeeze-excite -> project 1x1.
 
     Attributes:
         out_channels: channels after the projection, before the variant's width multiplier.
@@ -43,7 +45,14 @@ class Block:
 
 @dataclass(frozen=True)
 class Variant:
-    """A row of the paper: stem width, blocks, and what multiplies width and depth."""
+    """Describes a network of the paper.
+
+    Attributes:
+        stem_channels: of the first layer, before the width multiplier.
+        blocks: the rows of its table, in order.
+        width: what the channels of stem and blocks are multiplied by.
+        head_channels: of the last convolution, whatever the width.
+    """
 
     stem_channels: int
     blocks: tuple[Block, ...]
@@ -70,7 +79,7 @@ _SMALL = (
 
 
 def _medium(r3: int, r4: int) -> tuple[Block, ...]:
-    """The table that m, l and xl share; the arguments are the repeats that deepen xl."""
+    """Returns the table that m, l and xl share; the arguments are the repeats that deepen xl."""
     return (
         Block(24, (3,), 1, 1, 1, 1, "relu", 0.0),
         Block(32, _K357, 2, 2, 2, 6, "relu", 0.0),
@@ -90,15 +99,15 @@ VARIANTS: dict[VariantName, Variant] = {
     "s": Variant(16, _SMALL),
     "m": Variant(24, _medium(3, 3)),
     "l": Variant(24, _medium(3, 3), width=1.3),
-    # timm's mixnet_xl: width 1.6 and depth 1.2 over m; a stage's rows count as one for rounding,
-    # and the paper has no such row.
+    # timm's mixnet_xl, which the paper does not have: width 1.6 and depth 1.2 over m, where the
+    # repeats of rows with equal output channels are rounded together.
     "xl": Variant(24, _medium(4, 4), width=1.6),
 }
 
 
 @dataclass(frozen=True)
 class Flavour:
-    """How an implementation fills in what the paper leaves open. Weights only fit their own.
+    """Says how an implementation fills in what the paper leaves open; weights fit their own only.
 
     Attributes:
         se_activation: "relu", or "block": the activation of the block it stands in.
@@ -119,7 +128,12 @@ class Flavour:
     depthwise_fan_out: Literal["kernel", "kernel_x_channels"]
 
     def squeeze_channels(self, in_channels: int, se_ratio: float) -> int:
-        """Width of squeeze-excite's bottleneck for a block of `in_channels`."""
+        """Computes the width of squeeze-excite's bottleneck.
+
+        Args:
+            in_channels: of the block.
+            se_ratio: the row's.
+        """
         width = in_channels * se_ratio
         if self.se_width == "round":
             return round(width)
@@ -134,12 +148,22 @@ FLAVOURS: dict[FlavourName, Flavour] = {
 
 
 def round_channels(channels: float, divisor: int = 8) -> int:
-    """Nearest multiple of `divisor`, never below it nor more than 10 % below `channels`."""
+    """Rounds to the nearest multiple of `divisor`, at least `divisor` and 90 % of `channels`.
+
+    Args:
+        channels: after the width multiplier.
+        divisor: as in MobileNet, 8.
+    """
     rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * channels else rounded
 
 
 def split_channels(channels: int, parts: int) -> tuple[int, ...]:
-    """Equal shares, the remainder added to the first."""
+    """Cuts channels into equal shares, and adds the remainder to the first.
+
+    Args:
+        channels: how many.
+        parts: how many shares.
+    """
     share = channels // parts
     return (channels - share * (parts - 1), *([share] * (parts - 1)))

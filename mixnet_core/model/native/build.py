@@ -33,7 +33,7 @@ FLAGS = (
     "-shared",
     "-Wall",
     "-Wextra",
-    # About how vectors are passed between functions; all of these are inlined.
+    # Warns about how vectors are passed between functions; here all of those are inlined.
     "-Wno-psabi",
 )
 _COMPILERS = ("g++", "c++", "clang++")
@@ -54,7 +54,7 @@ sys.exit(status or list(y) != [1, 2, 3])
 
 @functools.cache
 def library() -> Path:
-    """The compiled operators; built now if this user has none for these sources and this machine.
+    """Returns the compiled operators' file; builds it if this user has none for these sources here.
 
     Raises:
         MachineError: no compiler, an unknown CPU, or sources that do not compile or run here.
@@ -68,7 +68,10 @@ def library() -> Path:
 
 
 def find_compiler() -> list[str]:
-    """The command of `$CXX`, or of the first compiler on PATH.
+    """Finds a C++ compiler: the command in `$CXX`, or the first compiler on PATH.
+
+    Returns:
+        Its path, and the arguments that `$CXX` gives it.
 
     Raises:
         MachineError: there is none, or this is no machine that the operators are known to run on.
@@ -99,7 +102,12 @@ def find_compiler() -> list[str]:
 
 
 def compile_library(compiler: list[str], flags: tuple[str, ...], target: Path) -> None:
-    """Compiles SOURCES to the shared library `target`.
+    """Compiles SOURCES to a shared library.
+
+    Args:
+        compiler: as `find_compiler` returns it.
+        flags: come after the compiler's own arguments.
+        target: the library's path.
 
     Raises:
         MachineError: the compiler failed; its first error is in the message.
@@ -125,7 +133,7 @@ def compile_library(compiler: list[str], flags: tuple[str, ...], target: Path) -
 
 
 def _inputs(compiler: list[str]) -> dict[str, object]:
-    """All that decides what comes out of the compiler."""
+    """Collects all that decides what comes out of the compiler."""
     sources = sorted([*SOURCES.glob("*.cpp"), *SOURCES.glob("*.h")])
     return {
         "sources": {path.name: sha256_of(path) for path in sources},
@@ -147,7 +155,7 @@ def _version(compiler: tuple[str, ...]) -> str:
 
 
 def _cpu() -> list[str]:
-    """What -march=native looks at: the first core's model and features."""
+    """Reads what -march=native looks at: the first core's model and features."""
     wanted = ("vendor_id", "cpu family", "model", "flags", "CPU part", "Features")
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n")[0].splitlines()
     return [line for line in lines if line.split(":")[0].strip() in wanted]

@@ -9,20 +9,21 @@ from typing import Literal
 from mixnet_core.errors import MachineError
 from mixnet_core.model.native.build import library
 
-# Whose operators a network runs on: MindSpore's, or this project's for the CPU.
+# The operators that a network runs on: MindSpore's, or this project's for the CPU ("native").
 Operators = Literal["plain", "native"]
 
 log = logging.getLogger(__name__)
 
 
 def choose_operators(wanted: Literal["auto", "native", "plain"], *, target: str) -> Operators:
-    """Compiles the native ones if they are wanted and not there yet: seconds, once a machine.
+    """Chooses the operators; compiles the native ones if they are wanted and not compiled yet.
 
-    Where "auto" cannot have them, a warning says why, once a process.
+    Compiling takes seconds, once per machine. Where "auto" cannot have them, a warning says why,
+    once per process.
 
     Args:
         wanted: a recipe's devices.operators.
-        target: its devices.target; other than a CPU none are native.
+        target: a recipe's devices.target; there are native operators for a CPU only.
 
     Raises:
         MachineError: "native" is wanted, and this machine cannot have them.

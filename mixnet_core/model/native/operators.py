@@ -18,7 +18,7 @@ Activation = Literal["none", "relu", "swish"]
 
 
 def _operator(name: str, shape: Any, dtype: Any = None, *, stride: int = 0) -> ops.Custom:
-    """The library's operator `name`; shape and dtype infer its outputs from its inputs'.
+    """Loads the library's operator `name`; `shape` and `dtype` infer its outputs from its inputs.
 
     In PyNative mode operators of equal names and attributes share what was inferred once for equal
     inputs: a stride that decides on the outputs has to be an attribute.
@@ -42,10 +42,15 @@ def _weights(dy: Any, x: Any, *weights: Any) -> Any:
 
 
 class MixConv(nn.Cell):
-    """(x (N, C, H, W), weights ((c, 1, k, k), ...)) -> (N, C, ceil(H / s), ceil(W / s)).
+    """Computes MixConv: (x (N, C, H, W), weights ((c, 1, k, k), ...)) -> (N, C, H', W').
 
-    The first c channels are convolved with the first weights, and so on; the c add up to C. Padding
-    is k // 2 on each side, or TensorFlow's SAME.
+    H' is ceil(H / s), W' ceil(W / s). The first c channels are convolved with the first weights,
+    and so on; the c add up to C.
+
+    Args:
+        parts: how many weights there are.
+        stride: s.
+        padding: "symmetric": k // 2 on each side; "same": TensorFlow's SAME.
     """
 
     def __init__(self, parts: int, stride: int, padding: Literal["symmetric", "same"]) -> None:
@@ -72,8 +77,14 @@ class MixConv(nn.Cell):
 
 
 class StemConv(nn.Cell):
-    """(x (N, C, H, W), weights (O, C, k, k)) -> (N, O, ceil(H / s), ceil(W / s)); C small, padding
-    k // 2.
+    """Convolves images: (x (N, C, H, W), weights (O, C, k, k)) -> (N, O, ceil(H / s), ceil(W / s)).
+
+    It is fast where C is small. Padding is k // 2 on each side.
+
+    Args:
+        stride: s.
+        kernel: k.
+        out_channels: O.
     """
 
     def __init__(self, stride: int, kernel: int, out_channels: int) -> None:
@@ -87,7 +98,7 @@ class StemConv(nn.Cell):
 
         self.forward = _operator("stem_forward", shape, _first, stride=stride)
         self.weight_gradient = _operator("stem_weight_gradient", weights_of)
-        # Of images nobody asks a gradient while training; what asks for one all the same gets it.
+        # Training asks for no gradient of the images; what asks for one all the same gets it.
         self.input_gradient = ops.Conv2DTranspose(
             out_channels, kernel, pad_mode="pad", pad=kernel // 2, stride=stride
         )
@@ -103,7 +114,7 @@ class StemConv(nn.Cell):
 
 
 class Scale(nn.Cell):
-    """(x (N, C, H, W), gate (N, C, 1, 1)) -> x * gate."""
+    """Scales planes: (x (N, C, H, W), gate (N, C, 1, 1)) -> x * gate."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -122,10 +133,15 @@ class Scale(nn.Cell):
 
 
 class NormActTraining(nn.Cell):
-    """(x (N, C, H, W), gamma (C,), beta (C,)) -> (y, pooled (N, C, 1, 1), mean and variance (C,)).
+    """Normalises x by its own statistics, and activates it.
 
-    y is the activation of x normalised by its own statistics; pooled the mean of each of y's
-    planes; variance is biased. No gradient flows through mean and variance as outputs.
+    (x (N, C, H, W), gamma (C,), beta (C,)) -> (y (N, C, H, W), pooled (N, C, 1, 1), mean (C,),
+    variance (C,)). pooled is the mean of each of y's planes; variance is biased. No gradient flows
+    through mean and variance as outputs.
+
+    Args:
+        activation: applied last.
+        epsilon: added to the variance.
     """
 
     def __init__(self, activation: Activation, epsilon: float) -> None:
@@ -158,8 +174,14 @@ class NormActTraining(nn.Cell):
 
 
 class NormActInference(nn.Cell):
-    """(x, gamma, beta, mean, variance) -> (y, pooled), as `NormActTraining` with given statistics,
-    through which no gradient flows.
+    """Normalises x by given statistics, and activates it.
+
+    (x, gamma, beta, mean, variance) -> (y, pooled), of the shapes of `NormActTraining`. No gradient
+    flows through mean and variance.
+
+    Args:
+        activation: applied last.
+        epsilon: added to the variance.
     """
 
     def __init__(self, activation: Activation, epsilon: float) -> None:
@@ -190,7 +212,7 @@ class NormActInference(nn.Cell):
         out: Any,
         dout: Any,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        # Only frozen BatchNorms need it: not worth an operator of its own.
+        # Only frozen BatchNorms need this gradient: it is not worth an operator of its own.
         rstd = ops.rsqrt(variance + self.epsilon)
         normal = (x - _per_channel(mean)) * _per_channel(rstd)
         dz = dout[0] + dout[1] / (x.shape[2] * x.shape[3])
