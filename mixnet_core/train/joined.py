@@ -78,33 +78,48 @@ class Joined(nn.Cell):
         return ops.concat(self.map(_flat, tensors))
 
     def apart(self, joined: Tensor, like: Any) -> Any:
-        """Cuts the vector into tensors, each shaped like the one of `like` in its position."""
+        """Cuts the vector into tensors again.
+
+        Args:
+            joined: the vector, (size,).
+            like: tensors of the shapes that are wanted, in their order.
+        """
         return self.map(ops.partial(_part, joined), self.starts, self.sizes, like)
 
 
 class Mapped(nn.Cell):
-    """Does the same to each of many tensors, all of them in one operation of a graph."""
+    """Does the same to each of many tensors.
+
+    parameters, averages, values and tensors are tuples of equal lengths; what stands in the same
+    position has the same shape.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.map = ops.HyperMap()
 
     def scale(self, tensors: Any, factor: float) -> Any:
-        """Returns each tensor times a constant."""
+        """Returns each of the tensors times the constant `factor`."""
         return self.map(ops.partial(_scaled, factor), tensors)
 
     def assign(self, parameters: Any, values: Any) -> Any:
-        """Sets each parameter to its value."""
+        """Sets each of the parameters to its value."""
         return self.map(_assigned, parameters, values)
 
     def add(self, parameters: Any, values: Any) -> Any:
-        """Adds to each parameter its value."""
+        """Adds to each of the parameters its value."""
         return self.map(_added, parameters, values)
 
     def clear(self, parameters: Any) -> Any:
-        """Sets each parameter to 0."""
+        """Sets each of the parameters to 0."""
         return self.map(_cleared, parameters)
 
     def average(self, averages: Any, values: Any, share: Tensor) -> Any:
-        """Moves each average towards its value: averages += (values - averages) * share."""
+        """Moves each of the averages towards its value: averages += (values - averages) * share.
+
+        Args:
+            averages: parameters.
+            values: what is averaged.
+            share: a scalar in 0..1; 1 makes each average its value.
+        """
         return self.map(ops.partial(_averaged, share), averages, values)

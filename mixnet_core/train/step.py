@@ -50,7 +50,7 @@ class Gradients(nn.Cell):
     def forward(
         self, images: Tensor, targets: Tensor, features: Tensor | None, paths: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Returns the loss times the loss scale, and the loss; scalars."""
+        """Computes the loss times the loss scale, and the loss, of what `MicroBatch` describes."""
         # The loss is computed in float32 whatever the network computes in: float16 ends at 65504.
         logits = self.net(images, features, paths).astype(targets.dtype)
         loss = -(targets * ops.log_softmax(logits, -1)).sum(-1).mean()

@@ -125,6 +125,9 @@ class Update(nn.Cell):
         """Joins all gradients into one vector: their mean over ranks and micro-batches, unscaled.
 
         BatchNorm's statistics travel in the same AllReduce, where the recipe averages them.
+
+        Args:
+            gradients: this rank's, added up over micro-batches, times the loss scale.
         """
         joined = self.joined(gradients)
         if self.shares_statistics:
@@ -140,7 +143,14 @@ class Update(nn.Cell):
         return joined / self.scale if self.dynamic else joined
 
     def is_finite(self, joined: Tensor) -> Tensor:
-        """Says whether the gradients of all ranks are finite; a bool scalar."""
+        """Says whether the gradients of all ranks are finite.
+
+        Args:
+            joined: as `reduced` returns it.
+
+        Returns:
+            A bool scalar, the same on every rank.
+        """
         if self.on_cpu:
             return ops.isfinite(joined).all()
         # Older Ascend devices saturate instead of overflowing; this asks for their status, and each
@@ -151,7 +161,11 @@ class Update(nn.Cell):
         return finite
 
     def apply(self, gradients: Any) -> Tensor:
-        """Moves the weights, and then their averages towards them; returns True."""
+        """Moves the weights, and then their averages towards them; returns True.
+
+        Args:
+            gradients: unscaled and clipped.
+        """
         done = self.optimizer(gradients)
         if self.ema_decay is None:
             return done
@@ -162,7 +176,11 @@ class Update(nn.Cell):
         return ops.depend(done, self.mapped.average(self.averages, self.values, 1.0 - decay))
 
     def rescale(self, finite: Tensor) -> Tensor:
-        """Halves the loss scale after an overflow, doubles it after enough steps without one."""
+        """Halves the loss scale after an overflow, doubles it after enough steps without one.
+
+        Args:
+            finite: whether this step's gradients were finite.
+        """
         good = ops.where(finite, self.good_steps + 1, 0)
         grown = good >= self.scale_window
         halved = ops.maximum(self.scale * 0.5, self.least_scale)
