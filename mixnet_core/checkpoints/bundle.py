@@ -143,7 +143,7 @@ class Contents(Value):
 
 
 class NewestBundle(NamedTuple):
-    """The bundle that training resumes from.
+    """Names the bundle that training resumes from.
 
     Attributes:
         path: its folder; None if training starts from the beginning.
@@ -277,7 +277,11 @@ def complete_bundles(folder: Path) -> list[Checkpoint]:
 
 
 def step_of(bundle: Path) -> int:
-    """Reads a bundle's step from its folder's name; -1 if the name says none."""
+    """Reads a bundle's step from its folder's name; -1 if the name says none.
+
+    Args:
+        bundle: the bundle's folder.
+    """
     digits = bundle.name.removeprefix("step-")
     return int(digits) if digits.isdigit() else -1
 
@@ -286,6 +290,9 @@ def is_of_whole_epoch(bundle: Path) -> bool:
     """Says whether a bundle was written at an epoch's end; False if that cannot be read.
 
     Its files are not verified.
+
+    Args:
+        bundle: the bundle's folder.
     """
     try:
         contents = _parsed(read_json(bundle / CONTENTS))

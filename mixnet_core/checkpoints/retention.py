@@ -44,6 +44,9 @@ def read_scores(bundle: Path) -> dict[str, Score]:
     """Reads what `write_scores` wrote: file name -> its score.
 
     Empty if nothing was written, or if it cannot be read: the bundle must be scored again.
+
+    Args:
+        bundle: the bundle's folder.
     """
     try:
         return {name: Score.model_validate(s) for name, s in read_json(bundle / SCORES).items()}

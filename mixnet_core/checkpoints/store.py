@@ -19,6 +19,9 @@ CLASSIFIER = ("classifier.weight", "classifier.bias")
 def read_parameters(path: Path) -> dict[str, Parameter]:
     """Reads parameters by name from a `.ckpt` or `.safetensors` file; reading either runs no code.
 
+    Args:
+        path: of the file.
+
     Raises:
         InputError: there is no such file.
         IntegrityError: it is not a MindSpore checkpoint.

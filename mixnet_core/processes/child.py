@@ -136,12 +136,19 @@ def alive_file(rank: str) -> str:
 
     It appears with the rank's first beat. Its time of change is FIRST_BEAT until the second one,
     and then the newest one's.
+
+    Args:
+        rank: as `current_rank` returns it.
     """
     return f"alive-{rank}"
 
 
 def failure_file(rank: str) -> str:
-    """Names the file in an attempt's folder that says what a rank raised."""
+    """Names the file in an attempt's folder that says what a rank raised.
+
+    Args:
+        rank: as `current_rank` returns it.
+    """
     return f"failure-{rank}.json"
 
 
@@ -149,6 +156,9 @@ def process_file(rank: str) -> str:
     """Names the file in an attempt's folder that holds a rank's process id.
 
     msrun names a worker that failed by nothing else.
+
+    Args:
+        rank: as `current_rank` returns it.
     """
     return f"process-{rank}.json"
 

@@ -137,8 +137,10 @@ class _Attempt:
         return JobFailed(f"{what}: {verdict}; its log is {self._log(rank)}", retryable=retryable)
 
     def _ended(self, code: int) -> tuple[str, str, int]:
-        """Finds the rank that failed; msrun ends with 1 whatever a worker died of, and names the
-        worker by its process id in the log.
+        """Finds the rank that failed.
+
+        msrun ends with 1 whatever a worker died of, and names the worker by its process id in its
+        log.
 
         Returns:
             The rank, "" if it cannot be told; who that is in words; its exit code, negative for a
