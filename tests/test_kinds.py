@@ -127,7 +127,7 @@ def test_a_storage_scheme_is_one_file(add: Add, tmp_path: Path) -> None:
     where = f"temporary://{tmp_path.relative_to('/tmp')}/releases"
     weights = tmp_path / "w.ckpt"
     weights.write_bytes(b"weights")
-    publish_release("mine", to=where, files={"weights": weights}, facts={})
+    publish_release("mine", registry=where, files={"weights": weights}, facts={})
     assert [release.name for release in list_releases(where)] == ["mine"]
     assert open_storage(where).names() == ["mine/"]
 

@@ -116,7 +116,7 @@ def load_release(
     classes = fetched.classes
     width = len(classes) if classes is not None else fetched.recipe.network.num_classes
     if width is None:
-        raise IntegrityError(f"release {name_or_uri} does not say its classes: publish it again")
+        raise IntegrityError(f"release {fetched.name} does not say its classes: publish it again")
     network = build_network(fetched.recipe, width)
     load_weights(network, fetched.weights)
     network.set_train(False)
