@@ -35,8 +35,8 @@ class OpenvinoKind(EngineKind):
         """
         if not _is_installed():
             raise MachineError(
-                "devices.engine is openvino, which is not installed: run `pip install openvino` or "
-                "`pip install 'mixnet[cpu-inference]'`, or set devices.engine to auto"
+                "devices.engine is openvino, which is not installed: run `pip install openvino`, "
+                "or set devices.engine to auto"
             )
 
     def preference(self, devices: Devices) -> int:
