@@ -13,7 +13,7 @@ ORACLE_READY := $(ORACLE)/.ready
 export DO_NOT_TRACK = 1
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 
-.PHONY: help venv demo test long faults oracle trajectories sanitize mutate check format bench docs serve lock clean
+.PHONY: help venv browser demo test long faults oracle trajectories sanitize mutate check format bench docs serve lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,10 @@ serve: $(READY) ## Prefect server, pool, deployments and worker on this machine,
 	@$(BIN)/python -m mixnet_flows.infra.serve
 
 venv: $(READY) ## only the environment
+
+browser: ## Chromium, which the tests of the report's page drive; Debian, as root
+	@command -v chromium >/dev/null || { apt-get update -qq && \
+	apt-get install -y -qq --no-install-recommends chromium >/dev/null; }
 
 $(READY): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info[:2] <= (3, 12); \

@@ -13,15 +13,35 @@ from tests.object_store import object_store, s3_environment  # noqa: F401
 from tests.tiny import finished_job  # noqa: F401
 from tests.web_server import plain_network, server  # noqa: F401
 
-# Files whose tests share something that takes long to make: one worker has all of them.
+# Tests that share something which takes long to make: one of pytest's workers has all of them.
 TOGETHER = {
     "flows": ("tests/flows/",),
     "job": (
         "tests/stages/",
         "tests/cli/test_app.py",
         "tests/revalidation/test_weights_file.py",
+        "tests/test_face.py",
+        "tests/test_old_versions.py",
     ),
 }
+# What takes minutes goes first: begun last, one worker would do it while the others idle.
+LONGEST = (
+    "tests/flows/",
+    "tests/stages/",
+    "tests/cli/test_app.py",
+    "tests/revalidation/test_weights_file.py",
+    "tests/test_face.py",
+    "tests/test_old_versions.py",
+    "tests/train/test_step.py",
+    "tests/test_wheel.py",
+    "tests/evaluate/test_job.py",
+    "tests/processes/test_launch.py",
+    "tests/model/test_native_layers.py",
+    "tests/model/native/",
+    "tests/evaluate/",
+    "tests/benchmarks/",
+    "tests/train/",
+)
 
 
 class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
@@ -30,6 +50,20 @@ class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
         return next((name for name, some in TOGETHER.items() if file.startswith(some)), file)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # pytest-xdist's own order is by how many tests a file has.
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        found = (i for i, start in enumerate(LONGEST) if item.nodeid.startswith(start))
+        return next(found, len(LONGEST))
+
+    items.sort(key=place)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
