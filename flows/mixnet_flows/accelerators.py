@@ -33,7 +33,7 @@ def accelerators_held(devices: Devices) -> Iterator[None]:
                 concurrency(
                     LIMIT,
                     occupy=devices.ranks,
-                    # Without a limit two runs would share the devices, and one die of it hours in.
+                    # Without a limit two runs share devices; hours later one of them fails.
                     strict=True,
                     # A server that restarts must not end a training that needs nothing from it.
                     raise_on_lease_renewal_failure=False,

@@ -28,7 +28,7 @@ from mixnet_flows.accelerators import accelerators_held
 from mixnet_flows.showing import artifact_key, show_image, show_table, told
 from mixnet_flows.tasks import worth_a_retry
 
-# What an event is named after it; `triggers` in prefect.yaml waits for all but "confirmed".
+# Events are named mixnet.release.STATE; `triggers` in prefect.yaml waits for all but "confirmed".
 EVENT = "mixnet.release"
 
 
@@ -80,15 +80,15 @@ def revalidate(
     """
     refuse_credentials(releases, data, imagenet, workspace, *(retired or ()))
     opened = open_workspace(workspace)
-    where = registry_uri(opened, releases)
-    history = read_history(where)
-    found = items(where, history, data=data, imagenet=imagenet, retired=retired or ())
+    registry = registry_uri(opened, releases)
+    history = read_history(registry)
+    found = items(registry, history, data=data, imagenet=imagenet, retired=retired or ())
 
     def measure(item: Item) -> Revalidation:
         return revalidate_one(item, opened, history, tolerance)
 
-    results = one_by_one(found, where, measure, tell)
-    show(where, results, [*history, *results])
+    results = one_by_one(found, registry, measure, tell)
+    show(registry, results, [*history, *results])
     require_all_confirmed(results)
     return results
 

@@ -96,7 +96,7 @@ class Recipe(Section):
         if alone and smallest == 1 and self.weights.freeze == "nothing":
             raise ValueError(
                 f"one image at a time, of {self.input.image_size} pixels, leaves a BatchNorm one "
-                "value a channel, which has no variance: make devices.micro_batch, "
+                "value per channel, which has no variance: make devices.micro_batch, "
                 "training.global_batch or input.image_size larger"
             )
         if self.devices.operators == "native" and self.precision.amp_level != "O0":

@@ -324,7 +324,7 @@ class Devices(Section):
 
     target: Literal["CPU", "Ascend", "GPU"]
     ranks: Annotated[int, Field(ge=1)] = Field(
-        description="worker processes, one a device; 1 runs without msrun"
+        description="training processes, one per device; 1 runs without msrun"
     )
     micro_batch: Annotated[int, Field(ge=1)] | None = Field(
         default=None,

@@ -42,9 +42,9 @@ HELP = {
     "epochs": "Length; the schedule is stretched with it.",
     "global_batch": "Images an optimizer step, over all ranks.",
     "lr": "Peak learning rate; where rates are scaled, the one for schedule.lr_batch.",
-    "ranks": "Training processes, one a device; 1 runs without msrun. The global batch stays.",
-    "scale_lr": "With ranks: keep the images a rank instead, so that the global batch follows. The "
-    "learning rates are scaled with the global batch.",
+    "ranks": "Training processes, one per device; 1 runs without msrun. The global batch stays.",
+    "scale_lr": "With ranks: keep the images per rank instead, so that the global batch follows. "
+    "The learning rates are scaled with the global batch.",
     "accept_anyway": "A reason to publish whatever acceptance.* demands; it is recorded.",
     "settings": 'Any other key of the recipe, dotted, as in {"training.seed": 7}.',
     "publish_to": "The registry, under the name that it had before.",
@@ -122,9 +122,9 @@ def adjusted_recipe(
             and stem_stride, and whether the classifier is kept (`release.start`). None: nothing is
             looked up.
         epochs: the schedule's warm-up and decay are stretched or shortened with it.
-        lr: the peak, for schedule.lr_batch images a step where the recipe or scale_lr sets that.
+        lr: the peak, for schedule.lr_batch images per step where the recipe or scale_lr sets that.
         ranks: the global batch stays; devices.micro_batch says when gradients are accumulated.
-        scale_lr: instead, the images a rank stay and the global batch grows or shrinks with
+        scale_lr: instead, the images per rank stay and the global batch grows or shrinks with
             `ranks`, unless it is given; the rates with the global batch, linearly.
 
     Raises:

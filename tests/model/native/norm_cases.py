@@ -81,7 +81,7 @@ def norms(activation: Activation) -> Iterator[Norm]:
     constant = np.full_like(x, 3.1)
     yield norm(activation, "constant channels", constant)
     (single,) = draw("single", (1, 6, 1, 1))
-    yield norm(activation, "one value a channel", single)
+    yield norm(activation, "one value per channel", single)
     # z reaches a hundred, then ten thousand, where e to the z is no float any more.
     yield norm(activation, "z to 100", x, gamma_scale=40.0)
     yield norm(activation, "z to 10000", x, gamma_scale=4000.0)

@@ -1,7 +1,7 @@
 """What the operators compute, from the definitions, in NumPy and float64.
 
 Letters: N images, C channels, H and W rows and columns, s stride, k kernel size, OH = ceil(H / s).
-Every array is (N, C, H, W) or, one value a channel, (C,); weights are (O, C, k, k).
+Every array is (N, C, H, W) or, one value per channel, (C,); weights are (O, C, k, k).
 """
 
 from __future__ import annotations
