@@ -229,6 +229,11 @@ def test_a_learning_rate_schedule_is_one_file(add: Add) -> None:
     assert recipe.fingerprint != load_recipe("digits").fingerprint
 
 
+def test_a_name_that_there_is_not_is_refused_with_those_that_there_are() -> None:
+    with pytest.raises(RecipeError, match=r"schedule\.name: input should be 'cosine', got 'step'"):
+        load_recipe("digits", {"schedule.name": "step"})
+
+
 POLICY = """
 from mixnet_core.stages.policy import Policy
 

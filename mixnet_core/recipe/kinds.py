@@ -26,9 +26,10 @@ def one_of(kind: Kind[Any], *more: str) -> AfterValidator:
     def check(name: str) -> str:
         known = (*more, *kind.names())
         if name not in known:
-            quoted = [f"'{item}'" for item in known]
+            *others, last = [f"'{item}'" for item in known]
+            expected = f"{', '.join(others)} or {last}" if others else last
             raise PydanticCustomError(
-                "choice", f"Input should be {', '.join(quoted[:-1])} or {quoted[-1]}"
+                "choice", "Input should be {expected}", {"expected": expected}
             )
         return name
 
