@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         load_release,
         load_weights,
     )
+    from mixnet_core.stages.options import adjusted_recipe
 
 __all__ = [
     "Context",
@@ -36,6 +37,7 @@ __all__ = [
     "MixnetError",
     "Recipe",
     "Release",
+    "adjusted_recipe",
     "build_network",
     "list_releases",
     "load_recipe",
@@ -52,6 +54,7 @@ _WHERE = {
     "LoadedRelease": "stages.loading",
     "Recipe": "recipe.recipe",
     "Release": "runs.values",
+    "adjusted_recipe": "stages.options",
     "build_network": "stages.loading",
     "list_releases": "release.publish",
     "load_recipe": "recipe.recipe",

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import doctest
+import hashlib
 import inspect
+import json
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +76,48 @@ def test_importing_it_loads_neither_mindspore_nor_a_recipe(tmp_path: Path) -> No
 def test_a_name_that_it_does_not_offer_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'train_everything'"):
         _: Any = mixnet_core.train_everything  # type: ignore[attr-defined]
+
+
+SECRET = "s3://AKIAIOSFODNN7EXAMPLE:wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY@bucket/x"
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        lambda recipe: mixnet_core.open_context(recipe, SECRET, run="r"),
+        lambda recipe: mixnet_core.open_context(recipe, "w", run="r", registry=SECRET),
+        lambda recipe: mixnet_core.load_weights(mixnet_core.build_network(recipe), SECRET),
+    ],
+)
+def test_a_secret_in_what_it_is_given_is_neither_written_nor_printed(
+    way: Callable[[mixnet_core.Recipe], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(mixnet_core.MixnetError, match="must not hold credentials") as refused:
+        way(load_recipe("digits"))
+    assert "wJalr" not in str(refused.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_each_release_that_is_loaded_keeps_its_own_recipe(folder: Path) -> None:
+    source = folder / "workspace" / "releases" / "tiny"
+    manifest = json.loads((source / "manifest.json").read_text())
+    other = folder / "others" / "tiny"
+    shutil.copytree(source, other)
+    recipe = other / manifest["files"]["recipe"]["name"]
+    changed = recipe.read_text().replace("seed: 42", "seed: 43")
+    digest = hashlib.sha256(changed.encode()).hexdigest()
+    recipe.unlink()
+    (other / f"recipe-{digest[:12]}.yaml").write_text(changed)
+    manifest["files"]["recipe"] |= {
+        "name": f"recipe-{digest[:12]}.yaml", "sha256": digest, "bytes": len(changed),
+    }  # fmt: skip
+    (other / "manifest.json").write_text(json.dumps(manifest))
+    first = mixnet_core.load_release("tiny")
+    second = mixnet_core.load_release(str(other))
+    assert (first.recipe.training.seed, second.recipe.training.seed) == (42, 43)
+    files = list((folder / "workspace" / "loaded").rglob("*.yaml"))
+    assert len({file.read_text() for file in files}) == 2
 
 
 def test_a_network_without_a_class_count_is_refused_in_a_line() -> None:

@@ -306,3 +306,18 @@ def test_a_file_that_is_none_of_the_kind_is_not_offered(add: Add) -> None:
     assert "_helper" not in SOURCES.names()
     with pytest.raises(RecipeError, match=r"data\.source: input should be 'digits', "):
         load_recipe("digits", {"data.source": "flowers"})
+
+
+@pytest.mark.parametrize("value", [None, 1, [], {}])
+def test_a_choice_of_another_type_is_refused_with_what_it_may_be(value: object) -> None:
+    with pytest.raises(RecipeError, match=r"data\.source: input should be 'digits', .* or 'lists'"):
+        load_recipe("digits", {"data.source": value})
+
+
+@pytest.mark.parametrize("suffix", [".bin", ".CKPT", ""])
+def test_a_suffix_that_no_engine_reads_is_left_to_the_chosen_one(
+    suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = ENGINES.load(choose_engine(load_recipe("digits").devices))
+    monkeypatch.setattr(type(chosen), "open", lambda *_, **given: given["suffix"])
+    assert open_engine(load_recipe("digits"), 10, suffix=suffix, batch=1, threads=1) == suffix  # type: ignore[comparison-overlap]

@@ -25,6 +25,7 @@ from mixnet_core.stages.options import (
     WorkspaceOption,
     adjusted_recipe,
     documented,
+    one_registry,
     open_workspace,
     registry_uri,
 )
@@ -56,7 +57,7 @@ def mixnet(
     refuse_credentials(recipe, data, run, workspace, registry, release, weights, publish_to)
     refuse_credentials(accept_anyway, settings)
     opened = open_workspace(workspace)
-    uri = registry_uri(opened, registry or publish_to)
+    uri = registry_uri(opened, one_registry(registry, publish_to))
     chosen = adjusted_recipe(
         recipe,
         data=data,

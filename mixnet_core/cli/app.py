@@ -149,9 +149,9 @@ def main() -> None:
     """Runs the command line; a user's mistake ends in one line, never in a traceback."""
     logging.basicConfig(level=logging.WARNING, format="mixnet: %(message)s", stream=sys.stderr)
     try:
-        refuse_empty(sys.argv[1:])
         # Before anything of it is written down, or printed by who refuses it.
         refuse_arguments(sys.argv[1:])
+        refuse_empty(sys.argv[1:])
         app()
     except MixnetError as error:
         if "--json" in sys.argv:

@@ -210,7 +210,7 @@ def _fetch(invocation: Invocation) -> Results:
 
 
 def _train(invocation: Invocation) -> Results:
-    check(invocation.context)
+    check(invocation.context, invocation.records.dataset())
     return _train_checked(invocation)
 
 

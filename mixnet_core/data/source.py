@@ -20,6 +20,7 @@ from mixnet_core.data.room import SMALL_IMAGE_BYTES, Room, split_room
 from mixnet_core.errors import MixnetError
 from mixnet_core.recipe.kinds import SOURCES
 from mixnet_core.recipe.sections import Data
+from mixnet_core.storage.files import os_errors_explained
 
 
 class ImageFile(NamedTuple):
@@ -227,11 +228,17 @@ def source_of_folder(folder: Path, *, expected: str) -> str:
 
     Args:
         expected: the source of the recipe that it is named for.
+
+    Raises:
+        MachineError: it cannot be looked into.
     """
-    claims = {
-        name: source.claim(folder, expected=name == expected)
-        for name, source in SOURCES.all().items()
-    }
+    names = [expected, *(name for name in SOURCES.names() if name != expected)]
+    claims: dict[str, Claim] = {}
+    with os_errors_explained(folder, "read"):
+        for name in names:
+            claims[name] = SOURCES.load(name).claim(folder, expected=name == expected)
+            if claims[name] is Claim.ITS_OWN:
+                break
     return max(claims, key=lambda name: claims[name])
 
 

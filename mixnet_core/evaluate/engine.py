@@ -120,7 +120,8 @@ def open_engine(
     """
     engine = ENGINES.load(choose_engine(recipe.devices))
     if suffix not in engine.reads:
-        engine = next(other for other in ENGINES.all().values() if suffix in other.reads)
+        # Where none reads it, loading says what is wrong with the file.
+        engine = next((other for other in ENGINES.all().values() if suffix in other.reads), engine)
     opened: Engine = engine.open(recipe, classes, suffix=suffix, batch=batch, threads=threads)
     return opened
 

@@ -60,7 +60,10 @@ def wilson_interval(correct: int, count: int) -> tuple[float, float]:
     centre = (share + z2 / (2 * count)) / (1 + z2 / count)
     spread = share * (1 - share) / count + z2 / (4 * count**2)
     half = _Z95 / (1 + z2 / count) * math.sqrt(spread)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # By the formula exactly the ends, which rounding misses for every third count.
+    low = 0.0 if correct == 0 else max(0.0, centre - half)
+    high = 1.0 if correct == count else min(1.0, centre + half)
+    return low, high
 
 
 def pairing(before: NDArray[np.bool_], now: NDArray[np.bool_]) -> Pairing:

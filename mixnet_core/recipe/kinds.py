@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import AfterValidator
+from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
 from mixnet_core.kinds.kind import Kind
@@ -20,12 +20,12 @@ DEMANDS: Kind[Any] = Kind("mixnet_core.stages.demands", "DEMAND")
 POLICIES: Kind[Any] = Kind("mixnet_core.stages.policies", "POLICY")
 
 
-def one_of(kind: Kind[Any], *more: str) -> AfterValidator:
+def one_of(kind: Kind[Any], *more: str) -> BeforeValidator:
     """Makes a field's text the name of one of a kind, or one of `more`."""
 
-    def check(name: str) -> str:
+    def check(name: object) -> object:
         known = (*more, *kind.names())
-        if name not in known:
+        if not isinstance(name, str) or name not in known:
             *others, last = [f"'{item}'" for item in known]
             expected = f"{', '.join(others)} or {last}" if others else last
             raise PydanticCustomError(
@@ -33,4 +33,4 @@ def one_of(kind: Kind[Any], *more: str) -> AfterValidator:
             )
         return name
 
-    return AfterValidator(check)
+    return BeforeValidator(check)

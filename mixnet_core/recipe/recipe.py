@@ -347,7 +347,7 @@ def _as_json(data: dict[str, Any]) -> str:
 
 
 def _fault(item: Any) -> str:
-    where = shown_key(item["loc"])
+    where = shown_key(item["loc"]) or "as a whole"
     if item["type"] == "extra_forbidden":
         *sections, last = item["loc"]
         model = _model(sections)

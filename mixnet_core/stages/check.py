@@ -15,16 +15,17 @@ from importlib import metadata
 from pathlib import Path
 
 from mixnet_core import errors
+from mixnet_core.data.index import read_manifest
 from mixnet_core.data.looking import found_images
 from mixnet_core.data.source import dataset_room
-from mixnet_core.errors import MachineError, MixnetError
+from mixnet_core.errors import IntegrityError, MachineError, MixnetError
 from mixnet_core.evaluate.engine import choose_engine
 from mixnet_core.model.native.choice import choose_operators
 from mixnet_core.recipe.kinds import OPTIMIZERS
 from mixnet_core.recipe.recipe import Recipe
 from mixnet_core.recipe.sections import Data, Devices
 from mixnet_core.runs.run_dir import Workspace
-from mixnet_core.runs.values import Value
+from mixnet_core.runs.values import PreparedDataset, Value
 from mixnet_core.stages.context import Context
 from mixnet_core.storage.files import os_errors_explained
 from mixnet_core.storage.open import open_storage
@@ -54,20 +55,37 @@ class CheckResult(Value):
     error: str = "MachineError"
 
 
-def check(context: Context) -> None:
+def check(context: Context, prepared: PreparedDataset | None = None) -> None:
     """Raises the first of what would end a run's work later; see `check_all`.
+
+    Args:
+        prepared: what the work begins with, where the images themselves are not needed any more.
 
     Raises:
         MixnetError: as the work itself would have ended.
     """
-    require(check_all(context.recipe, workspace=context.workspace, registry=context.registry))
+    require(
+        check_all(
+            context.recipe,
+            workspace=context.workspace,
+            registry=context.registry,
+            prepared=prepared,
+        )
+    )
 
 
-def check_all(recipe: Recipe, *, workspace: Workspace, registry: str) -> list[CheckResult]:
+def check_all(
+    recipe: Recipe,
+    *,
+    workspace: Workspace,
+    registry: str,
+    prepared: PreparedDataset | None = None,
+) -> list[CheckResult]:
     """Every check, the first failure being the one to mend first. What they look for is not raised.
 
     Args:
         registry: URI, as `storage.open_storage` takes it.
+        prepared: the dataset that is looked at instead of its source; None: there is none yet.
     """
     return [
         check_workspace(workspace),
@@ -77,7 +95,7 @@ def check_all(recipe: Recipe, *, workspace: Workspace, registry: str) -> list[Ch
         check_operators(recipe.devices),
         check_engine(recipe.devices),
         check_msrun(recipe.devices),
-        check_data(recipe.data, workspace.datasets),
+        check_prepared(prepared) if prepared else check_data(recipe.data, workspace.datasets),
         check_publish(registry),
     ]
 
@@ -209,6 +227,22 @@ def check_data(data: Data, datasets: Path) -> CheckResult:
     except MixnetError as error:
         return _from_error("data", error)
     return CheckResult(name="data", ok=True, detail=detail)
+
+
+def check_prepared(dataset: PreparedDataset) -> CheckResult:
+    """The prepared dataset is the one on record; where its images came from may be gone."""
+    try:
+        stated = read_manifest(Path(dataset.root)).get("fingerprint")
+    except MixnetError as error:
+        return _from_error("data", error)
+    if stated != dataset.fingerprint:
+        return _failed(
+            "data",
+            f"{dataset.root} is not the dataset that this run was prepared with",
+            "run `mixnet prepare` again",
+            IntegrityError,
+        )
+    return CheckResult(name="data", ok=True, detail=f"prepared in {dataset.root}")
 
 
 def check_publish(uri: str) -> CheckResult:

@@ -9,6 +9,7 @@ from mixnet_core.recipe.recipe import Recipe
 from mixnet_core.runs.records import open_run
 from mixnet_core.runs.run_dir import RunDir, Workspace
 from mixnet_core.runs.ticks import Watch, unwatched
+from mixnet_core.storage.uris import refuse_credentials
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,9 @@ def open_context(
         >>> context.run.name
         'mine'
     """
+    refuse_credentials(registry)
     if not isinstance(workspace, Workspace):
+        refuse_credentials(str(workspace))
         workspace = Workspace(Path(workspace).expanduser().absolute())
     opened, kept = open_run(recipe, workspace, run)
     return Context(kept, opened, workspace, registry or str(workspace.releases))

@@ -11,6 +11,8 @@ from mixnet_core.recipe.recipe import Recipe
 from mixnet_core.release.catalog import find_release
 from mixnet_core.stages.options import open_workspace, registry_uri
 from mixnet_core.stages.release_to_measure import fetch_release
+from mixnet_core.storage.files import fingerprint
+from mixnet_core.storage.uris import refuse_credentials
 
 if TYPE_CHECKING:
     from mixnet_core.model.mixnet import MixNet
@@ -83,6 +85,7 @@ def load_weights(network: MixNet, file: str | Path) -> None:
     """
     from mixnet_core.checkpoints import store
 
+    refuse_credentials(str(file))
     store.load_weights(network, Path(file))
 
 
@@ -108,11 +111,10 @@ def load_release(
         ('0', '1', '2', '3', '4', '5', '6', '7', '8', '9')
     """
     opened = open_workspace(workspace)
-    fetched = fetch_release(
-        find_release(name_or_uri, registry_uri(opened, registry)),
-        opened.root / "loaded",
-        cache=opened.weights,
-    )
+    release = find_release(name_or_uri, registry_uri(opened, registry))
+    # Of its own: another release's recipe may be fetched at the same time.
+    folder = opened.root / "loaded" / fingerprint([release.model_dump(mode="json")])[:12]
+    fetched = fetch_release(release, folder, cache=opened.weights)
     classes = fetched.classes
     width = len(classes) if classes is not None else fetched.recipe.network.num_classes
     if width is None:

@@ -22,7 +22,7 @@ from mixnet_core.recipe.recipe import Recipe, RecipeFile, read_recipe
 from mixnet_core.release.start import find_start, start_overrides
 from mixnet_core.runs.run_dir import Workspace
 from mixnet_core.storage.open import open_storage
-from mixnet_core.storage.uris import refuse_credentials, shown_words
+from mixnet_core.storage.uris import refuse_credentials, shown, shown_words
 
 DEFAULT_RECIPE = "digits"
 
@@ -67,14 +67,12 @@ ReleaseOption = Annotated[
 WeightsOption = Annotated[
     str | None, Field(min_length=1), typer.Option("--weights", help=HELP["weights"])
 ]
-EpochsOption = Annotated[
-    int | None, Field(ge=1), typer.Option("--epochs", min=1, help=HELP["epochs"])
-]
+EpochsOption = Annotated[int | None, Field(ge=1), typer.Option("--epochs", help=HELP["epochs"])]
 GlobalBatchOption = Annotated[
-    int | None, Field(ge=1), typer.Option("--global-batch", min=1, help=HELP["global_batch"])
+    int | None, Field(ge=1), typer.Option("--global-batch", help=HELP["global_batch"])
 ]
 LrOption = Annotated[float | None, Field(gt=0), typer.Option("--lr", help=HELP["lr"])]
-RanksOption = Annotated[int | None, Field(ge=1), typer.Option("--ranks", min=1, help=HELP["ranks"])]
+RanksOption = Annotated[int | None, Field(ge=1), typer.Option("--ranks", help=HELP["ranks"])]
 ScaleLrOption = Annotated[bool, typer.Option("--scale-lr", help=HELP["scale_lr"])]
 AcceptAnywayOption = Annotated[
     str | None,
@@ -132,6 +130,13 @@ def adjusted_recipe(
             classifier that was to be kept has another number of classes.
         RecipeError: as `load_recipe`.
         MixnetError: as `release.start.find_start` and `data.source.DataSource.classes`.
+
+    Example:
+        >>> import mixnet_core
+        >>> registry = "workspace/releases"
+        >>> recipe = mixnet_core.adjusted_recipe("digits", weights="tiny", registry=registry)
+        >>> recipe.network.variant, recipe.weights.name
+        ('s', 'tiny')
     """
     file = read_recipe(recipe)
     changes = _data_overrides(file, data)
@@ -193,6 +198,20 @@ def registry_uri(workspace: Workspace, registry: str | None) -> str:
         InputError: it is not a storage.
     """
     return open_storage(registry or str(workspace.releases)).uri
+
+
+def one_registry(registry: str | None, publish_to: str | None) -> str | None:
+    """Takes the registry under its name or under its old one.
+
+    Raises:
+        InputError: they differ.
+    """
+    if registry and publish_to and registry != publish_to:
+        raise InputError(
+            f"two registries, registry {shown(registry)} and publish_to {shown(publish_to)}: name "
+            "one"
+        )
+    return registry or publish_to
 
 
 def _data_overrides(file: RecipeFile, data: str | None) -> dict[str, Any]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -104,3 +107,28 @@ def test_a_setting_may_be_an_empty_text() -> None:
 def test_every_exit_code_is_said_in_the_help() -> None:
     epilog = COMMANDS.epilog or ""
     assert all(f"{code} {text}" in epilog for code, text in EXIT_CODES.items())
+
+
+def typed(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "mixnet_core.cli", *arguments],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_the_command_may_be_called_as_a_module() -> None:
+    assert typed("--version").stdout.startswith("mixnet ")
+
+
+def test_a_secret_is_refused_before_an_empty_value_is_told() -> None:
+    done = typed("run", "--s3://AKIAIOSFODNN7EXAMPLE:wJalrXUtnFEMIK7MDENGbPx@bucket/x=")
+    assert done.returncode == 2
+    assert "wJalr" not in done.stderr + done.stdout
+    assert "must not hold credentials" in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--ranks", "--global-batch", "--epochs"])
+def test_a_value_out_of_bounds_is_an_error_for_scripts_too(option: str) -> None:
+    done = typed("run", "digits", option, "0", "--json")
+    assert done.returncode == 2
+    assert json.loads(done.stdout)["error"]["type"] == "RecipeError"

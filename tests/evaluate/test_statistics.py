@@ -120,3 +120,8 @@ def test_bins_are_fifteen_of_equal_width_from_zero_to_one() -> None:
     assert (bins[7].low, bins[7].high) == (pytest.approx(7 / 15), pytest.approx(8 / 15))
     assert bins[7].count == 1
     assert bins[-1].high == 1
+
+
+def test_an_interval_ends_at_exactly_one_where_all_are_right_and_at_zero_where_none_is() -> None:
+    assert {wilson_interval(n, n)[1] for n in range(1, 2000)} == {1.0}
+    assert {wilson_interval(0, n)[0] for n in range(1, 2000)} == {0.0}

@@ -481,3 +481,9 @@ def test_openvino_is_refused_where_the_target_is_no_cpu() -> None:
     with pytest.raises(RecipeError, match=r"openvino evaluates on a CPU, .* Ascend: use auto or m"):
         load_recipe("mixnet_s", {"devices.engine": "openvino"})
     assert load_recipe("digits", {"devices.engine": "openvino"}).devices.engine == "openvino"
+
+
+def test_a_key_without_a_name_is_told_as_such() -> None:
+    data = yaml.safe_load((RECIPES / "digits.yaml").read_text())
+    with pytest.raises(RecipeError, match="unknown key as a whole"):
+        parse_recipe({**data, "": 1}, "mine.yaml")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import builtins
+import shutil
 import sys
 from collections.abc import Callable
 from importlib import metadata
@@ -27,6 +28,7 @@ from mixnet_core.stages.check import (
     check_msrun,
     check_operators,
     check_packages,
+    check_prepared,
     check_publish,
     require,
 )
@@ -343,3 +345,14 @@ def test_what_prepare_would_refuse_of_a_folder_check_refuses_in_the_same_words(
     with pytest.raises(errors.DatasetError) as refused:
         prepare_dataset(data("image_folder", images), tmp_path / "datasets")
     assert str(failure(check_data(data("image_folder", images), tmp_path))) == str(refused.value)
+
+
+def test_a_prepared_dataset_is_looked_at_instead_of_images_that_are_gone(tmp_path: Path) -> None:
+    images = write_image_folder(tmp_path / "images", {"ant": 4, "bee": 4})
+    dataset = prepare_dataset(data("image_folder", images), tmp_path / "datasets")
+    shutil.rmtree(images)
+    assert check_prepared(dataset).ok
+    other = dataset.model_copy(update={"fingerprint": "0" * 64})
+    assert isinstance(failure(check_prepared(other)), errors.IntegrityError)
+    shutil.rmtree(dataset.root)
+    assert isinstance(failure(check_prepared(dataset)), errors.DatasetError)

@@ -7,9 +7,15 @@ from pathlib import Path
 import pytest
 
 from mixnet_core.data.imagenet.classes import wnids
-from mixnet_core.errors import InputError
+from mixnet_core.errors import InputError, MixnetError
 from mixnet_core.recipe.recipe import save_recipe
-from mixnet_core.stages.options import adjusted_recipe, open_workspace, parse_settings, registry_uri
+from mixnet_core.stages.options import (
+    adjusted_recipe,
+    one_registry,
+    open_workspace,
+    parse_settings,
+    registry_uri,
+)
 
 
 def test_without_options_a_recipe_is_what_its_file_says() -> None:
@@ -127,3 +133,18 @@ def test_releases_go_into_the_workspace_unless_a_place_is_given(tmp_path: Path) 
     workspace = open_workspace(str(tmp_path))
     assert registry_uri(workspace, None) == f"file://{tmp_path}/releases"
     assert registry_uri(workspace, "s3://bucket/there/") == "s3://bucket/there"
+
+
+def test_a_folder_that_cannot_be_looked_into_is_one_line() -> None:
+    with pytest.raises(MixnetError, match="cannot read"):
+        adjusted_recipe("finetune", data="/" + "x" * 5000)
+
+
+def test_a_recipe_whose_files_any_folder_may_hold_does_not_look_into_it() -> None:
+    assert adjusted_recipe("fashion_mnist", data="/" + "x" * 5000).data.source == "fashion_mnist"
+
+
+def test_the_registry_may_have_its_old_name_but_not_two_values() -> None:
+    assert one_registry(None, "a") == one_registry("a", None) == one_registry("a", "a") == "a"
+    with pytest.raises(InputError, match="two registries, registry a and publish_to b: name one"):
+        one_registry("a", "b")

@@ -60,8 +60,10 @@ class ImageNet(DataSource):
         """
         if has_listing(folder):
             return Claim.ITS_OWN
+        if not expected:
+            return Claim.NO
         folders = {entry.name for entry in folder.glob("train/*") if entry.is_dir()}
-        return Claim.EXPECTED if expected and folders <= set(wnids()) else Claim.NO
+        return Claim.EXPECTED if folders <= set(wnids()) else Claim.NO
 
     def classes(self, data: Data) -> tuple[str, ...]:
         """Returns the 1,000 WordNet ids."""

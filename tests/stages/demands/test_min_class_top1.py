@@ -31,7 +31,7 @@ def test_the_worst_class_is_named_with_its_interval() -> None:
     ((ok, line),) = lines(0.65, rows((100, 90), (100, 60), (100, 80)))
     assert ok
     assert line == (
-        "top-1 of the worst class 'bee' 60.00 % (95 % interval 50.20 to 69.06 % on 100 images), "
+        "top-1 of class 'bee' 60.00 % (95 % interval 50.20 to 69.06 % on 100 images) is the least, "
         "65.00 % demanded of each"
     )
 
@@ -39,14 +39,25 @@ def test_the_worst_class_is_named_with_its_interval() -> None:
 def test_a_class_whose_interval_lies_below_is_refused_and_the_others_are_counted() -> None:
     ((ok, line),) = lines(0.85, rows((100, 10), (100, 60), (100, 80)))
     assert not ok
-    assert "worst class 'ant' 10.00 %" in line
+    assert "class 'ant' 10.00 %" in line
     assert line.endswith("is below the demanded 85.00 %, with 1 more")
+
+
+def test_what_is_refused_is_named_and_not_a_worse_class_of_one_image() -> None:
+    ((ok, line),) = lines(0.5, rows((1, 0), (1000, 100), (50, 50)))
+    assert not ok
+    assert line.startswith("top-1 of class 'bee' 10.00 %")
+    assert line.endswith("is below the demanded 50.00 %")
+
+
+def test_all_right_is_all_that_can_be_demanded() -> None:
+    assert all(lines(1.0, rows((n, n), (1, 1)))[0][0] for n in range(1, 200))
 
 
 def test_a_class_without_images_says_nothing() -> None:
     ((ok, line),) = lines(0.5, rows((100, 90), (0, 0), (100, 80)))
     assert ok
-    assert "'cow'" in line
+    assert "class 'cow' 80.00 %" in line
 
 
 def test_nothing_is_judged_where_nothing_is_demanded() -> None:
