@@ -34,6 +34,72 @@ DOCUMENTS = [
 WITH_COMMANDS = [page for page in DOCUMENTS if page.name != "CHANGELOG.md"]
 LONGEST_README = 150
 NOT_RUN = re.compile(r"<!-- not run here: \S.* -->")
+# What runs each command that a document gives: a test, .ci/run, or the reason why nothing does.
+RUN_BY = {
+    "make bench": "tests/benchmarks/test_benchmarks.py::test_operators_are_measured_side_by_side",
+    "make check": ".ci/run",
+    "make demo": ".ci/run",
+    "make docs": ".ci/run",
+    "make faults": "not run here: hangs and kills of minutes each, before a release",
+    "make long": "not run here: whole trainings, before a release",
+    "make mutate": "tests/mutate/test_command.py::test_a_mutant_that_never_ends_is_noticed",
+    "make oracle": "not run here: PyTorch in an environment of its own, before a release",
+    "make sanitize": "tests/model/native/test_sanitized.py::"
+    "test_every_case_runs_clean_under_the_address_and_undefined_behaviour_sanitizers",
+    "make serve": "tests/infra/test_serve.py::"
+    "test_serve_deploys_and_nothing_of_it_survives_its_kill",
+    "make test": ".ci/run",
+    "make trajectories": "not run here: half an hour beside PyTorch, before a release",
+    "mixnet": "tests/cli/test_stages.py::test_the_command_may_be_called_as_a_module",
+    "mixnet accept": "tests/cli/test_app.py::"
+    "test_of_a_begun_run_only_what_computes_nothing_can_be_set",
+    "mixnet check": "tests/cli/test_app.py::"
+    "test_check_lists_every_check_and_fails_with_the_first_ones_code",
+    "mixnet deployments": "tests/test_wheel.py::"
+    "test_its_deployments_are_deployed_as_the_command_says",
+    "mixnet evaluate": "tests/revalidation/test_weights_file.py::"
+    "test_a_file_in_a_release_is_read_by_its_recipe_and_held_to_its_claims",
+    "mixnet prepare": "tests/cli/test_app.py::test_stages_one_by_one_share_the_run",
+    "mixnet prepare imagenet": "tests/cli/test_imagenet.py::"
+    "test_it_unpacks_into_the_workspace_and_says_so_twice",
+    "mixnet publish": "tests/stages/test_in_all_orders.py::"
+    "test_the_command_line_publishes_no_checkpoint_under_anothers_decision",
+    "mixnet recipe list": "tests/cli/test_stages.py::test_bundled_recipes_are_listed_a_line_each",
+    "mixnet recipe show": "tests/cli/test_app.py::"
+    "test_an_unknown_key_in_a_recipe_file_is_named_with_the_one_meant",
+    "mixnet releases": "tests/cli/test_app.py::"
+    "test_a_release_is_found_by_name_and_weights_of_another_network_are_refused",
+    "mixnet revalidate": "tests/test_old_versions.py::"
+    "test_its_releases_are_listed_and_measured_again",
+    "mixnet run": "tests/cli/test_app.py::"
+    "test_the_same_command_again_skips_every_finished_stage_and_says_so",
+    "prefect deploy": "tests/test_wheel.py::test_its_deployments_are_deployed_as_the_command_says",
+    "prefect deployment run mixnet/train": "tests/flows/test_deployments.py::"
+    "test_a_run_with_a_killed_worker_resumes_and_publishes",
+    "prefect deployment run mixnet/finetune": "not run here: it downloads MindCV's weights",
+    "prefect deployment run mixnet-imagenet/unpack": "tests/flows/test_deployments.py::"
+    "test_archives_of_imagenet_are_unpacked_with_their_report_shown",
+    "prefect deployment run mixnet-revalidate/releases": "tests/flows/test_revalidation.py::"
+    "test_one_scheduled_run_finds_each_release_in_its_state",
+    "prefect flow-run cancel": "tests/flows/test_deployments.py::"
+    "test_cancelling_a_training_run_leaves_no_process",
+    "prefect server start": "tests/flows/test_deployments.py::"
+    "test_a_run_with_a_killed_worker_resumes_and_publishes",
+    "prefect worker start": "tests/flows/test_deployments.py::"
+    "test_a_run_with_a_killed_worker_resumes_and_publishes",
+    "python -m benchmarks.images.imagenet_archives": "tests/data/imagenet/test_archives_made.py",
+    "python -m docs.generate": ".ci/run",
+    "python -m mixnet_flows.infra.serve": "tests/infra/test_serve.py::"
+    "test_serve_deploys_and_nothing_of_it_survives_its_kill",
+    "python -m mixnet_flows.infra.setup": "tests/test_wheel.py::"
+    "test_its_deployments_are_deployed_as_the_command_says",
+    "python -m tests.data.imagenet.bad_inputs": "tests/data/imagenet/test_bad_inputs.py",
+    "python -m tests.oracle.trajectory": "not run here: half an hour beside PyTorch",
+    "python -m tests.stages.orders": "tests/stages/test_in_all_orders.py::"
+    "test_what_was_done_again_is_noticed_by_every_stage_after_it",
+    "python infra/setup.py": "tests/flows/test_deployments.py::"
+    "test_setting_up_again_changes_what_is_there_and_doubles_nothing",
+}
 EVERY_DOCUMENT = pytest.mark.parametrize(
     "page", [pytest.param(page, id=str(page.relative_to(ROOT))) for page in DOCUMENTS]
 )
@@ -292,6 +358,42 @@ def test_a_link_that_leads_nowhere_would_be_found(link: str, found: list[str]) -
 )
 def test_a_right_command_is_let_be(script: str) -> None:
     assert [said for words in commands(script) if (said := fault(words))] == []
+
+
+def head(words: list[str]) -> str:
+    """What a command is, without its options; "" if it is none of ours."""
+    while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
+        words = words[1:]
+    words = [word for word in words if word.startswith("-m") or not word.startswith("-")]
+    words = [word for word in words if not is_placeholder(word)]
+    if not words:
+        return ""
+    program = words[0].rpartition("/")[2]
+    if program not in ("mixnet", "make", "prefect", "python"):
+        return ""
+    most = {"make": 2, "mixnet": 3, "prefect": 4, "python": 3}[program]
+    whole = [program, *words[1:]]
+    names = (" ".join(whole[:count]) for count in range(most, 0, -1))
+    return next((name for name in names if name in RUN_BY), " ".join(whole[:2]))
+
+
+def test_every_command_is_run_by_a_test_or_says_why_it_is_not() -> None:
+    found = {
+        head(words)
+        for page in WITH_COMMANDS
+        for script in shell_blocks(text_of(page))
+        for words in commands(script)
+    } | {head(words) for page in WITH_COMMANDS for words in inline_commands(text_of(page))}
+    generic = {"", "prefect deployment", "make", "python", "prefect"}
+    assert found - generic <= set(RUN_BY)
+    assert set(RUN_BY) <= found
+
+
+@pytest.mark.parametrize("by", sorted({by for by in RUN_BY.values() if by.startswith("tests/")}))
+def test_what_runs_a_command_is_there(by: str) -> None:
+    file, _, name = by.partition("::")
+    assert (ROOT / file).is_file()
+    assert f"def {name}(" in text_of(ROOT / file) or not name
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from mixnet_flows.tasks import worth_a_retry
 # 30 and 120 s: another process unpacks into the same folder; what it has done is not done again.
 @task(
     name="unpack",
+    task_run_name="unpack imagenet",
     retries=2,
     retry_delay_seconds=[30, 120],
     retry_condition_fn=worth_a_retry,
@@ -37,7 +38,7 @@ def unpack(archives: Archives, target: Path, max_unusable: int, decode: bool) ->
     )
 
 
-@flow(name="mixnet-imagenet")
+@flow(name="mixnet-imagenet", flow_run_name="imagenet")
 def imagenet(
     train_tar: Text | None = None,
     val_tar: Text | None = None,

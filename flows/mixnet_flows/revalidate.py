@@ -56,7 +56,7 @@ def revalidate_one(
     )
 
 
-@flow(name="mixnet-revalidate")
+@flow(name="mixnet-revalidate", flow_run_name="releases")
 def revalidate(
     releases: Text | None = None,
     data: Text | None = None,

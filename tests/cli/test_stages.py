@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from mixnet_core.cli.app import app
 from mixnet_core.cli.options import refuse_empty
 from mixnet_core.errors import EXIT_CODES, InputError
+from mixnet_core.recipe.recipe import recipe_names
 from mixnet_core.stages import options, table
 
 ROOT = Path(__file__).parents[2]
@@ -132,3 +133,8 @@ def test_a_value_out_of_bounds_is_an_error_for_scripts_too(option: str) -> None:
     done = typed("run", "digits", option, "0", "--json")
     assert done.returncode == 2
     assert json.loads(done.stdout)["error"]["type"] == "RecipeError"
+
+
+def test_bundled_recipes_are_listed_a_line_each() -> None:
+    done = CliRunner().invoke(app, ["recipe", "list"])
+    assert [line.split()[0] for line in done.output.splitlines()] == recipe_names()
