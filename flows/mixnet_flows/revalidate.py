@@ -94,7 +94,7 @@ def revalidate(
 
 
 def tell(result: Revalidation) -> None:
-    """An event of the release's state, which automations may wait for."""
+    """Emits an event of the release's state, which automations may wait for."""
     emit_event(
         event=f"{EVENT}.{result.state.replace(' ', '-')}",
         resource={
@@ -106,7 +106,7 @@ def tell(result: Revalidation) -> None:
 
 
 def show(where: str, results: Sequence[Revalidation], every: Sequence[Revalidation]) -> None:
-    """The states as a table, each release's figures over time as an image."""
+    """Shows the states as a table, each release's figures over time as an image."""
     show_table("revalidation", table(results), f"Releases at {where}")
     for result in results:
         points = trend(of_release(every, result.release))

@@ -106,7 +106,7 @@ class Progress:
             self._update(100 * tick.share, f"{tick.detail}{speed}")
 
     def finished(self, text: str) -> None:
-        """A stage that gave no sign of life on the way, as one that was done before, gets none."""
+        """Ends the bar of a stage that has one; what was done before gave no sign of life."""
         if self._artifact is not None:
             self._update(100.0, text)
 
@@ -143,17 +143,17 @@ def name_flow_run(name: str) -> None:
 
 
 def show_report(run: str, report: Path) -> None:
-    """The report as a markdown artifact."""
+    """Shows the report as a markdown artifact."""
     show_markdown(artifact_key(run, "report"), report, f"Report of {run}")
 
 
 def show_markdown(key: str, file: Path, description: str) -> None:
-    """A file's text as a markdown artifact."""
+    """Shows a file's text as a markdown artifact."""
     _show(lambda: create_markdown_artifact(file.read_text(encoding="utf-8"), key, description))
 
 
 def show_curves(run: str, report: Path) -> None:
-    """The report's training curves as an image artifact."""
+    """Shows the report's training curves as an image artifact."""
     show_image(
         artifact_key(run, "curves"),
         lambda: curves_png(read_json(report)["curves"]),
@@ -162,7 +162,7 @@ def show_curves(run: str, report: Path) -> None:
 
 
 def show_image(key: str, png: Callable[[], bytes], description: str) -> None:
-    """A PNG as an image artifact that needs no other server."""
+    """Shows a PNG as an image artifact that needs no other server."""
 
     def create() -> None:
         uri = f"data:image/png;base64,{base64.b64encode(png()).decode()}"
@@ -172,7 +172,7 @@ def show_image(key: str, png: Callable[[], bytes], description: str) -> None:
 
 
 def show_release(run: str, release: Release) -> None:
-    """The release's address and files as a table artifact."""
+    """Shows the release's address and files as a table artifact."""
     rows = [{"role": role, "file": name} for role, name in sorted(release.files.items())]
     show_table(artifact_key(run, "release"), rows, f"Release {release.name} at {release.uri}")
 
@@ -183,7 +183,7 @@ def show_table(key: str, rows: list[dict[str, Any]], description: str) -> None:
 
 
 def artifact_key(run: str, what: str) -> str:
-    """Of lower-case letters, digits and dashes, as Prefect wants; equal keys share a history."""
+    """Returns a key as Prefect wants it, of a-z 0-9 -; equal keys share a history."""
     return re.sub(r"[^a-z0-9-]", "-", f"{run}-{what}")
 
 

@@ -128,7 +128,7 @@ def releases(
 
 @recipe_app.command("list")
 def recipe_list() -> None:
-    """The bundled recipes, a line each."""
+    """List the bundled recipes, one per line."""
     for name in recipe_names():
         typer.echo(f"{name:<14} {load_recipe(name).description}")
 

@@ -78,7 +78,7 @@ class Invocation:
 
     @property
     def records(self) -> OnRecord:
-        """What the run's finished stages left."""
+        """Returns what the run's finished stages left."""
         return OnRecord(self.context.recipe, self.context.run)
 
 

@@ -7,7 +7,7 @@ from mixnet_core.recipe.sections import Augment
 
 
 def recipe_lines(recipe: Recipe) -> list[str]:
-    """Network, images, batch, optimizer, precision: a line each; everything is in recipe.yaml."""
+    """Says network, images, batch, optimizer and precision, a line each, of all in recipe.yaml."""
     return [
         _network(recipe),
         _images(recipe),

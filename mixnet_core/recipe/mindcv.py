@@ -38,12 +38,12 @@ _RAND_AUGMENTS_MAX = 10
 
 
 def is_mindcv(data: dict[str, Any], *, sections: Container[str]) -> bool:
-    """Whether a file is MindCV's: its flat keys, and none of our recipe's `sections`."""
+    """Tells whether a file is MindCV's: flat keys, and none of our recipe's `sections`."""
     return not any(key in sections for key in data) and any(key in KEYS for key in data)
 
 
 def from_mindcv(data: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """A MindCV file's keys and values -> a full recipe's, not checked yet, and notes a line each.
+    """Turns a MindCV file's keys into a full recipe's, unchecked, with notes of a line each.
 
     Raises:
         RecipeError: an unknown key, or a value that asks for what is not done here; all are named.
@@ -353,7 +353,7 @@ class _Asked:
         }
 
     def one_of(self, key: str, ours: dict[Any, Any], folded: Any = None) -> Any:
-        """Our word for the value; a fault if there is none."""
+        """Returns our word for the value; notes a fault if there is none."""
         value = self.values[key]
         value = folded(value) if folded else value
         if value not in ours:

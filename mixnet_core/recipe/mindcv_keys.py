@@ -265,7 +265,7 @@ KEYS: dict[str, Key] = {
 
 
 def read_values(data: Values) -> tuple[Values, list[str], list[str]]:
-    """A file's values beside MindCV's defaults; the faults; the notes.
+    """Reads a file's values beside MindCV's defaults, with faults and notes.
 
     Values at fault are not among them.
     """
@@ -290,7 +290,7 @@ def read_values(data: Values) -> tuple[Values, list[str], list[str]]:
 
 
 def shown(value: Any) -> str:
-    """A value in a message, as YAML has it."""
+    """Quotes a value in a message, as YAML has it."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, float):
@@ -306,6 +306,6 @@ def _parsed(kind: Callable[[str], Any], value: str) -> Any:
 
 
 def _jitters(value: Any) -> bool:
-    """Whether MindCV's RandomColorAdjust would change anything; null is no jitter."""
+    """Tells whether MindCV's RandomColorAdjust would change anything; null is no jitter."""
     values = value if isinstance(value, list | tuple) else [value]
     return any(item not in (None, 0) for item in values)

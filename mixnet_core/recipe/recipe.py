@@ -109,7 +109,7 @@ class Recipe(Section):
 
     @property
     def fingerprint(self) -> str:
-        """Hex sha256 of what training computes.
+        """Returns the hex sha256 of what training computes.
 
         Devices are left out so that a run can be continued on another number of ranks; its global
         batch stays the same. So are what decides about its checkpoints afterwards, and keys with a
@@ -130,7 +130,7 @@ class Recipe(Section):
 
     @property
     def scores_in_training(self) -> bool:
-        """Whether checkpoints are scored when they are saved (`Selection.score_in_training`)."""
+        """Tells whether checkpoints are scored when saved (`Selection.score_in_training`)."""
         training, selection = self.training, self.selection
         saved = -(-training.epochs // training.checkpoint_every_epochs)
         scored = POLICIES.load(selection.policy).best(selection) > 0
@@ -156,7 +156,7 @@ class Recipe(Section):
 
     @property
     def accumulation(self) -> int:
-        """Equal parts that a rank takes its images of a step in, as few as micro_batch allows."""
+        """Returns how many equal micro-batches a rank's share of a step is, as few as allowed."""
         most = self.devices.micro_batch or self.rank_batch
         return next(
             parts
@@ -166,12 +166,12 @@ class Recipe(Section):
 
     @property
     def lr_factor(self) -> float:
-        """What schedule.lr and schedule.min_lr are multiplied by (schedule.lr_batch)."""
+        """Returns what schedule.lr and schedule.min_lr are multiplied by (schedule.lr_batch)."""
         return self.training.global_batch / (self.schedule.lr_batch or self.training.global_batch)
 
     @property
     def batch_sentence(self) -> str:
-        """How the global batch comes about, and the peak rate with it, as in "global batch 256 = 2
+        """Says how the global batch comes about, with the peak rate, as in "global batch 256 = 2
         ranks x 128, learning rate 0.05 = 0.2 scaled by 256/1024".
         """
         batch, ranks, parts = self.training.global_batch, self.devices.ranks, self.accumulation
@@ -192,7 +192,7 @@ class RecipeFile:
     data: dict[str, Any]
 
     def recipe(self, overrides: Mapping[str, Any] | None = None) -> Recipe:
-        """With single values replaced, dotted key -> value; as `load_recipe`."""
+        """Makes a recipe with single values replaced, dotted key -> value; see `load_recipe`."""
         data = copy.deepcopy(self.data)
         for key, value in (overrides or {}).items():
             _override(data, key, value)
@@ -271,7 +271,7 @@ def read_recipe(name_or_path: str) -> RecipeFile:
 
 
 def parse_recipe(data: dict[str, Any], where: str) -> Recipe:
-    """A Recipe from plain data; `where` is named in errors.
+    """Makes a recipe of plain data; `where` is named in errors.
 
     Raises:
         RecipeError: as `load_recipe`.
@@ -362,7 +362,7 @@ def _fault(item: Any) -> str:
 
 
 def _model(sections: Sequence[Any]) -> type[BaseModel] | None:
-    """The section's class; None where there is no section."""
+    """Returns the section's class; None where there is no section."""
     model: type[BaseModel] = Recipe
     for name in sections:
         field = model.model_fields.get(name)

@@ -116,7 +116,7 @@ class RunDir:
         return self.root / "report.html"
 
     @property
-    def answers(self) -> Path:
+    def predictions(self) -> Path:
         """Returns the path of the val split's predictions; see `evaluate.prediction_table`."""
         return self.root / "answers.csv"
 

@@ -56,7 +56,7 @@ def accept(
             ours = read_table(Path(validation.answers), dataset.classes).rows
             pair = None
             if wanted.replaces is not None:
-                before = _released_answers(wanted.replaces, context, dataset, (lock,))
+                before = _released_predictions(wanted.replaces, context, dataset, (lock,))
                 pair = paired(before, ours)
             judged = decide(
                 wanted,
@@ -92,10 +92,10 @@ def standing_decision(
     return decision if holds and override in (None, decision.override) else None
 
 
-def _released_answers(
+def _released_predictions(
     name: str, context: Context, dataset: PreparedDataset, keep_open: tuple[int, ...]
 ) -> Judged:
-    """Returns what a release answers to this run's val split, read as its own recipe says."""
+    """Returns what a release predicts of this run's val split, read as its own recipe says."""
     watch, attempts = context.watch, context.run.attempts("accept")
     released = fetch_release(
         find_release(name, context.registry),

@@ -25,7 +25,8 @@ def decide(
     """Judges a score on the val split.
 
     Args:
-        replaced: the release that it is to replace, pair: both files' answers to the same images.
+        replaced: the release that it is to replace.
+        pair: both files' predictions of the same images.
         further: verdicts on what is demanded besides (`stages.demand`).
         override: why it is published anyway; recorded, also where it was not needed.
     """
@@ -84,12 +85,12 @@ def require_decided_on(decision: Decision, wanted: Acceptance, validation: Valid
 
 
 def right(rows: Judged) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """(N,): whether each image's answer is its label."""
+    """Returns (N,) whether each image's predicted class is its label."""
     return np.asarray(rows["place"] == 0)
 
 
 def paired(before: Judged, now: Judged) -> Pairing:
-    """Two files' rows of the same split."""
+    """Pairs two files' rows of the same split."""
     return pairing(right(before), right(now))
 
 

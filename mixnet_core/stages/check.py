@@ -81,7 +81,9 @@ def check_all(
     registry: str,
     prepared: PreparedDataset | None = None,
 ) -> list[CheckResult]:
-    """Every check, the first failure being the one to mend first. What they look for is not raised.
+    """Runs every check; what they find is returned, not raised.
+
+    The first failure is the one to mend first.
 
     Args:
         registry: URI, as `storage.open_storage` takes it.
@@ -109,7 +111,7 @@ def require(results: Iterable[CheckResult]) -> None:
 
 
 def check_workspace(workspace: Workspace) -> CheckResult:
-    """A file can be made there; the folder is made if missing."""
+    """Checks that a file can be made there; the folder is made if missing."""
     try:
         with os_errors_explained(workspace.root):
             workspace.root.mkdir(parents=True, exist_ok=True)
@@ -121,7 +123,7 @@ def check_workspace(workspace: Workspace) -> CheckResult:
 
 
 def check_disk(recipe: Recipe, workspace: Workspace) -> CheckResult:
-    """Free space for the prepared dataset and the checkpoints that are kept: an estimate."""
+    """Compares free space with an estimate of the dataset and the checkpoints that are kept."""
     kept = 1 + OPTIMIZERS.load(recipe.optimizer.name).states + bool(recipe.training.ema_decay)
     each = kept * _FLOAT32_BYTES
     checkpoint = _PARAMETERS[recipe.network.variant] * each
@@ -148,7 +150,7 @@ def check_disk(recipe: Recipe, workspace: Workspace) -> CheckResult:
 
 
 def check_packages() -> CheckResult:
-    """MindSpore is installed, with a numpy that it works with; nothing is imported."""
+    """Checks that MindSpore is installed with a numpy that it works with; imports neither."""
     try:
         mindspore = metadata.version("mindspore")
         numpy = metadata.version("numpy")
@@ -166,7 +168,7 @@ def check_packages() -> CheckResult:
 def check_device(
     devices: Devices, *, dev: Path = Path("/dev"), ascend: Path = Path("/usr/local/Ascend")
 ) -> CheckResult:
-    """Something of the target's kind is on this machine; whether it works shows only in use.
+    """Looks for a device of the target's kind; whether it works shows only in use.
 
     Args:
         dev: where device files stand.
@@ -187,7 +189,7 @@ def check_device(
 
 
 def check_operators(devices: Devices) -> CheckResult:
-    """The native operators are compiled, where they are wanted; without them "auto" is slow."""
+    """Compiles the native operators where they are wanted; without them "auto" is slow."""
     try:
         operators = choose_operators(devices.operators, target=devices.target)
     except MachineError as error:
@@ -198,7 +200,7 @@ def check_operators(devices: Devices) -> CheckResult:
 
 
 def check_engine(devices: Devices) -> CheckResult:
-    """What evaluates is installed: select, which needs it first, comes after all of training."""
+    """Checks that what evaluates is installed: it is needed only after all of training."""
     try:
         name = choose_engine(devices)
     except MachineError as error:
@@ -230,7 +232,7 @@ def check_data(data: Data, datasets: Path) -> CheckResult:
 
 
 def check_prepared(dataset: PreparedDataset) -> CheckResult:
-    """The prepared dataset is the one on record; where its images came from may be gone."""
+    """Checks that the prepared dataset is the one on record; its sources may be gone."""
     try:
         stated = read_manifest(Path(dataset.root)).get("fingerprint")
     except MixnetError as error:
@@ -246,7 +248,7 @@ def check_prepared(dataset: PreparedDataset) -> CheckResult:
 
 
 def check_publish(uri: str) -> CheckResult:
-    """A small object can be written to the target and deleted again."""
+    """Writes a small object to the registry and deletes it again."""
     try:
         open_storage(uri).check_writable()
     except MixnetError as error:
@@ -255,7 +257,7 @@ def check_publish(uri: str) -> CheckResult:
 
 
 def _existing(path: Path) -> Path:
-    """The path itself or the nearest folder above that is there."""
+    """Returns the path itself, or the nearest folder above that exists."""
     path = path.absolute()
     return next(folder for folder in (path, *path.parents) if folder.exists())
 

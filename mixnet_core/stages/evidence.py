@@ -18,9 +18,9 @@ def evidence(run: RunDir, validation: Validation) -> dict[str, object]:
         InputError: they are another one's, which was made since; or they are gone.
         IntegrityError: the report cannot be read.
     """
-    if not report_is_there(run) or sha256_of(run.answers) != validation.answers_sha256:
+    if not report_is_there(run) or sha256_of(run.predictions) != validation.answers_sha256:
         raise InputError(
-            f"{run.answers} is not what this validation predicted: run `mixnet validate --run "
+            f"{run.predictions} is not what this validation predicted: run `mixnet validate --run "
             f"{run.name}` again"
         )
     report: dict[str, object] = read_json(run.report_json)

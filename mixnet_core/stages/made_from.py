@@ -97,7 +97,7 @@ def accept_inputs(
 
 
 def _input(recipe: Recipe) -> Inputs:
-    """How evaluation reads images."""
+    """Returns how evaluation reads images."""
     return recipe.input.model_dump(mode="json") | (
         # The side that rules 1 round to is what the other keys say; records of then have no more.
         {"short_side": recipe.short_side} if recipe.follows(2) else {}

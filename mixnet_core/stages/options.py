@@ -107,7 +107,7 @@ def adjusted_recipe(
     scale_lr: bool = False,
     settings: Mapping[str, Any] | None = None,
 ) -> Recipe:
-    """A recipe with options applied, then `settings` (dotted key -> value) on top of them.
+    """Applies options to a recipe, then `settings` (dotted key -> value) on top of them.
 
     Args:
         recipe: name of a bundled recipe or path of a YAML file.
@@ -165,7 +165,7 @@ def adjusted_recipe(
 
 
 def parse_settings(items: list[str]) -> dict[str, Any]:
-    """["training.epochs=3"] -> {"training.epochs": 3}; values are YAML.
+    """Turns ["training.epochs=3"] into {"training.epochs": 3}; values are YAML.
 
     Raises:
         InputError: an item is not KEY=VALUE.
@@ -185,7 +185,7 @@ def parse_settings(items: list[str]) -> dict[str, Any]:
 
 
 def open_workspace(folder: str | None) -> Workspace:
-    """The given folder, else $MIXNET_HOME, else `workspace` in the current folder; absolute."""
+    """Returns the given folder, else $MIXNET_HOME, else ./workspace; absolute."""
     root = folder or os.environ.get("MIXNET_HOME") or "workspace"
     refuse_credentials(root)
     return Workspace(Path(root).expanduser().absolute())

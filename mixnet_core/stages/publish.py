@@ -55,7 +55,7 @@ def publish(
             files={
                 "weights": validation.checkpoint.weights,
                 "recipe": run.recipe,
-                "answers": run.answers,
+                "answers": run.predictions,
                 "report": run.report_json,
                 "report_markdown": run.report_markdown,
                 "report_page": run.report_page,
@@ -126,7 +126,7 @@ def _facts(
 
 
 def _measured_by(recipe: Recipe) -> dict[str, object]:
-    """How images were read for the figures; a release that says nothing was measured by rules 1."""
+    """Returns how images were read for the figures; nothing where that was by rules 1."""
     if not recipe.follows(2):
         return {}
     given = recipe.input

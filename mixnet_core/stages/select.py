@@ -82,7 +82,7 @@ def _mean(
     lock: int,
     watch: Watch,
 ) -> Checkpoint:
-    """Of checkpoints, the oldest first, as a checkpoint of its own."""
+    """Makes the mean of checkpoints, the oldest first, a checkpoint of its own."""
     attempts = run.attempts("average")
     digests = [part.weights_sha256 for part in parts]
     images = recipe.selection.statistics_images

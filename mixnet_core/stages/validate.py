@@ -27,7 +27,7 @@ from mixnet_core.train.metrics import read_metrics
 def validate(
     context: Context, dataset: PreparedDataset, trained: TrainedRun, selection: Selection
 ) -> Validation:
-    """Measures the chosen checkpoint on the val split; writes every answer, and the report.
+    """Measures the chosen checkpoint on the val split; writes predictions and the report.
 
     Raises:
         TransientError: another process works on this run.
@@ -42,7 +42,7 @@ def validate(
             if not done.answers_sha256:
                 done = _with_digest(run, dataset, done)
                 write_record(run, "validate", inputs, done)
-            if sha256_of(run.answers) == done.answers_sha256:
+            if sha256_of(run.predictions) == done.answers_sha256:
                 return done
         measured = measure(
             recipe,
@@ -58,7 +58,7 @@ def validate(
         forget(run, "validate", "accept")
         images = read_index(Path(dataset.root), "val").paths
         table = PredictionTable(images, measured.predictions[0])
-        write_table(run.answers, table, dataset.classes)
+        write_table(run.predictions, table, dataset.classes)
         report = report_data(
             run=run.name,
             release=None,
@@ -76,8 +76,8 @@ def validate(
             checkpoint=chosen,
             score=measured.scores[0],
             dataset_fingerprint=dataset.fingerprint,
-            answers=str(run.answers),
-            answers_sha256=sha256_of(run.answers),
+            answers=str(run.predictions),
+            answers_sha256=sha256_of(run.predictions),
             report_json=str(run.report_json),
             report_markdown=str(run.report_markdown),
             report_page=str(run.report_page),
@@ -89,7 +89,7 @@ def validate(
 
 def _with_digest(run: RunDir, dataset: PreparedDataset, validation: Validation) -> Validation:
     """Adds the digest that earlier versions' records lack, if the predictions are the record's."""
-    rows = read_table(run.answers, dataset.classes).rows
+    rows = read_table(run.predictions, dataset.classes).rows
     if score(rows).model_dump(exclude={"loss"}) != validation.score.model_dump(exclude={"loss"}):
         return validation
-    return validation.model_copy(update={"answers_sha256": sha256_of(run.answers)})
+    return validation.model_copy(update={"answers_sha256": sha256_of(run.predictions)})

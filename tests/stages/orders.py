@@ -114,7 +114,7 @@ class Finished:
             checkpoint=chosen,
             score=SCORE,
             dataset_fingerprint=self.records.dataset().fingerprint,
-            answers=str(self.run.answers),
+            answers=str(self.run.predictions),
             answers_sha256=digest(predictions),
             report_json=str(self.run.report_json),
             report_markdown=str(self.run.report_markdown),

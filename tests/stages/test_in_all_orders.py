@@ -86,7 +86,7 @@ def run(finished_job: FinishedJob, tmp_path: Path) -> RunDir:
     run = RunDir(tmp_path / "runs" / "tiny")
     path = run.record("validate")
     record = json.loads(path.read_text())
-    paths = {"answers": run.answers, "report_json": run.report_json}
+    paths = {"answers": run.predictions, "report_json": run.report_json}
     record["result"] |= {name: str(path) for name, path in paths.items()}
     path.write_text(json.dumps(record))
     return run
@@ -130,7 +130,7 @@ def test_files_that_changed_since_the_decision_are_not_published(
 ) -> None:
     validation = recorded(run, "validate", Validation)
     if what == "answers":
-        run.answers.write_text(run.answers.read_text() + "\n")
+        run.predictions.write_text(run.predictions.read_text() + "\n")
     elif what == "report":
         report = json.loads(run.report_json.read_text())
         report["checkpoint"]["sha256"] = "0" * 64
@@ -197,7 +197,7 @@ def test_accept_refuses_predictions_that_are_another_validations_by_now(run: Run
     recipe = stored_recipe(run.recipe)
     records = OnRecord(recipe, run)
     validation = records.validation()
-    run.answers.write_text(run.answers.read_text() + "\n")
+    run.predictions.write_text(run.predictions.read_text() + "\n")
     with pytest.raises(InputError, match="is not what this validation predicted"):
         accept(context_of(run), records.dataset(), validation)
 

@@ -218,7 +218,7 @@ def accepted(
         Context(recipe, run, workspace, str(workspace.releases)),
         recorded(run, "prepare", PreparedDataset),
         recorded(run, "validate", Validation).model_copy(
-            update={"answers": str(run.answers), "report_json": str(run.report_json)}
+            update={"answers": str(run.predictions), "report_json": str(run.report_json)}
         ),
         anyway,
     )

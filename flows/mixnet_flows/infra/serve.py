@@ -103,7 +103,7 @@ def _await_ready(server: subprocess.Popen[bytes], port: int, home: Path) -> None
 def _running(
     name: str, command: list[str], environment: dict[str, str], home: Path
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A command of Prefect's below a supervisor: it ends with this process, however that ends."""
+    """Runs a Prefect command below a supervisor: it ends with this process, however that ends."""
     with (home / f"{name}.log").open("ab") as log:
         process = subprocess.Popen(
             [

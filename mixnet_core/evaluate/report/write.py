@@ -42,5 +42,5 @@ def report_is_there(run: RunDir) -> bool:
     """Tells whether all files of a run's report stand, and its predictions."""
     return all(
         path.is_file()
-        for path in (run.report_json, run.report_markdown, run.report_page, run.answers)
+        for path in (run.report_json, run.report_markdown, run.report_page, run.predictions)
     )
