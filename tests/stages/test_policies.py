@@ -147,3 +147,9 @@ def test_another_policy_or_threshold_is_the_same_run() -> None:
 def test_thresholds_that_contradict_each_other_are_refused() -> None:
     with pytest.raises(RecipeError, match=r"min_top1 0\.9 exceeds acceptance\.min_top5 0\.8"):
         load_recipe("digits", {"acceptance.min_top1": 0.9, "acceptance.min_top5": 0.8})
+
+
+@pytest.mark.parametrize("policy", ["mean_best", "mean_last"])
+def test_the_mean_is_the_last_of_the_candidates_whatever_it_reaches(policy: str) -> None:
+    mean = candidate(30, 1, of=(10, 20, 30))
+    assert choose(Selection(policy=policy), [*EVERY, mean]) == mean.checkpoint

@@ -68,3 +68,13 @@ def test_nothing_is_judged_where_nothing_is_demanded() -> None:
 def test_what_is_no_share_is_refused_with_the_recipe(value: object) -> None:
     with pytest.raises(RecipeError, match="min_class_top1 must be a share"):
         load_recipe("digits", {"acceptance.min_class_top1": value})
+
+
+def test_nothing_may_be_demanded_of_each() -> None:
+    assert lines(0, rows((10, 0), (10, 1)))[0][0]
+
+
+def test_a_class_of_one_image_is_right_or_wrong() -> None:
+    ((ok, line),) = lines(0.1, rows((1, 1), (1, 1)))
+    assert ok
+    assert line.startswith("top-1 of class 'ant' 100.00 %")
