@@ -42,7 +42,7 @@ def ran(
         env={key: value for key, value in given.items() if key not in others},
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1800,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

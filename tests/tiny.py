@@ -40,7 +40,7 @@ def mixnet(*arguments: str, cwd: Path, **environment: str) -> subprocess.Complet
         env={**os.environ, "COLUMNS": "200", **environment},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1200,
     )
 
 

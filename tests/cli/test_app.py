@@ -230,7 +230,8 @@ def _processes_of(folder: Path) -> list[psutil.Process]:
 
 
 def _wait_for(condition, seconds: float) -> bool:  # type: ignore[no-untyped-def]
-    deadline = time.monotonic() + seconds
+    # Many times what an idle machine takes: none of these waits is about speed.
+    deadline = time.monotonic() + 6 * seconds
     while time.monotonic() < deadline:
         if condition():
             return True
@@ -259,7 +260,7 @@ def test_killed_or_interrupted_two_rank_training_leaves_nothing_and_goes_on(
     assert _wait_for(lambda: saved(2), 240)
     interrupted.send_signal(signal.SIGINT)
     # Seconds where nothing else runs.
-    _, text = interrupted.communicate(timeout=60)
+    _, text = interrupted.communicate(timeout=300)
     assert interrupted.returncode == 130
     assert "interrupted" in text.splitlines()[-1]
     assert "Traceback" not in text

@@ -261,7 +261,7 @@ def test_batches_are_made_ahead_but_not_without_end(photographs: Index) -> None:
     counted = Counted(photographs.root, photographs.paths, photographs.labels)
     batches = training_batches(counted, recipe, classes=10, epoch=0, rank=0, threads=2)
     next(batches)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     # One in use and two ahead, of four images each; one look is for the number of images.
     while len(reads) < 13 and time.monotonic() < deadline:
         time.sleep(0.01)

@@ -24,7 +24,7 @@ def fails(workspace: Path, **environment: str) -> subprocess.CompletedProcess[st
         env=clean_environment(**environment),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
 
@@ -89,7 +89,7 @@ def test_ctrl_c_in_the_middle_ends_in_one_line_and_leaves_no_process(tmp_path: P
             eventually(lambda: process.poll() is not None or stage_processes(workspace), 120)
             below = psutil.Process(process.pid).children(recursive=True)
             os.killpg(process.pid, signal.SIGINT)
-            output, errors = process.communicate(timeout=60)
+            output, errors = process.communicate(timeout=300)
         finally:
             process.kill()
     assert process.returncode == 130, errors

@@ -26,7 +26,7 @@ def start(
         env={**os.environ, "GLOG_v": "2", **environment},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()[-1], TAKEN in done.stdout + done.stderr

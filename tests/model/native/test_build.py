@@ -107,7 +107,7 @@ def test_four_processes_may_build_at_once(real: Path, cache: Path, tmp_path: Pat
         )
         for _ in range(4)
     ]
-    printed = {process.communicate(timeout=60)[0] for process in processes}
+    printed = {process.communicate(timeout=300)[0] for process in processes}
     assert [process.returncode for process in processes] == [0] * 4
     (line,) = printed
     path = Path(line.strip())

@@ -80,7 +80,7 @@ def digest(library: Path, threads: int) -> str:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=True,
     )
     return done.stdout

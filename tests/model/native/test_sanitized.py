@@ -53,7 +53,7 @@ def test_every_case_runs_clean_under_the_address_and_undefined_behaviour_sanitiz
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1200,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-4000:]
