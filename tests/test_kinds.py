@@ -108,6 +108,13 @@ def test_a_data_source_is_one_file(add: Add, tmp_path: Path) -> None:
         load_recipe("finetune", {"data.source": "flat", "data.path": None})
 
 
+def test_a_source_that_only_opens_is_left_to_preparing(add: Add, tmp_path: Path) -> None:
+    whole = SOURCE[: SOURCE.index("    def quick")] + SOURCE[SOURCE.index("    def open") :]
+    add(SOURCES, "flat", whole)
+    recipe = load_recipe("finetune", {"data.source": "flat", "data.path": str(tmp_path)})
+    assert check_data(recipe.data, tmp_path).detail == f"{tmp_path}: looked at when it is prepared"
+
+
 SCHEME = """
 from pathlib import Path
 from mixnet_core.storage.schemes.file import FileStorage

@@ -173,10 +173,12 @@ class DataSource(ABC):
     def look(self, data: Data, datasets: Path) -> str:
         """Says in a line what is there, where listing all of it takes too long.
 
+        A source that has no quicker way to look leaves it to preparing.
+
         Raises:
             DatasetError, IntegrityError, MachineError, TransientError: as `open`.
         """
-        raise NotImplementedError
+        return f"{self.described(data)}: looked at when it is prepared"
 
     def described(self, data: Data) -> str:
         """Names it in a line about it."""
