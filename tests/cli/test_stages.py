@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from mixnet_core.cli.options import refuse_empty
 from mixnet_core.errors import EXIT_CODES, InputError
 from mixnet_core.recipe.recipe import recipe_names
 from mixnet_core.stages import options, table
+from tests.data.samples import write_image_folder
 
 ROOT = Path(__file__).parents[2]
 COMMANDS: Any = typer.main.get_command(app)
@@ -138,3 +140,16 @@ def test_a_value_out_of_bounds_is_an_error_for_scripts_too(option: str) -> None:
 def test_bundled_recipes_are_listed_a_line_each() -> None:
     done = CliRunner().invoke(app, ["recipe", "list"])
     assert [line.split()[0] for line in done.output.splitlines()] == recipe_names()
+
+
+def test_training_does_not_ask_for_images_that_are_prepared_already(tmp_path: Path) -> None:
+    """It gets as far as the registry, which is looked at after the data."""
+    images = write_image_folder(tmp_path / "images", {"ant": 6, "bee": 6})
+    place = (f"--workspace={tmp_path / 'workspace'}", "--run=r")
+    prepared = typed(
+        "prepare", "finetune", f"--data={images}", "--set=weights.name=null", *place, "--quiet"
+    )
+    assert prepared.returncode == 0, prepared.stderr
+    shutil.rmtree(images)
+    done = typed("train", *place, "--registry=/proc/nowhere")
+    assert "cannot write /proc/nowhere" in done.stderr
