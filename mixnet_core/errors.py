@@ -56,6 +56,22 @@ class DatasetError(InputError):
     pass
 
 
+class UnusableImage(DatasetError):
+    """A file that was taken for an image cannot be decoded. Preparing goes on, and tells them all.
+
+    Attributes:
+        file: its path.
+        reason: in a few words.
+    """
+
+    def __init__(self, file: str, reason: str) -> None:
+        super().__init__(file, reason)
+        self.file, self.reason = file, reason
+
+    def __str__(self) -> str:
+        return f"{self.file} cannot be used ({self.reason}): replace or remove it"
+
+
 class ReleaseMissing(InputError):
     pass
 

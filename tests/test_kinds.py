@@ -58,6 +58,7 @@ def add(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Add]:
 
 SOURCE = '''
 from pathlib import Path
+from mixnet_core.data.account import Tally
 from mixnet_core.data.class_folders import class_names, listed_split, listing_digest
 from mixnet_core.data.source import Claim, DataSource, Source
 
@@ -79,7 +80,8 @@ class Flat(DataSource):
     def open(self, data, datasets, fetch):
         root = Path(data.path)
         named = self.classes(data)
-        listing = listed_split(root.parent, root.name, named, named)
+        labels = {name: label for label, name in enumerate(named)}
+        listing = listed_split(root.parent, root.name, named, labels, Tally(root))
         return Source(
             identity={"listing": listing_digest(root, listing.lines)},
             classes=named, train=listing.as_images(root.parent), val=None,

@@ -106,6 +106,8 @@ def check(
         for result in results:
             fix = f"; {result.fix}" if result.fix else ""
             typer.echo(f"{'ok' if result.ok else 'FAIL':<4} {result.name:<9} {result.detail}{fix}")
+            for line in result.more:
+                typer.echo(f"{'':<14} {line}")
     require(result for result in results if not as_json or not result.ok)
 
 

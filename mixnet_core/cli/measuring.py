@@ -21,7 +21,7 @@ from mixnet_core.evaluate.job import BATCH
 from mixnet_core.revalidation.all_releases import revalidate_all
 from mixnet_core.revalidation.release import STAGE
 from mixnet_core.revalidation.states import Revalidation, percent, require_all_confirmed
-from mixnet_core.revalidation.weights_file import evaluate_file
+from mixnet_core.revalidation.weights_file import evaluate_file, images_of
 from mixnet_core.runs.summaries import summary
 from mixnet_core.runs.terminal import TerminalWatch
 from mixnet_core.runs.values import Evaluation
@@ -70,6 +70,15 @@ def evaluate(
             metavar="FILE",
         ),
     ] = None,
+    classes: Annotated[
+        Path | None,
+        typer.Option(
+            "--classes",
+            help="The weights' class names, one a line in label order. Default: their release's or "
+            "run's.",
+            metavar="FILE",
+        ),
+    ] = None,
     set_: SetOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -88,6 +97,7 @@ def evaluate(
             data=data,
             recipe=recipe,
             settings=parse_settings(set_ or []),
+            classes=classes,
             workers=workers,
             batch=batch,
             predictions=predictions,
@@ -167,5 +177,6 @@ def _table(found: Evaluation) -> Table:
     table.add_row("calibration error", percent(found.calibration_error))
     table.add_row("images", f"{score.count:,}")
     table.add_row("img/s", f"{found.images_per_second:.0f}")
-    table.caption = f"{found.read_as}\n{found.engine}"
+    where = f"{images_of(found)}\nlabels {found.labels}"
+    table.caption = f"{where}\n{found.read_as}\n{found.engine}"
     return table

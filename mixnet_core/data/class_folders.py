@@ -1,23 +1,47 @@
-"""Class folders on disk: `split/<class>/<image>`, listed without an image being read."""
+"""Class folders on disk: `split/<class>/<image>`, listed without an image being decoded."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from mixnet_core.data.file_images import files_as_images
+from mixnet_core.data.account import HIDDEN, Tally
+from mixnet_core.data.class_names import expect_distinct
+from mixnet_core.data.file_images import expect_usable, files_as_images
+from mixnet_core.data.formats import HEAD_BYTES, format_of
+from mixnet_core.data.inspection import FORMATS
 from mixnet_core.data.source import Images
-from mixnet_core.errors import DatasetError
+from mixnet_core.data.split_folders import expect_whole, is_hidden
+from mixnet_core.errors import DatasetError, UnusableImage
 from mixnet_core.storage.files import os_errors_explained
 
-IMAGE_SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".tif", ".tiff", ".webp", ".gif", ".jp2")
+# Taken without a look into the file, which is read when it is prepared: a million looks take
+# minutes on a network disk. Of any other name the first bytes decide.
+_KNOWN_SUFFIXES = frozenset(
+    [
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".bmp",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".pnm",
+        ".mpo",
+        ".tif",
+        ".tiff",
+    ]
 )
+# Icons that systems and sites leave in folders are nobody's training images.
+_NO_PICTURES = frozenset((None, "ICO"))
 
 # Classes are lines of a text file; lone surrogates stand for bytes that are not UTF-8.
 UNUSABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
@@ -25,19 +49,17 @@ UNUSABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 @dataclass(frozen=True)
 class Listing:
-    """Lists the files of one split in class and name order.
+    """Lists the images of one split in class and name order.
 
     Attributes:
         paths: from the source's folder. They are text: a million `Path`s take a minute.
         labels: one per path.
         lines: tell whether one of the files changed; see `stamp`.
-        ignored: how many other files there are.
     """
 
     paths: list[str]
     labels: list[int]
     lines: list[str]
-    ignored: int
 
     def as_images(self, root: Path) -> Images:
         """Returns the files as images, to be read below the source's folder."""
@@ -45,66 +67,117 @@ class Listing:
         return files_as_images(root, self.paths, names, np.array(self.labels, np.int32))
 
 
-def checked_root(path: str) -> Path:
-    """Returns a path as a folder that has train/.
+class Pictures:
+    """Decides of each file of a split whether it is an image of the dataset.
 
-    Raises:
-        DatasetError: it is none, or has none.
+    What it cannot take and must not leave out in silence is collected, so that all of it is told at
+    once.
     """
-    root = Path(path).expanduser()
-    if not root.is_dir():
-        raise DatasetError(f"data.path {path} is no folder: expected one that has train/<class>/")
-    if not (root / "train").is_dir():
-        raise DatasetError(f"data.path {path} has no folder train/: expected train/<class>/")
-    return root
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+        self._taken = 0
+        self._refused: list[UnusableImage] = []
+
+    def takes(self, folder: Path, entry: os.DirEntry[str]) -> bool:
+        """Tells whether a file is an image of the dataset; counts it either way.
+
+        Raises:
+            DatasetError: it is a broken link, or no file, or its name cannot be written.
+            MachineError: it cannot be read.
+        """
+        expect_whole(folder, entry)
+        suffix = _suffix(entry.name)
+        if not entry.is_file():
+            if suffix not in _KNOWN_SUFFIXES:
+                self._tally.leave("no regular files", entry.path)
+                return False
+            raise DatasetError(f"{folder / entry.name} is no regular file: remove or replace it")
+        found = "" if suffix in _KNOWN_SUFFIXES else _content(entry)
+        if found in _NO_PICTURES:
+            self._tally.leave(_no_picture(suffix), entry.path)
+            return False
+        _check_name(folder, entry.name)
+        if entry.stat().st_size == 0:
+            self._refuse("the file is empty", entry)
+        elif found and found not in FORMATS:
+            self._refuse(f"{found}, expected one of {', '.join(FORMATS)}", entry)
+        self._tally.take()
+        self._taken += 1
+        return True
+
+    def is_one(self, entry: os.DirEntry[str]) -> bool:
+        """Tells whether a file is a picture, without counting it."""
+        if not entry.is_file():
+            return False
+        return _suffix(entry.name) in _KNOWN_SUFFIXES or _content(entry) not in _NO_PICTURES
+
+    def expect_readable(self) -> None:
+        """Makes sure that nothing was refused.
+
+        Raises:
+            DatasetError: pictures are empty or of a format that is not read here.
+        """
+        expect_usable(self._refused, self._taken)
+
+    def _refuse(self, reason: str, entry: os.DirEntry[str]) -> None:
+        self._refused.append(UnusableImage(entry.path, reason))
 
 
 def class_names(split: Path) -> tuple[str, ...]:
     """Lists the names of the class folders of a split, sorted.
 
     Raises:
-        DatasetError: there is none, or one cannot be a line of text.
+        DatasetError: there is none, one cannot be a line of text, two look alike, or one is a
+            broken link.
     """
-    names = tuple(entry.name for entry in entries(split) if entry.is_dir())
+    every = entries(split)
+    for entry in every:
+        expect_whole(split, entry)
+    names = tuple(entry.name for entry in every if entry.is_dir())
     if not names:
-        raise DatasetError(f"{split} has no class folders: expected {split}/<class>/<image>")
+        flat = f"; it has {len(every):,} files beside each other" if every else ", it is empty"
+        raise DatasetError(f"{split} has no class folders: expected {split}/<class>/<image>{flat}")
     for name in names:
         _check_name(split, name)
+    expect_distinct(names, str(split))
     return names
 
 
 def listed_split(
-    root: Path, split: str, split_classes: tuple[str, ...], classes: tuple[str, ...]
+    root: Path,
+    split: str,
+    split_classes: tuple[str, ...],
+    labels: Mapping[str, int],
+    tally: Tally,
 ) -> Listing:
     """Lists the images of a split.
 
     Args:
         root: the source's folder.
         split_classes: names of the folders to look into.
-        classes: names in label order; an image's label is its folder's position there.
+        labels: folder's name -> label.
+        tally: is told of every file in the split's folder.
 
     Raises:
         DatasetError, MachineError: as `data.sources.image_folder`.
     """
-    paths: list[str] = []
-    labels: list[int] = []
-    lines: list[str] = []
-    ignored = sum(not entry.is_dir() for entry in entries(root / split))
-    for name in split_classes:
+    listing = Listing([], [], [])
+    pictures = Pictures(tally)
+    _account_beside(root / split, split, set(split_classes), tally, pictures)
+    for name in sorted(split_classes, key=lambda name: (labels[name], name)):
         folder = root / split / name
-        every = entries(folder)
-        images = [entry for entry in every if is_image(folder, entry)]
+        images = _images_of(folder, tally, pictures)
         if not images:
             raise DatasetError(
-                f"{folder} has no images: add some or remove the folder (known suffixes: "
-                f"{' '.join(sorted(IMAGE_SUFFIXES))})"
+                f"{folder} has no images: add some or remove the folder{_instead(folder)}"
             )
         for entry in images:
-            paths.append(f"{split}/{name}/{entry.name}")
-            lines.append(stamp(entry, paths[-1]))
-        labels += [classes.index(name)] * len(images)
-        ignored += len(every) - len(images)
-    return Listing(paths, labels, lines, ignored)
+            listing.paths.append(f"{split}/{name}/{entry.name}")
+            listing.lines.append(stamp(entry, listing.paths[-1]))
+        listing.labels.extend([labels[name]] * len(images))
+    pictures.expect_readable()
+    return listing
 
 
 def entries(folder: Path) -> list[os.DirEntry[str]]:
@@ -113,8 +186,7 @@ def entries(folder: Path) -> list[os.DirEntry[str]]:
     Raises:
         MachineError: it cannot be read.
     """
-    with os_errors_explained(folder, "read"), os.scandir(folder) as found:
-        return sorted((e for e in found if not e.name.startswith(".")), key=lambda e: e.name)
+    return [entry for entry in everything(folder) if not is_hidden(entry.name)]
 
 
 def has_images(folder: Path) -> bool:
@@ -123,8 +195,9 @@ def has_images(folder: Path) -> bool:
     Raises:
         MachineError: it cannot be read.
     """
+    pictures = Pictures(Tally(folder))
     with os_errors_explained(folder, "read"), os.scandir(folder) as found:
-        return any(_has_suffix(entry) and not entry.name.startswith(".") for entry in found)
+        return any(not is_hidden(entry.name) and pictures.is_one(entry) for entry in found)
 
 
 def stamp(entry: os.DirEntry[str], path: str) -> str:
@@ -141,31 +214,6 @@ def stamp(entry: os.DirEntry[str], path: str) -> str:
     return f"{path}\0{status.st_size}\0{status.st_mtime_ns}"
 
 
-def is_image(folder: Path, entry: os.DirEntry[str]) -> bool:
-    """Tells whether an entry of a folder has an image's suffix.
-
-    Raises:
-        DatasetError: it is a folder, a broken link, or its name cannot be written.
-    """
-    if entry.is_dir():
-        raise DatasetError(
-            f"{folder} has a folder {entry.name!r}: move its images up into the class, or give it "
-            "a leading dot to leave it out"
-        )
-    if not _has_suffix(entry):
-        return False
-    _check_name(folder, entry.name)
-    if not entry.is_file():
-        raise DatasetError(
-            f"{folder / entry.name} is a broken link or no regular file: remove or replace it"
-        )
-    return True
-
-
-def _has_suffix(entry: os.DirEntry[str]) -> bool:
-    return f".{entry.name.rpartition('.')[2].lower()}" in IMAGE_SUFFIXES
-
-
 def listing_digest(root: Path, lines: list[str]) -> str:
     """Returns a digest that changes when an image does.
 
@@ -176,6 +224,76 @@ def listing_digest(root: Path, lines: list[str]) -> str:
     # The folder counts too: two unpacked archives may share all sizes and times and still differ.
     folder = os.fsencode(root.resolve())
     return hashlib.sha256(b"\n".join((folder, *map(str.encode, lines)))).hexdigest()
+
+
+def everything(folder: Path) -> list[os.DirEntry[str]]:
+    """Lists what is in a folder, hidden or not, sorted by name.
+
+    Raises:
+        MachineError: it cannot be read.
+    """
+    with os_errors_explained(folder, "read"), os.scandir(folder) as found:
+        return sorted(found, key=lambda entry: entry.name)
+
+
+def _account_beside(
+    split: Path, name: str, classes: set[str], tally: Tally, pictures: Pictures
+) -> None:
+    """Counts what stands in a split's folder besides the class folders that are looked into."""
+    for entry in everything(split):
+        if is_hidden(entry.name):
+            leave_hidden(entry, tally)
+        elif entry.is_dir():
+            if entry.name not in classes:
+                tally.leave_all(f"in class folders of {name}/ without images", entry.path)
+        elif pictures.is_one(entry):
+            tally.leave(f"beside the class folders of {name}/", entry.path)
+        else:
+            tally.leave(_no_picture(_suffix(entry.name)), entry.path)
+
+
+def _images_of(folder: Path, tally: Tally, pictures: Pictures) -> list[os.DirEntry[str]]:
+    images = []
+    for entry in everything(folder):
+        if is_hidden(entry.name):
+            leave_hidden(entry, tally)
+        elif entry.is_dir():
+            raise DatasetError(
+                f"{folder} has a folder {entry.name!r}: move its images up into the class, or give "
+                "it a leading dot to leave it out"
+            )
+        elif pictures.takes(folder, entry):
+            images.append(entry)
+    return images
+
+
+def leave_hidden(entry: os.DirEntry[str], tally: Tally) -> None:
+    """Counts a hidden file, or all files in a hidden folder."""
+    if entry.is_dir():
+        tally.leave_all(HIDDEN, entry.path)
+    else:
+        tally.leave(HIDDEN, entry.path)
+
+
+def _content(entry: os.DirEntry[str]) -> str | None:
+    """Names the format of a regular file's content; None: it is no picture."""
+    with os_errors_explained(entry.path, "read"), Path(entry.path).open("rb") as file:
+        return format_of(file.read(HEAD_BYTES), entry.name)
+
+
+def _suffix(name: str) -> str:
+    return Path(name).suffix.lower()
+
+
+def _no_picture(suffix: str) -> str:
+    # What a name's end says is only for people; it may be anything.
+    plain = suffix.isascii() and suffix[1:].isalnum()
+    return f"no pictures ({suffix})" if plain else "no pictures"
+
+
+def _instead(folder: Path) -> str:
+    files = entries(folder)
+    return f" (it holds {len(files):,} other files, {files[0].name!r} ...)" if files else ""
 
 
 def _check_name(folder: Path, name: str) -> None:

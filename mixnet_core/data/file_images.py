@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mixnet_core.data.account import LINES_NAMED, several
 from mixnet_core.data.inspection import Unusable, inspected
 from mixnet_core.data.source import Files, ImageFile, Images
-from mixnet_core.errors import DatasetError
+from mixnet_core.errors import DatasetError, UnusableImage
 from mixnet_core.storage.files import os_errors_explained
 
 _PUT_BACK = "put it back, or delete the folder and run `mixnet prepare imagenet` again"
@@ -46,13 +47,32 @@ def files_as_images(
     return Images(names, labels, write, Files(root.resolve(), tuple(paths), check))
 
 
+def expect_usable(unusable: Sequence[UnusableImage], total: int) -> None:
+    """Makes sure that there is no image that cannot be used.
+
+    Args:
+        total: images that were looked at.
+
+    Raises:
+        DatasetError: there are; the first are named.
+    """
+    if len(unusable) == 1:
+        raise unusable[0]
+    if unusable:
+        named = [f"{image.file} ({image.reason})" for image in unusable[:LINES_NAMED]]
+        raise DatasetError(
+            f"{len(unusable):,} of {total:,} images cannot be used: "
+            f"{several(named, len(unusable))}; replace or remove them"
+        )
+
+
 def _checked(file: Path) -> tuple[bytes, ImageFile]:
     with os_errors_explained(file, "read"):
         content = file.read_bytes()
     try:
         inspected(content)
     except Unusable as error:
-        raise DatasetError(f"{file} cannot be used ({error}): replace or remove it") from error
+        raise UnusableImage(str(file), str(error)) from error
     return content, ImageFile(hashlib.sha256(content).hexdigest(), len(content))
 
 

@@ -31,6 +31,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mixnet_core.data.account import Account
 from mixnet_core.errors import DatasetError, IntegrityError
 from mixnet_core.runs.values import PreparedDataset
 from mixnet_core.storage.files import os_errors_explained, read_json
@@ -158,6 +159,7 @@ def open_prepared(root: Path) -> PreparedDataset:
         classes=classes,
         counts={split: len(rows[split]) for split in splits},
         val_fingerprint=dataset_fingerprint(classes, {"val": rows["val"]}),
+        notes=_notes(manifest),
         reused=True,
     )
 
@@ -217,6 +219,12 @@ def dataset_fingerprint(classes: tuple[str, ...], rows: Mapping[str, Iterable[Ro
         for label, sha256 in sorted((row.label, row.sha256) for row in rows.get(split, ())):
             digest.update(f"{split} {label} {sha256}\n".encode())
     return digest.hexdigest()
+
+
+def _notes(manifest: Mapping[str, Any]) -> tuple[str, ...]:
+    """Says what is left out or taken otherwise than named; earlier versions say nothing."""
+    account = Account.from_json(manifest.get("account", {}))
+    return ((account.sentence,) if account.left else ()) + account.notes
 
 
 def _knows_its_layout(manifest: Mapping[str, Any]) -> bool:

@@ -2,28 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from mixnet_core.data.prepare import Fits
 from mixnet_core.data.source import source_of
 from mixnet_core.data.splits import cut
 from mixnet_core.recipe.sections import Data
 
 
-def found_images(data: Data, datasets: Path) -> str:
-    """Lists the source and cuts its splits as preparing does; no image is read.
+@dataclass(frozen=True)
+class Found:
+    """Says what images there are.
+
+    Attributes:
+        line: classes and images of each split.
+        more: the account of the files, by names; what was taken for which split.
+    """
+
+    line: str
+    more: Sequence[str] = ()
+
+
+def found_images(data: Data, datasets: Path, fits: Fits | None = None) -> Found:
+    """Lists the source and cuts its splits as preparing does; no image is decoded.
 
     Args:
         datasets: the workspace's folder, where a download is kept.
-
-    Returns:
-        The images that were found, in a line.
+        fits: as of `prepare_dataset`.
 
     Raises:
-        MixnetError: as `data.prepare.prepare_dataset`, for whatever shows without reading images.
+        MixnetError: as `data.prepare.prepare_dataset`, for whatever shows without decoding images.
     """
     source = source_of(data)
     opened = source.quick(data, datasets)
     if opened is None:
-        return source.look(data, datasets)
-    counts = ", ".join(f"{len(part.positions):,} {part.split}" for part in cut(opened, data))
-    return f"{source.described(data)}: {len(opened.classes):,} classes, {counts} images"
+        return Found(source.look(data, datasets))
+    parts = cut(opened, data)
+    if fits is not None:
+        fits(len(opened.classes), len(parts[0].positions))
+    counts = ", ".join(f"{len(part.positions):,} {part.split}" for part in parts)
+    line = f"{source.described(data)}: {len(opened.classes):,} classes, {counts} images"
+    account = opened.account
+    return Found(line, account.lines if account.left else account.notes)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mixnet_core.data.download import Fetch, download
+from mixnet_core.data.file_images import expect_usable
 from mixnet_core.data.index import (
     FORMAT,
     SPLITS,
@@ -25,16 +26,19 @@ from mixnet_core.data.index import (
 from mixnet_core.data.shards import SHARD_BYTES
 from mixnet_core.data.source import Source, source_of
 from mixnet_core.data.splits import Part, cut, whole_val
-from mixnet_core.errors import DatasetError, IntegrityError
+from mixnet_core.errors import DatasetError, IntegrityError, UnusableImage
 from mixnet_core.processes.cores import usable_cores
 from mixnet_core.processes.requests import PackedDataset, PackRequest
 from mixnet_core.recipe.sections import Data
 from mixnet_core.runs.values import PreparedDataset
-from mixnet_core.storage.files import fingerprint, folder_aside, write_json
+from mixnet_core.storage.files import fingerprint as fingerprint_of
+from mixnet_core.storage.files import folder_aside, write_json
 
 OnImage = Callable[[int, int], None]
 Pack = Callable[[PackRequest], PackedDataset]
 """Writes MindRecord shards; it needs MindSpore, so in a process of its own."""
+Fits = Callable[[int, int], None]
+"""(classes, training images) -> nothing, or an error that says why they are not for a recipe."""
 
 _log = logging.getLogger(__name__)
 
@@ -54,8 +58,7 @@ def prepare_dataset(
     on_image: OnImage | None = None,
     fetch: Fetch = download,
     pack: Pack | None = None,
-    *,
-    val_only: bool = False,
+    fits: Fits | None = None,
 ) -> PreparedDataset:
     """Checks, splits and indexes the recipe's images in `<datasets>/<source>-<key>/`.
 
@@ -70,23 +73,92 @@ def prepare_dataset(
         on_image: called with (done, total) in this thread after every image.
         fetch: brings a file of a source that has to be downloaded.
         pack: writes the shards of layout mindrecord, which needs it.
-        val_only: leave the training images alone, in place, where the source has a val split of its
-            own: the dataset then has that one only.
+        fits: raises where so many classes and training images are not for the recipe, before an
+            image is read.
 
     Raises:
-        DatasetError: the source is missing or malformed, an image does not decode, a class has
-            too few images for its splits, the layout is not for this source.
+        DatasetError: the source is missing or malformed, images do not decode, a class has too few
+            images for its splits, the layout is not for this source.
         MachineError: a package is missing, something cannot be read or written, the disk is full.
         DigestMismatch, TransientError: a download failed.
     """
     if data.layout == "mindrecord" and pack is None:
         raise DatasetError("data.layout mindrecord is for `mixnet prepare` and flows: use those")
-    val_source = source_of(data).open_val(data) if val_only else None
-    if val_source is not None:
+    source = source_of(data).open(data, datasets, fetch)
+    settings = _settings(data, source)
+
+    def cut_parts() -> Sequence[Part]:
+        parts = cut(source, data)
+        if fits is not None:
+            fits(len(source.classes), len(parts[0].positions))
+        return parts
+
+    return _prepared(data, datasets, source, settings, cut_parts, on_image, pack)
+
+
+def prepare_val(
+    data: Data,
+    datasets: Path,
+    *,
+    classes: tuple[str, ...] | None = None,
+    trained_on: bool = False,
+    fingerprint: str | None = None,
+    on_image: OnImage | None = None,
+    fetch: Fetch = download,
+) -> PreparedDataset:
+    """Checks and indexes the images to measure, where they are; no training image is read.
+
+    Args:
+        data: the section of the recipe that says how the folder is read.
+        classes: names that the weights were trained for, in label order: labels are found by name.
+            None: the dataset's own.
+        trained_on: whether these are the images that the weights were trained on. A val split that
+            was cut from the training images is then cut again, which reads them.
+        fingerprint: of the val images that were measured then; a val split that is cut again has to
+            be that one, for images of another one may have been trained on.
+
+    Raises:
+        DatasetError: there are training images only, or others than those times', or an image is
+            of another class, or as `prepare_dataset`.
+        MixnetError: as `prepare_dataset`.
+    """
+    kind = source_of(data)
+    source = kind.open_val(data, classes)
+    if source is not None:
         data = data.model_copy(update={"layout": "in_place"})
-    source = val_source or source_of(data).open(data, datasets, fetch)
-    settings = {"splits": ["val"]} if val_source else _settings(data, source)
-    key = fingerprint(
+        parts = partial(_val_alone, source)
+        return _prepared(data, datasets, source, {"splits": ["val"]}, parts, on_image)
+    if kind.needs_path and not trained_on:
+        raise DatasetError(
+            f"{kind.described(data)} has no val split, only training images: name the folder of "
+            "the images to measure, or put them into val/"
+        )
+    dataset = prepare_dataset(data, datasets, on_image, fetch)
+    if kind.needs_path and dataset.val_fingerprint != fingerprint:
+        raise DatasetError(
+            f"{kind.described(data)} has no val split, and what is cut from its training images "
+            "now is not what was measured then, so that training may have seen it: put the images "
+            "back, or name a folder of others"
+        )
+    return dataset
+
+
+def _prepared(
+    data: Data,
+    datasets: Path,
+    source: Source,
+    settings: Mapping[str, Any],
+    cut_parts: Callable[[], Sequence[Part]],
+    on_image: OnImage | None,
+    pack: Pack | None = None,
+) -> PreparedDataset:
+    """Makes the dataset of a source, or finds it ready.
+
+    Args:
+        settings: what decides the splits.
+        cut_parts: returns the splits.
+    """
+    key = fingerprint_of(
         {
             "format": FORMAT,
             "source": data.source,
@@ -99,7 +171,7 @@ def prepare_dataset(
     ready = _ready(root, key)
     if ready:
         return ready
-    parts = [whole_val(source)] if val_source else cut(source, data)
+    parts = cut_parts()
     images = _images_folder(source, data.layout)
     try:
         with folder_aside(root) as aside:
@@ -117,7 +189,8 @@ def prepare_dataset(
                 "classes": source.classes,
                 "splits": [part.split for part in parts],
                 "counts": counts_by_class(source.classes, rows),
-                "ignored_files": source.ignored_files,
+                "origin": _places(source),
+                "account": source.account.as_json(),
                 "fingerprint": dataset_fingerprint(source.classes, rows),
             }
             write_json(aside / "manifest.json", manifest)
@@ -138,13 +211,28 @@ def expect_classes(dataset: PreparedDataset, num_classes: int | None) -> int:
     Raises:
         DatasetError: the recipe says another number than the dataset has.
     """
-    found = len(dataset.classes)
+    return expect_class_count(len(dataset.classes), num_classes)
+
+
+def expect_class_count(found: int, num_classes: int | None) -> int:
+    """Returns how many classes were found, which have to be the recipe's; see `expect_classes`."""
     if num_classes is not None and num_classes != found:
         raise DatasetError(
             f"the dataset has {found} classes, network.num_classes says {num_classes}: "
             f"set it to {found} or null"
         )
     return found
+
+
+def _val_alone(source: Source) -> tuple[Part]:
+    return (whole_val(source),)
+
+
+def _places(source: Source) -> dict[str, str]:
+    """Says of each split where its images were: "val/", or "cut from train/"."""
+    train = source.places.get("train", "the training images")
+    val = f"cut from {train}" if source.val is None else "val"
+    return {"train": train, "val": val} | dict(source.places)
 
 
 def _settings(data: Data, source: Source) -> dict[str, Any]:
@@ -203,10 +291,15 @@ def _all_rows(
     images: Path | None,
     on_image: OnImage | None,
 ) -> dict[str, list[Row]]:
-    """Checks every image, and writes it into `root` unless it is to be read in `images`."""
+    """Checks every image, and writes it into `root` unless it is to be read in `images`.
+
+    Raises:
+        DatasetError: images cannot be used; all of them were tried, so that they are told at once.
+    """
     total = sum(len(part.positions) for part in parts)
     done = 0
     rows: dict[str, list[Row]] = {part.split: [] for part in parts}
+    unusable: list[UnusableImage] = []
     # Threads suffice: decoding, hashing and writing release Python's lock.
     with ThreadPoolExecutor(min(_MOST_THREADS, usable_cores())) as pool:
         for part in parts:
@@ -217,12 +310,26 @@ def _all_rows(
             else:
                 make = partial(_checked, part)
             for first in range(0, len(part.positions), _CHUNK_IMAGES):
-                for row in pool.map(make, part.positions[first : first + _CHUNK_IMAGES]):
-                    rows[part.split].append(row)
+                made = pool.map(
+                    partial(_tried, make), part.positions[first : first + _CHUNK_IMAGES]
+                )
+                for row in made:
+                    if isinstance(row, UnusableImage):
+                        unusable.append(row)
+                    else:
+                        rows[part.split].append(row)
                     done += 1
                     if on_image:
                         on_image(done, total)
+    expect_usable(unusable, total)
     return rows
+
+
+def _tried(make: Callable[[int], Row], position: int) -> Row | UnusableImage:
+    try:
+        return make(position)
+    except UnusableImage as error:
+        return error
 
 
 def _written(root: Path, classes: tuple[str, ...], part: Part, position: int) -> Row:

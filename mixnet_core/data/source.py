@@ -6,8 +6,8 @@ Which sources there are: `data.sources`. Nothing else asks a recipe for the name
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mixnet_core.data.account import Account
 from mixnet_core.data.download import Fetch
 from mixnet_core.data.room import SMALL_IMAGE_BYTES, Room, split_room
 from mixnet_core.errors import MixnetError
@@ -74,7 +75,9 @@ class Source:
         classes: names in label order, usable as folder names.
         train: the images that are not val's.
         val: None where the source has no validation split of its own.
-        ignored_files: files beside the images that were left out.
+        account: of the source's files; of images that are no files of their own there is none.
+        places: split -> the folder or list that its images stand in, "val" -> "test/"; a split that
+            is not there is cut from train.
         sparse: classes may have no images.
     """
 
@@ -82,7 +85,8 @@ class Source:
     classes: tuple[str, ...]
     train: Images
     val: Images | None
-    ignored_files: int = 0
+    account: Account = field(default_factory=Account)
+    places: Mapping[str, str] = field(default_factory=dict)
     sparse: bool = False
 
 
@@ -208,12 +212,17 @@ class DataSource(ABC):
             TransientError: a download failed.
         """
 
-    def open_val(self, data: Data) -> Source | None:
+    def open_val(self, data: Data, classes: tuple[str, ...] | None) -> Source | None:
         """Lists its val images alone, as both splits of a source; None where val is cut from train.
 
         No training image is read, none need be there.
 
+        Args:
+            classes: names that weights were trained for, in label order, which are the source's
+                then: labels are found by name (`data.class_names`). None: the source's own.
+
         Raises:
+            DatasetError: an image is of a class that is none of them.
             MixnetError: as `open`.
         """
         return None

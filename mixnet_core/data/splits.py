@@ -46,8 +46,10 @@ def cut(source: Source, data: Data) -> tuple[Part, Part, Part]:
         data: the recipe's section, which says the shares and the limit.
 
     Raises:
-        DatasetError: a class has too few images to have one in each of the splits cut from it.
+        DatasetError: there is one class, or a class has too few images to have one in each of the
+            splits cut from it.
     """
+    _expect_several(source)
     classes = _shuffled_classes(source, data.split_seed)
     val: list[int] = []
     if source.val is None:
@@ -89,6 +91,15 @@ def _shuffled_classes(source: Source, seed: int) -> list[list[int]]:
         [positions[i] for i in np.random.default_rng((seed, label)).permutation(len(positions))]
         for label, positions in enumerate(classes)
     ]
+
+
+def _expect_several(source: Source) -> None:
+    """Refuses a single class, which every network tells from nothing with 100 %."""
+    if len(source.classes) < 2:
+        raise DatasetError(
+            f"there is one class, {source.classes[0]!r}: expected at least two to tell apart; "
+            "name the folder one level up, or add the other classes"
+        )
 
 
 def _expect(source: Source, classes: list[list[int]], needed: int, splits: str) -> None:

@@ -53,6 +53,7 @@ def measure(
     workers: int | None = None,
     batch: int = BATCH,
     keep_open: tuple[int, ...] = (),
+    columns: tuple[int, ...] | None = None,
     watch: Watch = unwatched,
 ) -> Measured:
     """Has each weights file predict every image of a split once.
@@ -67,6 +68,8 @@ def measure(
             else one per device, as the recipe trains.
         batch: images computed at once; any number gives the same counts.
         keep_open: as `processes.launch.run_job`.
+        columns: of the logits, one for each label of the dataset, where the weights have its
+            classes in another order.
 
     Raises:
         IntegrityError: not every image was predicted exactly once.
@@ -88,6 +91,7 @@ def measure(
         answers=str(predictions),
         progress=str(progress_of(attempts)),
         workers=workers,
+        columns=columns,
     )
     result = EvaluateResult.model_validate(
         run_job(

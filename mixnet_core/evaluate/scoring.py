@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,8 @@ def _judged(
     """Judges the logits of `request.weights[checkpoint]`, which `engine` has loaded."""
     parts, done = [np.empty(0, JUDGED)], 0
     for batch in engine.logits(index, positions):
+        if request.columns is not None:
+            batch = replace(batch, logits=batch.logits[:, request.columns])
         parts.append(judge(batch, request.weights[checkpoint]))
         done += len(batch.positions)
         if ranks.writes:

@@ -151,6 +151,7 @@ class EvaluateRequest(Value):
         answers: folder for what the ranks judged; see `evaluate.prediction_files`.
         progress: path of a JSON-lines file that is written anew; its rows: see `evaluate.scoring`.
         workers: ranks that share the split; more than one are started by msrun.
+        columns: of the logits, one for each label of the dataset; None: they are in its order.
     """
 
     recipe: Recipe
@@ -163,6 +164,7 @@ class EvaluateRequest(Value):
     answers: str
     progress: str
     workers: int = Field(default=1, ge=1)
+    columns: tuple[int, ...] | None = None
 
 
 class EvaluateResult(Value):

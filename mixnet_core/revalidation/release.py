@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mixnet_core.data.index import read_index
-from mixnet_core.data.prepare import expect_classes, prepare_dataset
+from mixnet_core.data.prepare import expect_classes, prepare_val
 from mixnet_core.evaluate.counting import Judged
 from mixnet_core.evaluate.job import Measured
 from mixnet_core.evaluate.prediction_table import PredictionTable, read_table
@@ -42,12 +42,14 @@ class Fetched:
         ready: its recipe and weights.
         folder: of the workspace, for what measuring it leaves.
         predictions: the published table of predictions; None where the release has none.
+        own_images: whether its images are those of its recipe, and of no other folder.
     """
 
     release: AnyRelease
     ready: Released
     folder: Path
     predictions: Path | None
+    own_images: bool = True
 
 
 def now() -> str:
@@ -84,7 +86,7 @@ def fetch_again(
     predictions = None
     if isinstance(release, PublishedRelease) and "answers" in release.files:
         predictions = fetch_file(release, "answers", folder / "published-answers.csv")
-    return Fetched(release, ready, folder, predictions)
+    return Fetched(release, ready, folder, predictions, own_images=data is None)
 
 
 def measure_again(
@@ -107,7 +109,7 @@ def measure_again(
         MixnetError: as `evaluate.job.measure`.
     """
     ready, release = fetched.ready, fetched.release
-    dataset = _dataset(ready, workspace, watch)
+    dataset = _dataset(fetched, workspace, watch)
     measured = measure_release(
         ready, dataset, stage=STAGE, attempts=fetched.folder / "attempts", watch=watch
     )
@@ -175,17 +177,20 @@ def _write_page(
     write_page(fetched.folder / PAGE, dataset, view)
 
 
-def _dataset(ready: Released, workspace: Workspace, watch: Watch) -> PreparedDataset:
-    """Prepares the val images of a release's recipe."""
+def _dataset(fetched: Fetched, workspace: Workspace, watch: Watch) -> PreparedDataset:
+    """Prepares the val images of a release's recipe, or of the folder that stands in for them."""
+    ready = fetched.ready
     data = ready.recipe.data
     if data.layout == "mindrecord":
         # Shards are for training on a network disk; the same images are measured without them.
         data = data.model_copy(update={"layout": "links"})
-    dataset = prepare_dataset(
+    dataset = prepare_val(
         data,
         workspace.datasets,
-        lambda done, total: watch(Tick(STAGE, done, total, "img", detail="dataset")),
-        val_only=True,
+        classes=ready.classes,
+        trained_on=fetched.own_images,
+        fingerprint=fetched.release.claimed_on,
+        on_image=lambda done, total: watch(Tick(STAGE, done, total, "img", detail="dataset")),
     )
     expect_classes(dataset, ready.recipe.network.num_classes)
     return dataset

@@ -7,9 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mixnet_core.data.index import read_index
-from mixnet_core.data.prepare import prepare_dataset
-from mixnet_core.errors import DatasetError
+import numpy as np
+
+from mixnet_core.data.class_names import ambiguous_order, read_classes
+from mixnet_core.data.index import read_index, read_manifest
+from mixnet_core.data.prepare import prepare_val
+from mixnet_core.data.source import source_of
+from mixnet_core.errors import DatasetError, MixnetError
 from mixnet_core.evaluate.job import BATCH, Measured, measure
 from mixnet_core.evaluate.prediction_table import PredictionTable, write_table
 from mixnet_core.evaluate.report.data import versions
@@ -22,7 +26,8 @@ from mixnet_core.recipe.recipe import Recipe, with_stored_rules
 from mixnet_core.release.catalog import load_catalog
 from mixnet_core.release.origin import Origin, origin_of
 from mixnet_core.revalidation.states import judged_claims
-from mixnet_core.runs.run_dir import Workspace
+from mixnet_core.runs.records import recorded
+from mixnet_core.runs.run_dir import RunDir, Workspace
 from mixnet_core.runs.ticks import Tick, Watch, unwatched
 from mixnet_core.runs.values import Evaluation, PreparedDataset
 from mixnet_core.stages.options import adjusted_recipe
@@ -41,6 +46,7 @@ def evaluate_file(
     data: str,
     recipe: str | None = None,
     settings: Mapping[str, Any] | None = None,
+    classes: Path | None = None,
     workers: int | None = None,
     batch: int = BATCH,
     predictions: Path | None = None,
@@ -56,6 +62,8 @@ def evaluate_file(
             release or run that the file lies in (`release.origin`), else that of the variant that
             shows in the file's shapes (`release_to_measure.imagenet_recipe`); on a CPU.
         settings: dotted key -> value over that.
+        classes: file with the names that the weights were trained for, one a line in label order.
+            None: those of their release or run; ImageNet's for 1,000 of unknown names.
         workers, batch: as `evaluate.job.measure`.
         predictions: file to write the prediction for every image to.
         page: file to write the report to.
@@ -67,14 +75,16 @@ def evaluate_file(
         InputError: there is no such file, or it is of no known kind.
         IntegrityError: it lies in a release that states another digest.
         CheckpointMismatch: it is no MixNet's.
-        DatasetError: it is of other classes than the images.
-        MixnetError: as `prepare_dataset` and `evaluate.job.measure`.
+        DatasetError: it is of other classes than the images, or which label a class has cannot be
+            told; the folder has training images only.
+        MixnetError: as `prepare_val` and `evaluate.job.measure`.
     """
-    refuse_credentials(str(file), data, recipe, str(predictions), str(page))
+    refuse_credentials(str(file), data, recipe, str(predictions), str(page), str(classes))
     checkpoint = _look_at(file, workspace)
     chosen = _recipe(checkpoint, recipe, data, settings)
     read_as = _read_as(chosen, None if recipe else checkpoint.origin)
-    dataset = _dataset(checkpoint, chosen, workspace, data, watch)
+    labels = _labels(checkpoint, chosen, classes)
+    dataset = _dataset(checkpoint, chosen, workspace, labels, watch)
     measured = measure(
         chosen,
         dataset,
@@ -87,7 +97,7 @@ def evaluate_file(
         watch=watch,
     )
     table = PredictionTable(read_index(Path(dataset.root), "val").paths, measured.predictions[0])
-    found = _evaluation(checkpoint, dataset, measured, read_as)
+    found = _evaluation(checkpoint, dataset, measured, read_as, chosen.data.path, labels)
     if predictions is not None:
         write_table(predictions, table, dataset.classes)
     if page is not None:
@@ -168,27 +178,90 @@ def _read_as(recipe: Recipe, origin: Origin | None) -> str:
     )
 
 
-def _dataset(
-    checkpoint: _Checkpoint, recipe: Recipe, workspace: Workspace, data: str, watch: Watch
-) -> PreparedDataset:
-    """Prepares the folder's val images.
+@dataclass(frozen=True)
+class _Labels:
+    """Says how the label of an image is found.
+
+    Attributes:
+        classes: names in label order; None: they are not known.
+        source: who says them.
+    """
+
+    classes: tuple[str, ...] | None
+    source: str = ""
+
+    def __str__(self) -> str:
+        if self.classes is None:
+            return "by position among the folder's sorted names: this file names no classes"
+        return f"by class name, of {self.source}"
+
+
+def _labels(checkpoint: _Checkpoint, recipe: Recipe, given: Path | None) -> _Labels:
+    """Finds the names of the classes that a file was trained for.
 
     Raises:
-        DatasetError: they are of another number of classes than the file is for.
-        MixnetError: as `prepare_dataset`.
+        DatasetError: the given file is for another number of classes.
+        MixnetError: as `read_classes`.
     """
-    dataset = prepare_dataset(
+    origin, number = checkpoint.origin, checkpoint.network.num_classes
+    if given is not None:
+        classes = read_classes(given)
+        if len(classes) != number:
+            raise DatasetError(
+                f"{given} names {len(classes)} classes, {checkpoint.file} is for {number}: give "
+                "the names that it was trained for, one a line in label order"
+            )
+        return _Labels(classes, str(given))
+    if origin is not None and origin.release is not None:
+        return _Labels(origin.release.classes, origin.name)
+    if origin is not None:
+        try:
+            prepared = recorded(RunDir(origin.recipe.parent), "prepare", PreparedDataset)
+        except MixnetError:
+            return _Labels(None)
+        return _Labels(prepared.classes, origin.name)
+    source = source_of(recipe.data)
+    if source.fixed_classes and source.needs_path:
+        return _Labels(source.classes(recipe.data), f"data.source {recipe.data.source}")
+    return _Labels(None)
+
+
+def _dataset(
+    checkpoint: _Checkpoint, recipe: Recipe, workspace: Workspace, labels: _Labels, watch: Watch
+) -> PreparedDataset:
+    """Indexes the images to measure.
+
+    Raises:
+        DatasetError: they are of other classes than the file is for.
+        MixnetError: as `prepare_val`.
+    """
+    dataset = prepare_val(
         recipe.data,
         workspace.datasets,
-        lambda done, total: watch(Tick(STAGE, done, total, "img", detail="dataset")),
-        val_only=True,
+        classes=labels.classes,
+        on_image=lambda done, total: watch(Tick(STAGE, done, total, "img", detail="dataset")),
     )
+    folder = recipe.data.path
     if len(dataset.classes) != checkpoint.network.num_classes:
         raise DatasetError(
-            f"{checkpoint.file} is for {checkpoint.network.num_classes} classes, {data} has images "
-            f"of {len(dataset.classes)}: give the folder of its images"
+            f"{checkpoint.file} is for {checkpoint.network.num_classes} classes, {folder} has "
+            f"images of {len(dataset.classes)}: give the folder of its images"
+        )
+    if labels.classes is None and ambiguous_order(dataset.classes):
+        raise DatasetError(
+            f"{checkpoint.file} names no classes, and {folder} has numbers, which sort as "
+            f"{', '.join(dataset.classes[:4])}, ...: name the classes in label order with "
+            "--classes FILE, one a line"
         )
     return dataset
+
+
+def images_of(found: Evaluation) -> str:
+    """Says which images were measured: how many, of how many classes, where."""
+    some, every = found.classes
+    classes = f"{every:,} classes" if some == every else f"{some:,} of {every:,} classes"
+    place = f"{found.split} of {found.folder}" if found.split else found.folder
+    return f"{found.score.count:,} images of {classes}, {place}"
 
 
 def _claims(checkpoint: _Checkpoint) -> dict[str, float]:
@@ -203,10 +276,16 @@ def _claims(checkpoint: _Checkpoint) -> dict[str, float]:
 
 
 def _evaluation(
-    checkpoint: _Checkpoint, dataset: PreparedDataset, measured: Measured, read_as: str
+    checkpoint: _Checkpoint,
+    dataset: PreparedDataset,
+    measured: Measured,
+    read_as: str,
+    folder: str | None,
+    labels: _Labels,
 ) -> Evaluation:
     """Sums the predictions up."""
     rows = measured.predictions[0]
+    origin = read_manifest(Path(dataset.root)).get("origin", {})
     totals = score_data(rows)
     return Evaluation(
         file=str(checkpoint.file),
@@ -220,6 +299,10 @@ def _evaluation(
         read_as=read_as,
         images_per_second=round(measured.images_per_second, 1),
         claims=_claims(checkpoint),
+        folder=str(folder),
+        split=origin.get("val", "val"),
+        classes=(len(np.unique(rows["label"])), len(dataset.classes)),
+        labels=str(labels),
     )
 
 
@@ -231,23 +314,20 @@ def _view(
     measured: Measured,
 ) -> dict[str, Any]:
     """Returns what the page shows; the claims were counted on images that are not known here."""
-    name, score = Path(found.file).name, found.score
+    name = Path(found.file).name
     environment = versions() | {"engine": found.engine}
-    claims = judged_claims(found.claims, score, same_images=False, tolerance=0.0)
+    claims = judged_claims(found.claims, found.score, same_images=False, tolerance=0.0)
     return measured_view(
         name,
         recipe,
         table,
         dataset.classes,
-        sentence="Measured on the val split.",
+        sentence=f"Measured on {images_of(found)}.",
         facts=[
             ("file", f"{name}, sha256 `{found.sha256}`"),
             ("read as", found.read_as),
-            (
-                "images",
-                f"{score.count:,} of {len(dataset.classes):,} classes, fingerprint "
-                f"`{dataset.val_fingerprint[:12]}`",
-            ),
+            ("images", f"{images_of(found)}, fingerprint `{dataset.val_fingerprint[:12]}`"),
+            ("labels", found.labels),
             ("environment", ", ".join(f"{key} {text}" for key, text in environment.items())),
         ],
         claims=[claim.model_dump() for claim in claims],

@@ -35,9 +35,8 @@ def _(value: None) -> str:
 @summary.register
 def _(value: PreparedDataset) -> str:
     counts = ", ".join(f"{count:,} {split}" for split, count in value.counts.items())
-    return (
-        f"{counts} images of {len(value.classes)} classes in {value.root}{_skipped(value.reused)}"
-    )
+    found = f"{counts} images of {len(value.classes)} classes in {value.root}"
+    return "; ".join((found, *value.notes)) + _skipped(value.reused)
 
 
 @summary.register

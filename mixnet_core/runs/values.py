@@ -30,6 +30,7 @@ class PreparedDataset(Value):
         classes: names in label order: the label of `classes[i]` is `i`.
         counts: images per split; only "val" where nobody trains.
         val_fingerprint: hex sha256 over the classes and the images of val alone.
+        notes: what preparing left out or took otherwise than its name says, a line each.
         reused: whether it was prepared already and nothing was done.
     """
 
@@ -38,6 +39,7 @@ class PreparedDataset(Value):
     classes: tuple[str, ...]
     counts: dict[str, int]
     val_fingerprint: str = ""
+    notes: tuple[str, ...] = ()
     reused: bool = False
 
 
@@ -259,6 +261,9 @@ class Evaluation(Value):
         val_fingerprint: of the images, as `PreparedDataset`.
         read_as: network and transform of the images, and which recipe says so.
         claims: what its release or the catalog states: "top-1" or "top-5" -> share.
+        folder, split: which images: "val/" of that folder; empty: all of it.
+        classes: how many of the weights' classes have images, and of how many.
+        labels: how each image's label was found, in words.
     """
 
     file: str
@@ -272,3 +277,7 @@ class Evaluation(Value):
     read_as: str
     images_per_second: float
     claims: dict[str, float] = {}
+    folder: str = ""
+    split: str = ""
+    classes: tuple[int, int] = (0, 0)
+    labels: str = ""

@@ -11,12 +11,14 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterable
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
 from mixnet_core import errors
 from mixnet_core.data.index import read_manifest
 from mixnet_core.data.looking import found_images
+from mixnet_core.data.prepare import Fits
 from mixnet_core.data.source import dataset_room
 from mixnet_core.errors import IntegrityError, MachineError, MixnetError
 from mixnet_core.evaluate.engine import choose_engine
@@ -27,6 +29,7 @@ from mixnet_core.recipe.sections import Data, Devices
 from mixnet_core.runs.run_dir import Workspace
 from mixnet_core.runs.values import PreparedDataset, Value
 from mixnet_core.stages.context import Context
+from mixnet_core.stages.fitting import expect_fit
 from mixnet_core.storage.files import os_errors_explained
 from mixnet_core.storage.open import open_storage
 from mixnet_core.storage.uris import shown
@@ -45,6 +48,7 @@ class CheckResult(Value):
         name: workspace, disk, packages, device, operators, engine, msrun, data or publish.
         detail: what was found, in one line.
         fix: what to do; empty if ok, or where `detail` says it already.
+        more: what else was found, a line each.
         error: the class in `errors` that `require` raises.
     """
 
@@ -52,6 +56,7 @@ class CheckResult(Value):
     ok: bool
     detail: str
     fix: str = ""
+    more: tuple[str, ...] = ()
     error: str = "MachineError"
 
 
@@ -97,7 +102,9 @@ def check_all(
         check_operators(recipe.devices),
         check_engine(recipe.devices),
         check_msrun(recipe.devices),
-        check_prepared(prepared) if prepared else check_data(recipe.data, workspace.datasets),
+        check_prepared(prepared)
+        if prepared
+        else check_data(recipe.data, workspace.datasets, partial(expect_fit, recipe)),
         check_publish(registry),
     ]
 
@@ -222,13 +229,17 @@ def check_msrun(devices: Devices, *, python: Path = Path(sys.executable)) -> Che
     return CheckResult(name="msrun", ok=True, detail=f"found {msrun}")
 
 
-def check_data(data: Data, datasets: Path) -> CheckResult:
-    """Lists the source and cuts its splits, as `prepare` does; its images are not read."""
+def check_data(data: Data, datasets: Path, fits: Fits | None = None) -> CheckResult:
+    """Lists the source and cuts its splits, as `prepare` does; its images are not decoded.
+
+    Args:
+        fits: as of `data.prepare.prepare_dataset`.
+    """
     try:
-        detail = found_images(data, datasets)
+        found = found_images(data, datasets, fits)
     except MixnetError as error:
         return _from_error("data", error)
-    return CheckResult(name="data", ok=True, detail=detail)
+    return CheckResult(name="data", ok=True, detail=found.line, more=tuple(found.more))
 
 
 def check_prepared(dataset: PreparedDataset) -> CheckResult:

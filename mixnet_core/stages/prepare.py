@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
-from mixnet_core.data.prepare import expect_classes, prepare_dataset
+from mixnet_core.data.prepare import prepare_dataset
 from mixnet_core.evaluate.job import patience_of
 from mixnet_core.processes.launch import run_job
 from mixnet_core.processes.requests import PackedDataset, PackRequest
@@ -12,6 +13,7 @@ from mixnet_core.runs.records import write_record
 from mixnet_core.runs.ticks import Tick
 from mixnet_core.runs.values import PreparedDataset
 from mixnet_core.stages.context import Context
+from mixnet_core.stages.fitting import expect_fit
 from mixnet_core.stages.made_from import prepare_inputs
 
 
@@ -23,6 +25,7 @@ def prepare(context: Context) -> PreparedDataset:
 
     Raises:
         DatasetError: the images are missing or malformed, or of other classes than the recipe says.
+        RecipeError: there are fewer training images than in a global batch.
         JobFailed: the process that writes shards failed.
         MixnetError: as `data.prepare.prepare_dataset`.
     """
@@ -46,7 +49,10 @@ def prepare(context: Context) -> PreparedDataset:
         )
         return PackedDataset.model_validate(result)
 
-    dataset = prepare_dataset(recipe.data, workspace.datasets, on_image, pack=pack)
-    expect_classes(dataset, recipe.network.num_classes)
+    dataset = prepare_dataset(
+        recipe.data, workspace.datasets, on_image, pack=pack, fits=partial(expect_fit, recipe)
+    )
+    # What was prepared before was prepared for another recipe perhaps.
+    expect_fit(recipe, len(dataset.classes), dataset.counts["train"])
     write_record(run, "prepare", prepare_inputs(recipe), dataset)
     return dataset

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mixnet_core.data.class_names import labels_by_name
 from mixnet_core.errors import (
     DatasetError,
     DigestMismatch,
@@ -124,10 +125,9 @@ def measure_release(
     """Predicts a dataset's val split with a release; images are read as its own recipe says.
 
     Raises:
-        DatasetError: the dataset's classes are not the release's, in its order.
+        DatasetError: the dataset's classes are not the release's; they may be in another order.
         MixnetError: as `evaluate.job.measure`.
     """
-    _expect_classes(released, dataset)
     return measure(
         released.recipe,
         dataset,
@@ -136,6 +136,7 @@ def measure_release(
         stage=stage,
         attempts=attempts,
         keep_open=keep_open,
+        columns=_columns(released, dataset),
         watch=watch,
     )
 
@@ -149,13 +150,23 @@ def imagenet_recipe(variant: str) -> str:
     return "mixnet_l" if variant == "xl" else f"mixnet_{variant}"
 
 
-def _expect_classes(released: Released, dataset: PreparedDataset) -> None:
-    """Refuses other classes; as many of other names would give every image the wrong label."""
-    if released.classes is not None and released.classes != dataset.classes:
+def _columns(released: Released, dataset: PreparedDataset) -> tuple[int, ...] | None:
+    """Returns which logit is each class's; None: they are in the dataset's order.
+
+    Raises:
+        DatasetError: the classes are others, which would give every image the wrong label.
+    """
+    if released.classes is None or released.classes == dataset.classes:
+        return None
+    where = f"{dataset.root}, measured with release {released.name},"
+    labels = labels_by_name(dataset.classes, released.classes, where)
+    missing = sorted(set(range(len(released.classes))) - set(labels.values()))
+    if missing:
         raise DatasetError(
-            f"{dataset.root} has the classes {_few(dataset.classes)}, release {released.name} was "
-            f"made for {_few(released.classes)}: give the folder of the release's images"
+            f"{where} lacks {len(missing)} of the release's {len(released.classes)} classes, the "
+            f"first is {released.classes[missing[0]]!r}: give the folder of the release's images"
         )
+    return tuple(labels[name] for name in dataset.classes)
 
 
 def _recipe(release: AnyRelease, folder: Path, data: str | None) -> Recipe:
@@ -176,8 +187,3 @@ def _recipe(release: AnyRelease, folder: Path, data: str | None) -> Recipe:
     }
     name = release.recipe or imagenet_recipe(release.variant)
     return adjusted_recipe(name, data=data, settings=settings)
-
-
-def _few(names: tuple[str, ...]) -> str:
-    more = f", ... ({len(names)})" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more

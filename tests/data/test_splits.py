@@ -80,7 +80,7 @@ def test_the_same_seed_cuts_the_same_and_another_does_not() -> None:
 
 
 def test_images_are_drawn_from_everywhere_not_from_the_front() -> None:
-    source = a_source([200])
+    source = a_source([200, 3])
     val = positions(source, val_share=0.5)["val"]
     assert 30 < sum(position < 100 for position in val) < 70
     two = positions(a_source([100, 100]), val_share=0.5)["val"]

@@ -48,6 +48,9 @@ CLASSES = (
 )
 
 
+_PLACES = {"train": "train-*", "val": "t10k-*"}
+
+
 class FashionMnist(DataSource):
     """Opens four IDX files: of a given folder, the Debian package's, or downloaded."""
 
@@ -121,7 +124,7 @@ def open_fashion_mnist(path: str | None, datasets: Path, fetch: Fetch) -> Source
             f"{files['t10k-labels-idx1-ubyte']} has label {highest}, expected at most "
             f"{len(classes) - 1} as in the training labels: the files belong to different datasets"
         )
-    return Source(identity=digests, classes=classes, train=train, val=val)
+    return Source(identity=digests, classes=classes, train=train, val=val, places=_PLACES)
 
 
 def given_files(path: str) -> dict[str, Path]:

@@ -7,21 +7,25 @@ train/<wnid>/ and val/<wnid>/; or train/<wnid>/ and a flat val/ with a file of l
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from mixnet_core.data.account import Tally
 from mixnet_core.data.class_folders import (
     Listing,
-    checked_root,
+    Pictures,
     class_names,
     entries,
+    everything,
     has_images,
-    is_image,
+    leave_hidden,
     listed_split,
     listing_digest,
     stamp,
 )
+from mixnet_core.data.class_names import labels_by_name
 from mixnet_core.data.download import Fetch
 from mixnet_core.data.file_images import files_as_images
 from mixnet_core.data.imagenet.classes import label_of, wnids
@@ -36,7 +40,13 @@ from mixnet_core.data.imagenet.listing import (
 )
 from mixnet_core.data.imagenet.val_labels import read_val_labels
 from mixnet_core.data.source import Claim, DataSource, ImageFile, Images, Source
-from mixnet_core.data.sources.image_folder import val_alone
+from mixnet_core.data.sources.image_folder import checked_root, measured_folder, val_alone
+from mixnet_core.data.split_folders import (
+    SplitFolders,
+    expect_train,
+    is_hidden,
+    split_folders,
+)
 from mixnet_core.errors import DatasetError, IntegrityError
 from mixnet_core.recipe.sections import Data
 
@@ -72,10 +82,11 @@ class ImageNet(DataSource):
     def look(self, data: Data, datasets: Path) -> str:
         """Looks at the class folders and the listing: a million images take too long."""
         root = checked_root(data.path or "")
-        train = filled_classes(root / "train", subset=data.subset)
-        flat = flat_val(root, data.val_labels)
-        if flat is None and (root / "val").is_dir():
-            filled_classes(root / "val", subset=data.subset)
+        splits = split_folders(root, tests=False)
+        train = filled_classes(root / expect_train(root, splits), subset=data.subset)
+        flat = flat_val(splits, data.val_labels, Tally(root))
+        if flat is None and splits.val:
+            filled_classes(root / splits.val, subset=data.subset)
         found = f"{root}: {len(train):,} of ImageNet's 1,000 classes"
         if not has_listing(root):
             return found
@@ -93,28 +104,40 @@ class ImageNet(DataSource):
         """Lists the images, as `open_imagenet`."""
         return open_imagenet(data.path or "", val_labels=data.val_labels, subset=data.subset)
 
-    def open_val(self, data: Data) -> Source | None:
-        """Lists the val images; a folder without train/ and val/ is taken for what val/ holds.
+    def open_val(self, data: Data, classes: tuple[str, ...] | None) -> Source | None:
+        """Lists the val images; a folder without splits is taken for what val/ holds.
+
+        Folders may be named by WordNet ids, or 0 to 999 in their order, as ImageNetV2's are.
 
         Raises:
             MixnetError: as `open_imagenet`.
         """
-        root = Path(data.path or "").expanduser()
-        if not root.is_dir():
-            raise DatasetError(
-                f"{data.path} is no folder: expected one of images, one folder per class"
-            )
+        root = checked_root(data.path or "", expected="one of images, one folder per class")
+        known = classes or wnids()
         if has_listing(root):
-            return listed_val(root, subset=data.subset)
-        flat = flat_val(root, data.val_labels)
-        if flat is not None:
-            return val_alone(root, flat, wnids(), sparse=data.subset)
-        split = root / "val" if (root / "val").is_dir() else root
-        if split == root and (root / "train").is_dir():
+            return _relabelled(listed_val(root, subset=data.subset), known, root)
+        splits = split_folders(root, tests=False)
+        tally = Tally(root)
+        flat = flat_val(splits, data.val_labels, tally)
+        measured = measured_folder(splits)
+        if measured is None:
             return None
-        named = filled_classes(split, subset=data.subset)
-        listing = listed_split(split.parent, split.name, named, wnids())
-        return val_alone(split.parent, listing, wnids(), sparse=data.subset)
+        place = f"{splits.val}/" if splits.val else ""
+        if flat is not None:
+            found = val_alone(
+                measured, flat, wnids(), tally.account(), place=place, sparse=data.subset
+            )
+            return _relabelled(found, known, measured)
+        named = class_names(measured)
+        labels = labels_by_name(named, known, str(measured))
+        filled = tuple(name for name in named if has_images(measured / name))
+        if known == wnids():
+            expect_all_classes(
+                str(measured), {known[labels[name]] for name in filled}, subset=data.subset
+            )
+        tally = Tally(measured.parent)
+        listing = listed_split(measured.parent, measured.name, filled, labels, tally)
+        return val_alone(measured, listing, known, tally.account(), place=place, sparse=data.subset)
 
 
 SOURCE = ImageNet()
@@ -134,19 +157,23 @@ def open_imagenet(path: str, *, val_labels: str | None = None, subset: bool = Fa
         MachineError: something in it cannot be read.
     """
     root = checked_root(path)
-    val = flat_val(root, val_labels)
+    splits = split_folders(root, tests=False)
+    tally = Tally(root)
+    val = flat_val(splits, val_labels, tally)
     if has_listing(root):
         return _from_listing(root, subset)
-    train = _folders(root, "train", subset)
-    if val is None and (root / "val").is_dir():
-        val = _folders(root, "val", subset)
-    lines = [*train.lines, *(val.lines if val else ())]
+    name = expect_train(root, splits)
+    train = _folders(root, name, subset, tally)
+    if val is None and splits.val:
+        val = _folders(root, splits.val, subset, tally)
+    splits.account_for_the_rest(tally)
     return Source(
-        identity={"listing": listing_digest(root, lines)},
+        identity={"listing": listing_digest(root, [*train.lines, *(val.lines if val else ())])},
         classes=wnids(),
         train=train.as_images(root),
         val=val.as_images(root) if val else None,
-        ignored_files=train.ignored + (val.ignored if val else 0),
+        account=tally.account(),
+        places={"train": f"{name}/"} | ({"val": f"{splits.val}/"} if splits.val else {}),
         sparse=subset,
     )
 
@@ -208,8 +235,19 @@ def _of_listing(root: Path, train: Images, val: Images | None, subset: bool) -> 
         classes=wnids(),
         train=train,
         val=val,
+        places={"train": "train/"} | ({"val": "val/"} if val else {}),
         sparse=subset,
     )
+
+
+def _relabelled(source: Source | None, classes: tuple[str, ...], where: Path) -> Source | None:
+    """Returns a source of ImageNet's classes with the labels that weights give to them."""
+    if source is None or classes == wnids():
+        return source
+    labels = labels_by_name(wnids(), classes, str(where))
+    numbers = np.array([labels[name] for name in wnids()], np.int32)
+    images = replace(source.train, labels=numbers[source.train.labels])
+    return replace(source, classes=classes, train=images, val=images)
 
 
 def _listed(root: Path, split: Split, subset: bool) -> Images | None:
@@ -226,8 +264,9 @@ def _listed(root: Path, split: Split, subset: bool) -> Images | None:
     )
 
 
-def _folders(root: Path, split: str, subset: bool) -> Listing:
-    return listed_split(root, split, filled_classes(root / split, subset=subset), wnids())
+def _folders(root: Path, split: str, subset: bool, tally: Tally) -> Listing:
+    filled = filled_classes(root / split, subset=subset)
+    return listed_split(root, split, filled, label_of(), tally)
 
 
 def filled_classes(split: Path, *, subset: bool) -> tuple[str, ...]:
@@ -250,37 +289,46 @@ def is_flat(split: Path) -> bool:
     return not any(entry.is_dir() for entry in entries(split))
 
 
-def flat_val(root: Path, val_labels: str | None) -> Listing | None:
+def flat_val(splits: SplitFolders, val_labels: str | None, tally: Tally) -> Listing | None:
     """Lists a flat val/'s images with the labels of a file; None where val/ is missing or not flat.
+
+    Args:
+        tally: is told of every file in it.
 
     Raises:
         DatasetError: there is no such file or it is not needed, it does not fit the images, or as
             `open_image_folder`.
     """
-    folder = root / "val"
-    if has_listing(root) or not folder.is_dir() or not is_flat(folder):
+    root, name = splits.root, splits.val
+    if has_listing(root) or name is None or not is_flat(root / name):
         if val_labels is not None:
             raise DatasetError(
                 f"data.val_labels is {val_labels}, but {root} has no val/ without class folders "
                 "that needs it: set it to null"
             )
         return None
+    folder = root / name
     if val_labels is None:
         raise DatasetError(
             f"{folder} has no class folders: name the file of its images' labels as "
             "data.val_labels, or sort them into folders"
         )
-    every = entries(folder)
-    images = [entry for entry in every if is_image(folder, entry)]
+    pictures = Pictures(tally)
+    images = []
+    for entry in everything(folder):
+        if is_hidden(entry.name):
+            leave_hidden(entry, tally)
+        elif pictures.takes(folder, entry):
+            images.append(entry)
+    pictures.expect_readable()
     if not images:
         raise DatasetError(f"{folder} has no images: add them, or remove the folder")
     labels = read_val_labels(Path(val_labels).expanduser(), [entry.name for entry in images])
     return Listing(
-        paths=[f"val/{entry.name}" for entry in images],
+        paths=[f"{name}/{entry.name}" for entry in images],
         labels=labels,
         lines=[
-            f"{stamp(entry, f'val/{entry.name}')}\0{label}"
+            f"{stamp(entry, f'{name}/{entry.name}')}\0{label}"
             for entry, label in zip(images, labels, strict=True)
         ],
-        ignored=len(every) - len(images),
     )

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from mixnet_core.data.class_folders import UNUSABLE, listing_digest
+from mixnet_core.data.class_names import read_classes
 from mixnet_core.data.download import Fetch
 from mixnet_core.data.file_images import files_as_images
 from mixnet_core.data.room import Room, list_room
@@ -27,7 +28,6 @@ from mixnet_core.storage.files import os_errors_explained
 
 _LISTS = {"train": "train.csv", "val": "val.csv"}
 _COLUMNS = "expected a header with path and label, or path and class"
-_ONE_PER_LINE = "expected one class per line, in label order"
 _NAMED = 3
 # A label beyond is rather a mistake, and would make as many classes.
 _MOST_CLASSES = 1_000_000
@@ -183,7 +183,7 @@ def _inside(where: str, root: Path, path: str) -> str:
 def _classes(root: Path, column: str, values: Collection[str]) -> tuple[str, ...]:
     file = root / "classes.txt"
     if file.is_file():
-        classes = _given_classes(file)
+        classes = read_classes(file)
     elif column == "class":
         classes = tuple(sorted(set(values)))
     else:
@@ -202,19 +202,6 @@ def _classes(root: Path, column: str, values: Collection[str]) -> tuple[str, ...
                 "use another, or labels"
             )
     return classes
-
-
-def _given_classes(file: Path) -> tuple[str, ...]:
-    with os_errors_explained(file, "read"):
-        content = file.read_bytes()
-    try:
-        *classes, rest = content.decode("utf-8-sig").replace("\r\n", "\n").split("\n")
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"{file} is no text in UTF-8 ({error}): {_ONE_PER_LINE}") from error
-    classes = [*classes, rest] if rest else classes
-    if len(set(classes)) != len(classes) or "" in classes:
-        raise DatasetError(f"{file} has an empty or repeated line: {_ONE_PER_LINE}")
-    return tuple(classes)
 
 
 def _labels(column: str, classes: Sequence[str]) -> dict[str, int]:

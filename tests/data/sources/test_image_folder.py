@@ -42,7 +42,14 @@ def test_hidden_files_are_ignored_and_other_files_counted(tmp_path: Path) -> Non
     source = open_image_folder(str(root))
     assert source.classes == ("ant", "bee")
     assert source.train.names == ("000.png", "001.png", "002.png", "000.png", "001.png")
-    assert source.ignored_files == 3
+    account = source.account
+    assert (account.found, account.taken, account.left) == (15, 10, 5)
+    assert {reason: item.count for reason, item in account.left_out.items()} == {
+        "hidden": 2,
+        "no pictures (.txt)": 1,
+        "no pictures (.db)": 1,
+        "no pictures (.md)": 1,
+    }
 
 
 def no_folder(root: Path) -> None:
@@ -50,7 +57,7 @@ def no_folder(root: Path) -> None:
 
 
 def no_train(root: Path) -> None:
-    (root / "train").rename(root / "training")
+    (root / "train").rename(root / "images")
 
 
 def no_classes(root: Path) -> None:
@@ -109,7 +116,7 @@ def not_utf8(root: Path) -> None:
         (class_only_in_val, r"val has class 'aphid', which .*train lacks"),
         (folder_in_a_class, r"train/ant has a folder 'more'"),
         (broken_link, r"train/ant/gone\.png is a broken link"),
-        (a_pipe, r"train/ant/pipe\.png is .* no regular file"),
+        (a_pipe, r"train/ant/pipe\.png is no regular file"),
         (a_line_break, r"named 'a\\nb', which is not plain UTF-8"),
         (not_utf8, r"named 'caf\\udce9.png', which is not plain UTF-8"),
     ],
