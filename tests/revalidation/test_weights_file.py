@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from collections.abc import Iterator
@@ -146,15 +147,94 @@ def test_safetensors_hold_the_same_parameters(case: Case) -> None:
         np.testing.assert_array_equal(parameter.asnumpy(), theirs[name].asnumpy())
 
 
-def test_images_of_another_number_of_classes_are_refused(case: Case, tmp_path: Path) -> None:
+def measured(file: Path, images: Path, folder: Path, *more: str) -> dict[str, Any]:
+    done = mixnet("evaluate", str(file), f"--data={images}", "--json", *more, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)["evaluation"]
+    return found
+
+
+def refused(file: Path, images: Path, folder: Path, *more: str) -> str:
+    done = mixnet("evaluate", str(file), f"--data={images}", *more, cwd=folder)
+    assert done.returncode == 2, done.stdout
+    assert "Traceback" not in done.stderr
+    assert "top-1" not in done.stdout
+    return done.stderr
+
+
+READ_AS_DIGITS = ("--recipe=digits", "--set=input.image_size=8")
+
+
+def test_images_of_other_classes_are_refused_by_name(case: Case, tmp_path: Path) -> None:
+    words = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+    for number, word in enumerate(words):
+        (tmp_path / "words" / word).parent.mkdir(exist_ok=True)
+        (tmp_path / "words" / word).symlink_to(case.images / str(number))
+    said = refused(case.files["ckpt"], tmp_path / "words", tmp_path)
+    assert "10 of 10 classes that these weights were not trained for (eight, five," in said
+    # Without a release around it, the file names no classes: their number is all there is.
     (tmp_path / "val").mkdir()
     (tmp_path / "val" / "one").symlink_to(case.images / "1")
-    done = mixnet(
-        "evaluate", str(case.files["ckpt"]), f"--data={tmp_path}", "--recipe=digits", cwd=tmp_path
+    said = refused(case.files["safetensors"], tmp_path / "val", tmp_path, *READ_AS_DIGITS)
+    assert "is for 10 classes" in said
+
+
+def test_some_of_a_releases_classes_are_measured_by_name_and_said(
+    case: Case, tmp_path: Path
+) -> None:
+    for name in ("7", "2"):
+        shutil.copytree(case.images / name, tmp_path / "some" / name)
+    found = measured(case.files["ckpt"], tmp_path / "some", tmp_path, "--predictions=some.csv")
+    assert found["classes"] == [2, 10]
+    assert found["labels"].startswith("by class name, of release ")
+    assert (found["folder"], found["split"]) == (str(tmp_path / "some"), "")
+    rows = {row.split(",", 1)[0]: row for row in (tmp_path / "some.csv").read_text().splitlines()}
+    measured(case.files["ckpt"], case.images, tmp_path, "--predictions=all.csv")
+    every = {row.split(",", 1)[0]: row for row in (tmp_path / "all.csv").read_text().splitlines()}
+    assert len(rows) == 1 + found["score"]["count"]
+    for name, row in rows.items():
+        # Each image is judged as it is among all of them.
+        assert row.split(",")[1:4] == every[name.replace("some/", "val/")].split(",")[1:4]
+
+
+def test_class_names_from_a_file_give_the_labels_of_a_file_without_any(
+    case: Case, tmp_path: Path
+) -> None:
+    words = [f"word{9 - number}" for number in range(10)]
+    for number, word in enumerate(words):
+        shutil.copytree(case.images / str(number), tmp_path / "words" / word)
+    (tmp_path / "classes.txt").write_text("\n".join(words))
+    more = ("--classes=classes.txt", *READ_AS_DIGITS)
+    file = case.files["safetensors"]
+    losses: list[dict[str, float]] = []
+    for images, options in (
+        (case.images, READ_AS_DIGITS),
+        (tmp_path / "words", more),
+        # By position, which is all there is without names, the order is the other way round.
+        (tmp_path / "words", READ_AS_DIGITS),
+    ):
+        found = measured(file, images, tmp_path, "--predictions=rows.csv", *options)
+        rows = csv.DictReader((tmp_path / "rows.csv").read_text().splitlines())
+        losses.append({Path(row["image"]).name: float(row["loss"]) for row in rows})
+    own, by_name, by_position = losses
+    assert by_name == pytest.approx(own, rel=1e-5)
+    assert by_position != pytest.approx(own, rel=1e-3)
+    assert found["labels"].startswith("by position")
+    (tmp_path / "classes.txt").write_text("a\nb\n")
+    assert "names 2 classes" in refused(
+        case.files["safetensors"], tmp_path / "words", tmp_path, *more
     )
-    assert done.returncode == 2
-    assert "is for 10 classes" in done.stderr
-    assert "Traceback" not in done.stderr
+
+
+def test_training_images_are_not_measured_for_val(case: Case, tmp_path: Path) -> None:
+    shutil.copytree(case.images, tmp_path / "d" / "train")
+    said = refused(case.files["ckpt"], tmp_path / "d", tmp_path)
+    assert "has no val split, only training images: name the folder" in said
+    shutil.copytree(case.images, tmp_path / "d" / "test")
+    found = measured(case.files["ckpt"], tmp_path / "d", tmp_path, "--report=page.html")
+    assert found["split"] == "test/"
+    page = (tmp_path / "page.html").read_text()
+    assert f"90 images of 10 classes, test/ of {tmp_path / 'd'}" in page
 
 
 def test_the_network_shows_in_the_shapes(case: Case) -> None:

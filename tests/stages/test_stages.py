@@ -15,8 +15,9 @@ from mixnet_core.checkpoints.bundle import WEIGHTS, complete_bundles
 from mixnet_core.data.index import read_index
 from mixnet_core.data.unreadable import count_unreadable
 from mixnet_core.errors import InputError, NotAccepted, TransientError
+from mixnet_core.evaluate.prediction_table import read_table
 from mixnet_core.recipe.recipe import load_recipe
-from mixnet_core.release.publish import read_release
+from mixnet_core.release.publish import publish_release, read_release
 from mixnet_core.runs.records import exclusive, open_run, recorded
 from mixnet_core.runs.run_dir import RunDir, Workspace
 from mixnet_core.runs.ticks import Tick
@@ -266,6 +267,26 @@ def test_a_release_is_replaced_by_one_that_answers_the_same_images_no_worse(
         "top-1 +0.00 points against tiny on the same 90 images (0 gained, 0 lost, McNemar's exact "
         "p = 1): not worse"
     )
+
+
+@pytest.mark.slow
+def test_a_release_with_its_classes_in_another_order_is_compared_by_their_names(
+    finished_job: FinishedJob, copied_run: RunDir
+) -> None:
+    tiny = read_release(finished_job.results["publish"]["uri"])
+    folder = Path(tiny.uri.removeprefix("file://"))
+    turned = publish_release(
+        "turned",
+        registry=str(copied_run.root / "other"),
+        files={role: folder / file.name for role, file in tiny.files.items()},
+        facts=tiny.facts | {"classes": tiny.facts["classes"][::-1]},
+    )
+    decision = accepted(copied_run, finished_job, {"acceptance.replaces": turned.uri})
+    rows = read_table(copied_run.predictions, tiny.classes or ()).rows
+    before, now = rows["answer"] == 9 - rows["label"], rows["answer"] == rows["label"]
+    gained, lost = int((now & ~before).sum()), int((before & ~now).sum())
+    (check,) = decision.checks
+    assert f"on the same 90 images ({gained} gained, {lost} lost," in check.line
 
 
 @pytest.mark.slow
