@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mixnet_core.data.imagenet.classes import wnids
+from mixnet_core.data.lists.text import text_of
 from mixnet_core.errors import DatasetError
 from mixnet_core.storage.files import os_errors_explained
 
@@ -74,22 +75,22 @@ def expect_distinct(names: Iterable[str], where: str) -> None:
 
 
 def read_classes(file: Path) -> tuple[str, ...]:
-    """Reads class names, one a line in label order.
+    """Reads class names, one a line in label order; spaces around them do not count.
 
     Raises:
-        DatasetError: it is no text in UTF-8, or has an empty or a repeated line.
+        DatasetError: it is no text in UTF-8, has an empty or a repeated line, or names that look
+            alike.
         MachineError: it cannot be read.
     """
     with os_errors_explained(file, "read"):
         content = file.read_bytes()
-    try:
-        *classes, rest = content.decode("utf-8-sig").replace("\r\n", "\n").split("\n")
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"{file} is no text in UTF-8 ({error}): {_ONE_A_LINE}") from error
-    classes = [*classes, rest] if rest else classes
-    if len(set(classes)) != len(classes) or "" in classes or not classes:
+    text = text_of(content, str(file)).replace("\r\n", "\n").replace("\r", "\n")
+    lines = text.rstrip("\n").split("\n")
+    classes = tuple(line.strip() for line in lines)
+    if len(set(lines)) != len(lines) or "" in classes:
         raise DatasetError(f"{file} has an empty or repeated line: {_ONE_A_LINE}")
-    return tuple(classes)
+    expect_distinct(lines, str(file))
+    return classes
 
 
 def ambiguous_order(names: Sequence[str]) -> bool:
