@@ -26,6 +26,7 @@ from mixnet_core.cli.app import app
 from mixnet_core.errors import EXIT_CODES, MixnetError
 from mixnet_core.recipe.recipe import Recipe, load_recipe, recipe_names
 from mixnet_core.stages import table as stage_table
+from mixnet_core.storage.yaml_files import MOST_BYTES, MOST_LEVELS, MOST_VALUES
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "reference"
@@ -38,10 +39,20 @@ def recipe_page() -> str:
     """Returns every key of a recipe with its type, range, default and meaning."""
     parts = [
         "A recipe is one YAML file that says everything that a run computes. `mixnet recipe show "
-        "NAME` prints one in full. An unknown key is refused by name.",
+        "NAME` prints one in full. An unknown key is refused by name, a repeated one with its "
+        "lines.",
         f"The bundled recipes are {_listed(recipe_names())}. A key without a default must stand in "
         f"the file. The column `{EXAMPLE}` shows that recipe's value.",
         "Any key can be set on the command line: `--set training.seed=7`.",
+        "## How values are read",
+        "In recipes, MindCV's files, catalogs and after `--set`: what YAML 1.1 and YAML 1.2 read "
+        "alike is that; where they differ (`no`, `yes`, `1:30`, `010`, `1_000`, `2024-01-01`) it "
+        "is the text that stands there, except that a number such as `1e-3` is one where a number "
+        "is wanted. Text where another type is wanted, and another type where text is, is refused "
+        "with its line.",
+        "Anchors, aliases and `<<` work; other tags than YAML's own, a second document, more than "
+        f"{MOST_BYTES // 1024} KiB, {MOST_LEVELS} levels or {MOST_VALUES:,} values are refused. A "
+        "file is in UTF-8, or in UTF-16 or UTF-32 with a byte order mark.",
     ]
     example = load_recipe(EXAMPLE).model_dump(mode="json")
     top = []
@@ -127,8 +138,8 @@ def stages_page() -> str:
     stages = (stage_table.CHECK, *stage_table.STAGES)
     for stage in stages:
         retries = stage.retries
-        delays = ", ".join(f"{delay:g}" for delay in retries.delays)
-        spread = f", up to {100 * retries.spread:g} % more at random" if retries.spread else ""
+        delays = ", ".join(f"{delay:.10g}" for delay in retries.delays)
+        spread = f", up to {100 * retries.spread:.10g} % more at random" if retries.spread else ""
         rows.append((f"`{stage.name}`", stage.help, f"{delays}{spread}", retries.reason))
     return _page(
         "Stages",
@@ -289,10 +300,10 @@ def _one_schema_type(schema: Mapping[str, Any]) -> str:
         text = f"{len(schema['prefixItems'])} numbers"
     elif kind == "array":
         text = f"list of {_schema_type(schema.get('items', {}))}"
-    low = [f"at least {schema['minimum']:g}"] if "minimum" in schema else []
-    low += [f"above {schema['exclusiveMinimum']:g}"] if "exclusiveMinimum" in schema else []
-    high = [f"at most {schema['maximum']:g}"] if "maximum" in schema else []
-    high += [f"below {schema['exclusiveMaximum']:g}"] if "exclusiveMaximum" in schema else []
+    low = [f"at least {schema['minimum']:.10g}"] if "minimum" in schema else []
+    low += [f"above {schema['exclusiveMinimum']:.10g}"] if "exclusiveMinimum" in schema else []
+    high = [f"at most {schema['maximum']:.10g}"] if "maximum" in schema else []
+    high += [f"below {schema['exclusiveMaximum']:.10g}"] if "exclusiveMaximum" in schema else []
     return ", ".join([text, *low, *high])
 
 
@@ -388,7 +399,7 @@ def _option_value(info: ParameterInfo, hint: Any) -> str:
         return "flag"
     words = {"int": "whole number", "float": "number", "Path": "path"}
     kind = next((word for name, word in words.items() if re.search(rf"\b{name}\b", text)), "text")
-    low = f", at least {info.min:g}" if info.min is not None else ""
+    low = f", at least {info.min:.10g}" if info.min is not None else ""
     several = ", repeatable" if "list[" in text else ""
     return f"{info.metavar or kind}{low}{several}"
 

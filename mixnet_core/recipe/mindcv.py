@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from mixnet_core.errors import RecipeError
-from mixnet_core.recipe.mindcv_keys import KEYS, Values, read_values, shown
+from mixnet_core.recipe.mindcv_keys import KEYS, Fault, Values, read_values, shown
+from mixnet_core.storage.yaml_files import Document
 
 # A file does not say how many devices: MindCV's launcher does. These are what MixNet's were for.
 PUBLISHED_RANKS = 8
@@ -42,8 +43,13 @@ def is_mindcv(data: dict[str, Any], *, sections: Container[str]) -> bool:
     return not any(key in sections for key in data) and any(key in KEYS for key in data)
 
 
-def from_mindcv(data: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+def from_mindcv(
+    data: dict[str, Any], document: Document | None = None
+) -> tuple[dict[str, Any], list[str]]:
     """Turns a MindCV file's keys into a full recipe's, unchecked, with notes of a line each.
+
+    Args:
+        document: says the lines that the keys stand in.
 
     Raises:
         RecipeError: an unknown key, or a value that asks for what is not done here; all are named.
@@ -52,7 +58,7 @@ def from_mindcv(data: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     asked = _Asked(values, set(data), faults, notes)
     recipe = asked.recipe()
     if faults:
-        raise RecipeError("; ".join(faults))
+        raise RecipeError("; ".join(f"{_line(key, document)}{what}" for key, what in faults))
     return recipe, notes
 
 
@@ -60,7 +66,7 @@ class _Asked:
     """One file's values. Each method makes one section and adds to `faults` and `notes`."""
 
     def __init__(
-        self, values: Values, given: set[str], faults: list[str], notes: list[str]
+        self, values: Values, given: set[str], faults: list[Fault], notes: list[str]
     ) -> None:
         self.values, self.given = values, given
         self.faults, self.notes = faults, notes
@@ -365,8 +371,13 @@ class _Asked:
 
     def fault(self, key: str, what: str) -> None:
         default = "" if key in self.given else " (MindCV's default)"
-        self.faults.append(f"{key} {shown(self.values[key])}{default}: {what}")
+        self.faults.append((key, f"{key} {shown(self.values[key])}{default}: {what}"))
 
 
 def _themselves(values: Iterable[Any]) -> dict[Any, Any]:
     return {value: value for value in values}
+
+
+def _line(key: str, document: Document | None) -> str:
+    line = document.line([key]) if document else None
+    return f"line {line}: " if line else ""

@@ -15,30 +15,33 @@ from typing import Any
 
 from mixnet_core.kinds.kind import did_you_mean
 from mixnet_core.storage.uris import shown_value, shown_words
+from mixnet_core.storage.yaml_scalars import Written, advice, resolved
 
 Values = dict[str, Any]
+# A key, and what is wrong with it.
+Fault = tuple[str, str]
 Kind = Callable[[Any], Any]
 
 
 def whole(value: Any) -> int:
-    """MindCV's argument parser converts text, as YAML reads 1e-6 for one."""
-    if isinstance(value, str):
-        value = _parsed(int, value)
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError("expected a whole number")
-    return value
+    """MindCV's argument parser converts text, as YAML 1.1 reads 1e-6 for one."""
+    number = resolved(value) if isinstance(value, str) else value
+    if isinstance(number, bool) or not isinstance(number, int):
+        raise TypeError(f"expected a whole number{advice(value, 'int')}")
+    return int(number)
 
 
 def number(value: Any) -> float:
-    if isinstance(value, str):
-        value = _parsed(float, value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise TypeError("expected a number")
-    return float(value)
+    number = resolved(value) if isinstance(value, str) else value
+    if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
+        raise TypeError(f"expected a number{advice(value, 'float')}")
+    return float(number)
 
 
 def yes_or_no(value: Any) -> bool:
     words = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
+    # Unquoted, as MindCV's reader has them.
+    words |= {"on": True, "off": False}
     if isinstance(value, str):
         value = words.get(value.lower())
     if not isinstance(value, bool):
@@ -48,13 +51,17 @@ def yes_or_no(value: Any) -> bool:
 
 def plain_yes_or_no(value: Any) -> bool:
     if not isinstance(value, bool):
+        if str(value).lower() in ("yes", "no", "on", "off"):
+            raise TypeError(f"expected true or false{advice(value, 'bool')}")
         raise TypeError("expected true or false without quotes: MindCV takes any text for true")
     return value
 
 
 def text(value: Any) -> str:
+    if isinstance(value, Written):
+        return value.text
     if not isinstance(value, str):
-        raise TypeError("expected text")
+        raise TypeError(f"expected text{advice(value, 'string')}")
     return value
 
 
@@ -264,26 +271,29 @@ KEYS: dict[str, Key] = {
 }
 
 
-def read_values(data: Values) -> tuple[Values, list[str], list[str]]:
+def read_values(data: Values) -> tuple[Values, list[Fault], list[str]]:
     """Reads a file's values beside MindCV's defaults, with faults and notes.
 
     Values at fault are not among them.
     """
     values = {key: known.default for key, known in KEYS.items()}
-    faults, notes = [], []
+    faults: list[Fault] = []
+    notes = []
     for key, value in data.items():
         if key not in KEYS:
-            faults.append(f"unknown key {shown_words(str(key))}{did_you_mean(str(key), KEYS)}")
+            near = did_you_mean(str(key), KEYS)
+            faults.append((key, f"unknown key {shown_words(str(key))}{near}"))
             continue
         try:
             values[key] = KEYS[key].kind(value)
         except (TypeError, ValueError) as error:
-            faults.append(f"{key} is {shown(value)}: {error}")
+            got = repr(value) if isinstance(value, float) else shown(value)
+            faults.append((key, f"{key} is {got}: {error}"))
     for key, known in KEYS.items():
         value = values[key]
         if known.group == "fixed" and not known.accepts(value, values):
             default = "" if key in data else " (MindCV's default)"
-            faults.append(f"{key} {shown(value)}{default} is not done: {known.what}")
+            faults.append((key, f"{key} {shown(value)}{default} is not done: {known.what}"))
         if known.group == "without effect" and not known.silent and value != known.default:
             notes.append(f"{key} {shown(value)} has no effect: {known.what}")
     return values, faults, notes
@@ -296,13 +306,6 @@ def shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     return shown_words(value) if isinstance(value, str) and value.strip() else shown_value(value)
-
-
-def _parsed(kind: Callable[[str], Any], value: str) -> Any:
-    try:
-        return kind(value)
-    except ValueError:
-        return value
 
 
 def _jitters(value: Any) -> bool:

@@ -6,22 +6,20 @@ import copy
 import json
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from mixnet_core.errors import InputError, RecipeError
-from mixnet_core.kinds.kind import did_you_mean
 from mixnet_core.recipe.choices import Acceptance, Selection
+from mixnet_core.recipe.keys import keys_of, near_key, said, section_of
 from mixnet_core.recipe.kinds import POLICIES
 from mixnet_core.recipe.mindcv import from_mindcv, is_mindcv
 from mixnet_core.recipe.rules import NEWEST, UNNAMED, Rules
 from mixnet_core.recipe.sections import (
-    CREDENTIALS,
     Augment,
     Data,
     Devices,
@@ -35,9 +33,10 @@ from mixnet_core.recipe.sections import (
     Weights,
     Words,
 )
-from mixnet_core.storage.faults import fault
-from mixnet_core.storage.files import fingerprint, read_yaml, write_text
-from mixnet_core.storage.uris import refuse_credentials, shown, shown_key, shown_words
+from mixnet_core.storage.files import fingerprint, os_errors_explained, write_text
+from mixnet_core.storage.uris import refuse_credentials, shown, shown_words
+from mixnet_core.storage.yaml_files import Document, dump_yaml, read_yaml
+from mixnet_core.storage.yaml_scalars import number_of, text_where_wanted
 
 RECIPES = Path(__file__).parent / "bundled"
 # Of a recipe: what changes nothing of what training computes.
@@ -186,17 +185,26 @@ class Recipe(Section):
 
 @dataclass(frozen=True)
 class RecipeFile:
-    """A file's keys and values, of which `recipe` tells whether they are a recipe."""
+    """A file's keys and values, of which `recipe` tells whether they are a recipe.
+
+    Attributes:
+        path: the file.
+        data: ours, of a MindCV file too.
+        document: where in the file they stand; None for a MindCV file, which has other keys.
+    """
 
     path: Path
     data: dict[str, Any]
+    document: Document | None = None
 
     def recipe(self, overrides: Mapping[str, Any] | None = None) -> Recipe:
         """Makes a recipe with single values replaced, dotted key -> value; see `load_recipe`."""
         data = copy.deepcopy(self.data)
+        document = self.document
         for key, value in (overrides or {}).items():
-            _override(data, key, value)
-        return parse_recipe(data, str(self.path))
+            _override(data, key, number_of(value))
+            document = document and document.without(key.split("."))
+        return parse_recipe(data, str(self.path), document)
 
 
 def recipe_names() -> list[str]:
@@ -253,25 +261,31 @@ def read_recipe(name_or_path: str) -> RecipeFile:
     """
     path = _find(name_or_path)
     try:
-        data = read_yaml(path)
+        document = read_yaml(path)
     except InputError as error:
         raise RecipeError(str(error)) from None
+    data = document.value
     if not isinstance(data, dict):
-        raise RecipeError(
-            f"{shown(str(path))}: expected keys and values, got {type(data).__name__}"
-        )
-    if is_mindcv(data, sections=Recipe.model_fields):
-        try:
-            data, notes = from_mindcv(data)
-        except RecipeError as error:
-            raise RecipeError(f"MindCV recipe {shown(str(path))}: {error}") from None
-        for note in notes:
-            log.warning("%s: %s", path.name, note)
+        got = "NoneType: nothing stands in it" if data is None else type(data).__name__
+        raise RecipeError(f"{shown(str(path))}: expected keys and values, got {got}")
+    if not is_mindcv(data, sections=Recipe.model_fields):
+        return RecipeFile(path, data, document)
+    try:
+        data, notes = from_mindcv(data, document)
+    except RecipeError as error:
+        raise RecipeError(f"MindCV recipe {shown(str(path))}: {error}") from None
+    for note in notes:
+        log.warning("%s: %s", path.name, note)
     return RecipeFile(path, data)
 
 
-def parse_recipe(data: dict[str, Any], where: str) -> Recipe:
-    """Makes a recipe of plain data; `where` is named in errors.
+def parse_recipe(data: Any, where: str, document: Document | None = None) -> Recipe:
+    """Makes a recipe of plain data.
+
+    Args:
+        data: keys and values.
+        where: what is named in errors.
+        document: says the lines that they stand in.
 
     Raises:
         RecipeError: as `load_recipe`.
@@ -280,7 +294,9 @@ def parse_recipe(data: dict[str, Any], where: str) -> Recipe:
         # Lists stand for tuples in YAML: JSON mode accepts that, and is as strict otherwise.
         return Recipe.model_validate_json(_as_json(data))
     except ValidationError as error:
-        found = "; ".join(_fault(item) for item in error.errors())
+        if text_where_wanted(data, error.errors()):
+            return parse_recipe(data, where, document)
+        found = "; ".join(said(item, Recipe, data, document) for item in error.errors())
         # Not kept as the cause: its text holds keys and values as they were typed.
         raise RecipeError(f"recipe {shown(where)}: {found}") from None
 
@@ -294,17 +310,19 @@ def save_recipe(recipe: Recipe, path: Path) -> None:
     """
     data = recipe.model_dump(mode="json")
     refuse_credentials(data)
-    write_text(path, yaml.safe_dump(data, sort_keys=False))
+    write_text(path, dump_yaml(data))
 
 
 def _find(name_or_path: str) -> Path:
     if name_or_path in recipe_names():
         return RECIPES / f"{name_or_path}.yaml"
     path = Path(name_or_path)
-    if path.is_file():
-        return path
+    with os_errors_explained(shown(name_or_path), "read"):
+        if path.is_file():
+            return path
+        what = "a folder, not a file" if path.is_dir() else "neither a file"
     raise RecipeError(
-        f"no recipe {shown(name_or_path)!r}: neither a file nor one of {', '.join(recipe_names())}"
+        f"no recipe {shown(name_or_path)!r}: {what} nor one of {', '.join(recipe_names())}"
     )
 
 
@@ -316,60 +334,19 @@ def _override(data: dict[str, Any], key: str, value: Any) -> None:
         data.setdefault(sections[0], {})
     for name in sections:
         section = section.get(name) if isinstance(section, dict) else None
-    model = _model(sections)
-    if not isinstance(section, dict) or model is None or last not in _keys(model):
+    model = section_of(Recipe, sections)
+    if not isinstance(section, dict) or model is None or last not in keys_of(model):
         raise RecipeError(
-            f"the recipe has no key {shown_words(key)!r} to override"
-            f"{did_you_mean(key, _dotted())}: `mixnet recipe show` lists all"
+            f"the recipe has no key {shown_words(key)!r} to override{near_key(Recipe, key)}: "
+            "`mixnet recipe show` lists all"
         )
     section[last] = value
 
 
-def _dotted() -> list[str]:
-    return [
-        f"{section}.{key}"
-        for section in Recipe.model_fields
-        if (model := _model([section]))
-        for key in _keys(model)
-    ]
-
-
-def _keys(model: type[BaseModel]) -> list[str]:
-    more = model.more_keys() if issubclass(model, Section) else ()
-    return [*model.model_fields, *more]
-
-
-def _as_json(data: dict[str, Any]) -> str:
+def _as_json(data: Any) -> str:
     try:
         return json.dumps(data)
     except TypeError as error:
         raise InputError(f"a recipe holds only numbers, text, lists and keys: {error}") from error
-
-
-def _fault(item: Any) -> str:
-    where = shown_key(item["loc"]) or "as a whole"
-    if item["type"] == "extra_forbidden":
-        *sections, last = item["loc"]
-        model = _model(sections)
-        return f"unknown key {where}{did_you_mean(str(last), model.model_fields if model else ())}"
-    if item["type"] == "missing":
-        return f"missing key {where}"
-    if item["type"] == CREDENTIALS:
-        return fault(item)
-    if item["type"] in ("value_error", "unknown"):
-        return str(item["msg"].removeprefix("Value error, "))
-    return fault(item, quoted=True, lowered=True)
-
-
-def _model(sections: Sequence[Any]) -> type[BaseModel] | None:
-    """Returns the section's class; None where there is no section."""
-    model: type[BaseModel] = Recipe
-    for name in sections:
-        field = model.model_fields.get(name)
-        annotation = field.annotation if field else None
-        options = [annotation, *getattr(annotation, "__args__", ())]
-        models = [o for o in options if isinstance(o, type) and issubclass(o, BaseModel)]
-        if not models:
-            return None
-        model = models[0]
-    return model
+    except (ValueError, RecursionError):
+        raise InputError("a recipe has a few levels: a value holds far more, or itself") from None

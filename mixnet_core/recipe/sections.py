@@ -27,10 +27,23 @@ def _without_credentials(text: str) -> str:
     return text
 
 
-# A path, a release's name or a URI: what stands in a recipe is written into runs and releases.
-Place = Annotated[str, AfterValidator(_without_credentials)]
-# So does a sentence, in which somebody may have noted where the weights are.
-Words = Place
+def _on_one_line(text: str) -> str:
+    if not text.strip() or not text.isprintable():
+        raise PydanticCustomError("place", "Input should be text on one line that can be seen")
+    return text
+
+
+def _without_nul(text: str) -> str:
+    if "\0" in text:
+        raise PydanticCustomError("words", "Input should be text, without the character 0")
+    return text
+
+
+# A sentence, in which somebody may have noted where the weights are: what stands in a recipe is
+# written into runs and releases.
+Words = Annotated[str, AfterValidator(_without_credentials), AfterValidator(_without_nul)]
+# A path, a release's name or a URI. An empty path would be the folder one happens to be in.
+Place = Annotated[str, AfterValidator(_without_credentials), AfterValidator(_on_one_line)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -295,7 +308,8 @@ class Training(Section):
         description="images an optimizer step, over all ranks"
     )
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
-    seed: Annotated[int, Field(ge=0)]
+    # NumPy's, which MindSpore seeds, takes no larger one.
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
     checkpoint_every_epochs: Annotated[int, Field(ge=1)]
     checkpoint_every_steps: Annotated[int, Field(ge=1)] | None = Field(
         default=None,

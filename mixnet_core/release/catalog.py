@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -16,10 +16,11 @@ from mixnet_core.release.manifest import PublishedRelease
 from mixnet_core.release.publish import read_release, release_names
 from mixnet_core.runs.run_dir import checked_name
 from mixnet_core.storage.faults import faults
-from mixnet_core.storage.files import read_yaml
 from mixnet_core.storage.open import open_storage
 from mixnet_core.storage.transfer import check_url
 from mixnet_core.storage.uris import refuse_credentials, shown
+from mixnet_core.storage.yaml_files import read_yaml
+from mixnet_core.storage.yaml_scalars import text_where_wanted
 
 BUNDLED = Path(__file__).parent / "catalog.yaml"
 USER_CATALOG = "MIXNET_CATALOG"
@@ -149,10 +150,7 @@ def find_release(name_or_uri: str, registry: str) -> CatalogEntry | PublishedRel
 
 
 def _read(path: Path) -> dict[str, CatalogEntry]:
-    try:
-        entries = _Document.model_validate(read_yaml(path)).releases
-    except ValidationError as error:
-        raise InputError(f"catalog {path}: {faults(error)}") from None
+    entries = _document(read_yaml(path).value, path).releases
     found: dict[str, CatalogEntry] = {}
     for entry in entries:
         try:
@@ -165,3 +163,13 @@ def _read(path: Path) -> dict[str, CatalogEntry]:
             raise InputError(f"catalog {path} has two entries named {entry.name!r}: keep one")
         found[entry.name] = entry
     return found
+
+
+def _document(data: Any, path: Path) -> _Document:
+    try:
+        return _Document.model_validate(data)
+    except ValidationError as error:
+        # A digest of eight digits looks like a number.
+        if text_where_wanted(data, error.errors()):
+            return _document(data, path)
+        raise InputError(f"catalog {path}: {faults(error)}") from None

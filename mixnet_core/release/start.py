@@ -13,7 +13,6 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mixnet_core.errors import InputError, IntegrityError
@@ -23,9 +22,9 @@ from mixnet_core.recipe.sections import InChannels, Input, StemStride
 from mixnet_core.release.catalog import CatalogEntry, find_release
 from mixnet_core.release.manifest import PublishedRelease
 from mixnet_core.storage.faults import faults
-from mixnet_core.storage.files import yaml_fault
 from mixnet_core.storage.open import open_storage
 from mixnet_core.storage.uris import shown_words
+from mixnet_core.storage.yaml_files import parse_yaml
 
 RESET = "weights.reset_classifier"
 
@@ -145,10 +144,10 @@ def _input(release: PublishedRelease) -> Input | None:
         content = open_storage(release.uri).read(file.name)
         if hashlib.sha256(content).hexdigest() != file.sha256:
             raise IntegrityError(f"{where} is not what was published")
-        return parse_recipe(yaml.safe_load(content), where).input
-    except (InputError, IntegrityError, yaml.YAMLError) as error:
-        fault = yaml_fault(error) if isinstance(error, yaml.YAMLError) else str(error)
-        reason = shown_words(" ".join(fault.split()))
+        document = parse_yaml(content, where)
+        return parse_recipe(document.value, where, document).input
+    except (InputError, IntegrityError) as error:
+        reason = shown_words(" ".join(str(error).split()))
         log.warning(
             "cannot compare the pixels that %s was trained on with this recipe's: %s",
             release.name,

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
-import yaml
 from pydantic import Field
 
 from mixnet_core.data.source import source_of, source_of_folder
@@ -23,6 +22,7 @@ from mixnet_core.release.start import find_start, start_overrides
 from mixnet_core.runs.run_dir import Workspace
 from mixnet_core.storage.open import open_storage
 from mixnet_core.storage.uris import refuse_credentials, shown, shown_words
+from mixnet_core.storage.yaml_files import parse_yaml
 
 DEFAULT_RECIPE = "digits"
 
@@ -165,22 +165,23 @@ def adjusted_recipe(
 
 
 def parse_settings(items: list[str]) -> dict[str, Any]:
-    """Turns ["training.epochs=3"] into {"training.epochs": 3}; values are YAML.
+    """Turns ["training.epochs=3"] into {"training.epochs": 3}; values are YAML, or an empty text.
 
     Raises:
-        InputError: an item is not KEY=VALUE.
+        InputError: an item is not KEY=VALUE, or two are of one key.
     """
-    settings = {}
+    settings: dict[str, Any] = {}
     for item in items:
         key, separator, value = item.partition("=")
         if not separator or not key:
             raise InputError(
                 f"--set {shown_words(item)!r}: expected KEY=VALUE, as in training.seed=7"
             )
-        try:
-            settings[key] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise InputError(f"--set {shown_words(item)!r}: the value is not valid YAML") from None
+        if key in settings:
+            raise InputError(f"--set {shown_words(key)} is there twice: keep one")
+        # Nothing, as an unset shell variable leaves it, is not YAML's null.
+        empty = value.strip() == ""
+        settings[key] = "" if empty else parse_yaml(value, f"--set {shown_words(item)!r}").value
     return settings
 
 

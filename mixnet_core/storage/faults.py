@@ -8,6 +8,9 @@ from pydantic import ValidationError
 
 from mixnet_core.storage.uris import shown_key, shown_value
 
+# Of a value in a message, in letters: the first hundred tell which it is.
+_SHOWN = 100
+
 
 def faults(error: ValidationError, *, quoted: bool = False) -> str:
     """Returns every fault of a document on one line.
@@ -29,9 +32,13 @@ def fault(item: Any, *, quoted: bool = False, lowered: bool = False) -> str:
     message = " ".join(item["msg"].removeprefix("Value error, ").split())
     if lowered:
         message = f"{message[0].lower()}{message[1:]}"
-    value = f", got {shown_value(item['input'])}" if quoted else ""
+    value = f", got {_short(shown_value(item['input']))}" if quoted else ""
     where = shown_key(item["loc"])
     if not where and item["type"] == "value_error":
         # A validator of a whole document says itself what it is about.
         return f"{message}{value}"
     return f"{where or 'as a whole'}: {message}{value}"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -17,10 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mixnet_core.errors import InputError, IntegrityError, MachineError
-from mixnet_core.storage.uris import shown, shown_words
 
 ASIDE_PREFIX = ".aside-"
 _CHUNK_BYTES = 1 << 20
@@ -159,34 +156,6 @@ def read_json(path: Path) -> Any:
         raise IntegrityError(
             f"{path} is not valid JSON ({error}): delete it and run the stage that writes it again"
         ) from error
-
-
-def read_yaml(path: Path) -> Any:
-    """Reads the value in a YAML file.
-
-    Raises:
-        InputError: the file is not YAML.
-        MachineError: it cannot be read.
-    """
-    try:
-        with os_errors_explained(path, "read"):
-            return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{shown(str(path))} is not valid YAML: {yaml_fault(error)}") from None
-
-
-def yaml_fault(error: yaml.YAMLError | UnicodeDecodeError) -> str:
-    """Says what is wrong and where, on one line.
-
-    It leaves out the lines around it, which YAML's own text has: half of a secret that is cut in
-    the middle does not look like one.
-    """
-    if not isinstance(error, yaml.MarkedYAMLError):
-        return "it is not text in UTF-8" if isinstance(error, ValueError) else type(error).__name__
-    mark = error.problem_mark or error.context_mark
-    where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-    said = ": ".join(text for text in (error.context, error.problem) if text)
-    return shown_words(said) + where
 
 
 def _sync(path: Path) -> None:

@@ -108,13 +108,14 @@ def test_a_mindcv_file_is_shown_as_it_would_run_with_its_notes_beside(tmp_path: 
 def test_every_stage_takes_a_mindcv_file_and_a_value_that_is_not_done_ends_it(
     tmp_path: Path,
 ) -> None:
-    (tmp_path / "mine.yaml").write_text(MINDCV.read_text().replace('"CE"', '"BCE"'))
+    (tmp_path / "mine.yaml").write_text(text := MINDCV.read_text().replace('"CE"', '"BCE"'))
+    line = text[: text.index('"BCE"')].count("\n") + 1
     for stage in ("train", "run", "select"):
         done = mixnet(stage, "--recipe=mine.yaml", cwd=tmp_path)
         assert done.returncode == 2
         assert done.stderr == (
-            "mixnet: MindCV recipe mine.yaml: loss BCE is not done: the loss is cross-entropy "
-            "(CE)\n"
+            f"mixnet: MindCV recipe mine.yaml: line {line}: loss BCE is not done: the loss is "
+            "cross-entropy (CE)\n"
         )
 
 

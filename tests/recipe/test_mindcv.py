@@ -227,7 +227,7 @@ def test_every_fault_is_named_at_once() -> None:
 
 
 def test_text_that_mindcvs_parser_turns_into_a_number_or_a_switch_is_taken() -> None:
-    # YAML reads 1e-5 as text.
+    # YAML 1.1 reads 1e-5 as text.
     recipe, _ = converted(min_lr="1e-5", epoch_size="120", ema="yes")
     assert (recipe.schedule.min_lr, recipe.training.epochs) == (1e-5, 120)
     assert recipe.training.ema_decay == 0.9999
@@ -405,3 +405,40 @@ def test_our_settings_go_over_a_mindcv_file() -> None:
     changes = {"training.epochs": 3, "schedule.warmup_epochs": 1, "devices.ranks": 1}
     recipe = load_recipe(str(SAMPLES / "mixnet_s.yaml"), changes)
     assert (recipe.training.epochs, recipe.accumulation) == (3, 8)
+
+
+PLAIN = "model: mixnet_s\nopt: momentum\ncolor_jitter: 0\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("opt: adamw", "opt stands twice, in lines 2 and 4: keep one"),
+        ("log_interval: 010", "line 4: log_interval is 010: expected a whole number: YAML 1.1"),
+        ("log_interval: 1_00", "line 4: log_interval is 1_00: expected a whole number: write 100"),
+        ("log_interval: 1:30", "line 4: log_interval is 1:30: expected a whole number: YAML 1.1"),
+        ("seed: 1e3", "line 4: seed is 1e3: expected a whole number: write 100"),
+        ("lr: 1,5", "line 4: lr is 1,5: expected a number: a number has no comma"),
+        ("data_dir: 2024", "line 4: data_dir is 2024: expected text: put it in quotes"),
+        ("drop_overflow_update: no", "line 4: drop_overflow_update is no: expected true or false:"),
+        ("loss: BCE", "line 4: loss BCE is not done"),
+        ("epochs: 4", "line 4: unknown key epochs"),
+    ],
+)  # fmt: skip
+def test_a_fault_in_a_file_is_told_with_its_line(line: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"{PLAIN}{line}\n")
+    with pytest.raises(RecipeError) as raised:
+        load_recipe(str(path))
+    assert message in str(raised.value)
+
+
+@pytest.mark.parametrize("switch", ["on", "yes", "True", "'1'"])
+def test_what_mindcv_reads_as_numbers_and_switches_is_read_as_those(
+    switch: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"{PLAIN}lr: 5e-2\nmin_lr: 1E-5\ndistribute: {switch}\n")
+    recipe = load_recipe(str(path))
+    assert (recipe.schedule.lr, recipe.schedule.min_lr) == (0.05, 1e-5)
+    assert recipe.devices.ranks == 8

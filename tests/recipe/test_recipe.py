@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from mixnet_core.errors import InputError, RecipeError
+from mixnet_core.errors import InputError, MixnetError, RecipeError
 from mixnet_core.recipe.recipe import (
     RECIPES,
     load_recipe,
@@ -487,3 +487,107 @@ def test_a_key_without_a_name_is_told_as_such() -> None:
     data = yaml.safe_load((RECIPES / "digits.yaml").read_text())
     with pytest.raises(RecipeError, match="unknown key as a whole"):
         parse_recipe({**data, "": 1}, "mine.yaml")
+
+
+def in_file(tmp_path: Path, line: str, instead: str) -> Path:
+    """The digits recipe with another line."""
+    text = (RECIPES / "digits.yaml").read_text()
+    assert text.count(f"\n{line}\n") == 1
+    path = tmp_path / "mine.yaml"
+    path.write_text(text.replace(f"\n{line}\n", f"\n{instead}\n"))
+    return path
+
+
+def line_of(path: Path, text: str) -> int:
+    return path.read_text().splitlines().index(text) + 1
+
+
+@pytest.mark.parametrize("number", ["1e-3", "1E-3", "0.001", "1.0e-3", "+1e-3", ".1e-2"])
+def test_a_rate_is_a_number_however_it_is_written(number: str, tmp_path: Path) -> None:
+    path = in_file(tmp_path, "  lr: 0.002", f"  lr: {number}")
+    assert load_recipe(str(path)).schedule.lr == 1e-3
+
+
+def test_a_rate_that_another_reader_of_yaml_passes_on_as_text_is_a_number() -> None:
+    """As Prefect does with a deployment's parameters."""
+    assert load_recipe("digits", {"schedule.lr": "1e-3"}).schedule.lr == 1e-3
+    assert load_recipe("digits", {"name": "1e-3"}).name == "1e-3"
+
+
+@pytest.mark.parametrize("text", ["no", "1:30", "2024-01-01", "010", "1e3", "1_000", "-.5"])
+def test_a_name_is_what_was_written(text: str, tmp_path: Path) -> None:
+    path = in_file(tmp_path, "name: digits", f"name: {text}")
+    recipe = load_recipe(str(path))
+    assert recipe.name == text
+    save_recipe(recipe, path)
+    assert load_recipe(str(path)).name == text
+    assert yaml.safe_load(path.read_text())["name"] == text
+
+
+@pytest.mark.parametrize(
+    ("line", "instead", "message"),
+    [
+        ("  lr: 0.002", "  lr: 1,5", "schedule.lr: input should be a valid number, got '1,5': a"),
+        ("  lr: 0.002", "  lr: .nan", "schedule.lr: input should be a finite number, got nan"),
+        ("  lr: 0.002", "  lr: 1e400", "schedule.lr: input should be a finite number, got 1e400"),
+        ("  epochs: 10", "  epochs: 010", "training.epochs: input should be a valid integer, got"),
+        ("  epochs: 10", "  epochs: 1e1", "training.epochs: input should be a valid integer, got"),
+        ("  nesterov: false", "  nesterov: no", "optimizer.nesterov: input should be a valid bool"),
+        ("  seed: 42", "  seed: 4294967296", "training.seed: input should be less than 4294967296"),
+        ("name: digits", "name: 5", "name: input should be a valid string, got 5: put it in"),
+        ("name: digits", 'name: "di\\0gits"', "name: input should be text, without the char"),
+        ("  path: null", "  path: ''", "data.path: input should be text on one line that"),
+        ("  epochs: 10", "  epoch: 10", "unknown key training.epoch (did you mean epochs?)"),
+        ("name: digits", "lr: 1", "unknown key lr (did you mean schedule.lr?)"),
+    ],
+)  # fmt: skip
+def test_a_fault_in_a_file_is_told_with_its_line(
+    line: str, instead: str, message: str, tmp_path: Path
+) -> None:
+    path = in_file(tmp_path, line, instead)
+    with pytest.raises(RecipeError) as raised:
+        load_recipe(str(path))
+    assert f"line {line_of(path, instead)}: {message}" in str(raised.value)
+
+
+def test_a_value_that_is_set_over_the_file_has_no_line_in_it() -> None:
+    with pytest.raises(RecipeError, match=r"digits\.yaml: schedule\.lr: input should"):
+        load_recipe("digits", {"schedule.lr": -1.0})
+    with pytest.raises(RecipeError, match=r"digits\.yaml: missing key schedule\.lr"):
+        load_recipe("digits", {"schedule": {}})
+
+
+def test_a_key_that_stands_twice_in_a_recipe_is_refused(tmp_path: Path) -> None:
+    path = in_file(tmp_path, "  seed: 42", "  seed: 42\n  epochs: 90")
+    first, second = line_of(path, "  epochs: 10"), line_of(path, "  epochs: 90")
+    with pytest.raises(RecipeError) as raised:
+        load_recipe(str(path))
+    assert str(raised.value) == (
+        f"{path} is not valid YAML: training.epochs stands twice, in lines {first} and {second}: "
+        "keep one"
+    )
+
+
+def test_a_long_value_is_not_told_in_full(tmp_path: Path) -> None:
+    path = in_file(tmp_path, "  epochs: 10", f"  epochs: {'9' * 5000}")
+    with pytest.raises(RecipeError) as raised:
+        load_recipe(str(path))
+    assert len(str(raised.value)) < 400 + len(str(path))
+
+
+@pytest.mark.parametrize("depth", [10, 1000, 100_000])
+def test_a_value_of_any_depth_that_is_set_is_refused(depth: int) -> None:
+    value: Any = []
+    for _ in range(depth):
+        value = [value]
+    with pytest.raises(InputError):
+        load_recipe("digits", {"augment.mix": value})
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [(".", "a folder, not a file"), ("x" * 5000, "cannot read"), ("a\0b", "no re")],
+)
+def test_what_is_no_file_is_no_recipe(name: str, words: str) -> None:
+    with pytest.raises(MixnetError, match=words):
+        load_recipe(name)

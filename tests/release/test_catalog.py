@@ -133,3 +133,21 @@ def test_a_file_that_is_no_catalog_is_named(user_catalog: Path) -> None:
     write(user_catalog, ENTRY, ENTRY)
     with pytest.raises(InputError, match="two entries named 'mine'"):
         load_catalog()
+
+
+def test_a_digest_that_looks_like_a_number_is_one_all_the_same(user_catalog: Path) -> None:
+    write(user_catalog, ENTRY)
+    text = user_catalog.read_text().replace(f"'{'0' * 64}'", "12345e67")
+    assert "sha256: 12345e67\n" in text
+    user_catalog.write_text(text)
+    assert load_catalog()["mine"].sha256 == "12345e67"
+
+
+def test_an_entry_that_says_a_key_twice_is_refused_with_both_lines(user_catalog: Path) -> None:
+    write(user_catalog, ENTRY)
+    lines = user_catalog.read_text().splitlines()
+    number = next(n for n, line in enumerate(lines, start=1) if line.strip().startswith("url:"))
+    user_catalog.write_text("\n".join([*lines[:number], lines[number - 1], *lines[number:]]))
+    twice = rf"releases\.0\.url stands twice, in lines {number} and {number + 1}: keep one"
+    with pytest.raises(InputError, match=twice):
+        load_catalog()
