@@ -94,9 +94,11 @@ def exit_codes_page() -> str:
         "Exit codes",
         [
             "The `mixnet` command ends with one of these. Results go to standard output, progress "
-            "and errors to standard error. With `--json`, for scripts, results and errors are "
-            "JSON objects on standard output.",
+            "and errors to standard error, an error as one line. With `--json`, for scripts, "
+            "standard output is one JSON object whatever happens: the results that there are, and "
+            "under `error` its `type`, `message`, `retryable` and `exit_code`.",
             _table(("code", "meaning", "what to look at", "errors in `mixnet_core.errors`"), rows),
+            "A fault of the program itself ends with Python's traceback and 1: report it.",
         ],
     )
 

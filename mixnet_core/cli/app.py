@@ -1,7 +1,7 @@
 """`mixnet`: every stage as a subcommand, without Prefect.
 
 Results go to standard output, progress and errors to standard error. Exit codes: `errors`, 130 for
-Ctrl-C.
+Ctrl-C; `outcome` prints both.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from importlib import metadata
 from typing import Annotated
 
 import typer
-import yaml
 
 from mixnet_core.cli import deployments as cli_deployments
 from mixnet_core.cli import imagenet as cli_imagenet
@@ -25,10 +24,10 @@ from mixnet_core.cli.options import (
     RecipeOption,
     SetOption,
     named_recipe,
-    print_json,
     refuse_empty,
 )
-from mixnet_core.errors import MixnetError
+from mixnet_core.cli.outcome import ended, print_json
+from mixnet_core.errors import InputError
 from mixnet_core.recipe.recipe import load_recipe, recipe_names
 from mixnet_core.release.publish import list_releases
 from mixnet_core.stages.check import check_all, require
@@ -43,9 +42,7 @@ from mixnet_core.stages.options import (
     registry_uri,
 )
 from mixnet_core.storage.uris import refuse_arguments
-
-# What typer makes of Ctrl-C.
-_INTERRUPTED = 130
+from mixnet_core.storage.yaml_files import dump_yaml
 
 app = typer.Typer(
     cls=cli_imagenet.TwoWordCommands,
@@ -118,6 +115,8 @@ def releases(
     as_json: JsonOption = False,
 ) -> None:
     """List what is published."""
+    if workspace is not None and registry is not None:
+        raise InputError("--workspace says nothing beside --registry here: leave one out")
     found = list_releases(registry_uri(open_workspace(workspace), registry))
     if as_json:
         print_json({"releases": [item.model_dump(mode="json") for item in found]})
@@ -144,39 +143,22 @@ def recipe_show(
     """Print a recipe in full, as it would run: a start for one of your own."""
     named = named_recipe(recipe, recipe_option)
     full = adjusted_recipe(named, settings=parse_settings(set_ or []))
-    typer.echo(yaml.safe_dump(full.model_dump(mode="json"), sort_keys=False), nl=False)
+    typer.echo(dump_yaml(full.model_dump(mode="json")), nl=False)
 
 
 def main() -> None:
     """Runs the command line; a user's mistake ends in one line, never in a traceback."""
     logging.basicConfig(level=logging.WARNING, format="mixnet: %(message)s", stream=sys.stderr)
-    try:
+    arguments = sys.argv[1:]
+
+    def work() -> int | None:
         # Before anything of it is written down, or printed by who refuses it.
-        refuse_arguments(sys.argv[1:])
-        refuse_empty(sys.argv[1:])
-        app()
-    except MixnetError as error:
-        if "--json" in sys.argv:
-            fields = {
-                "type": type(error).__name__,
-                "message": str(error),
-                "retryable": error.retryable,
-            }
-            print_json({"error": fields})
-        typer.echo(f"mixnet: {error}", err=True)
-        raise SystemExit(error.exit_code) from None
-    except KeyboardInterrupt:
-        # Before typer has begun to look out for it.
-        _say_interrupted()
-        raise SystemExit(_INTERRUPTED) from None
-    except SystemExit as done:
-        if done.code == _INTERRUPTED:
-            _say_interrupted()
-        raise
+        refuse_arguments(arguments)
+        refuse_empty(arguments)
+        code: int | None = app(standalone_mode=False, prog_name="mixnet")
+        return code
 
-
-def _say_interrupted() -> None:
-    typer.echo("mixnet: interrupted; the same command goes on from what is finished", err=True)
+    raise SystemExit(ended(work, as_json="--json" in arguments))
 
 
 if __name__ == "__main__":

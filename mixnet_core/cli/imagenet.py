@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,9 +9,11 @@ import typer
 from typer.core import TyperGroup
 
 from mixnet_core.cli.options import EPILOG, JsonOption, QuietOption
+from mixnet_core.cli.outcome import print_json
 from mixnet_core.data.imagenet.inputs import Archives
 from mixnet_core.data.imagenet.progress import STAGE
 from mixnet_core.data.imagenet.unpack import unpack_imagenet
+from mixnet_core.errors import InputError
 from mixnet_core.runs.summaries import summary
 from mixnet_core.runs.terminal import TerminalWatch
 from mixnet_core.stages.options import WorkspaceOption, open_workspace
@@ -89,6 +90,8 @@ def prepare_imagenet(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
+    if to is not None and workspace is not None:
+        raise InputError("--workspace says nothing beside --to: leave one out")
     target = to.expanduser() if to else open_workspace(workspace).imagenet
     archives = Archives(train_tar, val_tar, devkit, val_labels, md5sums, subset)
     with TerminalWatch(quiet=quiet) as watch:
@@ -97,8 +100,7 @@ def prepare_imagenet(
         )
         watch.finished(STAGE, summary(unpacked))
     if as_json:
-        result = {"imagenet": unpacked.model_dump(mode="json")}
-        typer.echo(json.dumps(result, indent=2, ensure_ascii=False))
+        print_json({"imagenet": unpacked.model_dump(mode="json")})
 
 
 def add_to(app: typer.Typer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -15,8 +16,9 @@ from mixnet_core.cli.options import (
     QuietOption,
     RecipeOption,
     SetOption,
-    print_json,
 )
+from mixnet_core.cli.outcome import print_json
+from mixnet_core.errors import InputError
 from mixnet_core.evaluate.job import BATCH
 from mixnet_core.revalidation.all_releases import revalidate_all
 from mixnet_core.revalidation.release import STAGE
@@ -124,12 +126,16 @@ def revalidate(
     ] = None,
     tolerance: Annotated[
         float,
-        typer.Option("--tolerance", help="Share of images by which top-1 may differ.", min=0),
+        typer.Option(
+            "--tolerance", help="Share of images by which top-1 may differ.", min=0, max=1
+        ),
     ] = 0.001,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Measure every release again; fail naming those that are not what they claim to be."""
+    if math.isnan(tolerance):
+        raise InputError("--tolerance is no number: nothing would differ by more than it")
     opened = open_workspace(workspace)
     with TerminalWatch(quiet=quiet) as watch:
 

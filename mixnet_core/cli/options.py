@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -54,13 +53,16 @@ def refuse_empty(arguments: Sequence[str]) -> None:
     """Refuses an empty argument, as an unset shell variable leaves: it asks for nothing.
 
     Raises:
-        InputError: one is empty, or an option's value is.
+        InputError: one is empty, or an option's value is; one is no text.
     """
     for number, argument in enumerate(arguments, start=1):
         option, separator, value = argument.partition("=")
         if argument == "" or (option.startswith("--") and separator and value == ""):
             what = option if separator else f"argument {number}"
             raise InputError(f"{what} is empty: give it a value, or leave it out")
+        # What the shell passed on as bytes, which neither records nor pages can hold.
+        if any(0xDC80 <= ord(letter) <= 0xDCFF for letter in argument):
+            raise InputError(f"argument {number} is no text in UTF-8: rename what it names")
 
 
 def one_recipe(argument: str | None, option: str | None) -> str | None:
@@ -84,8 +86,3 @@ def named_recipe(argument: str | None, option: str | None) -> str:
     if recipe is None:
         raise InputError("no recipe: name a bundled one (`mixnet recipe list`) or a YAML file")
     return recipe
-
-
-def print_json(data: object) -> None:
-    """Prints one JSON value on standard output."""
-    typer.echo(json.dumps(data, indent=2, ensure_ascii=False))

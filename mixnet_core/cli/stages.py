@@ -18,11 +18,11 @@ from mixnet_core.cli.options import (
     RecipeOption,
     SetOption,
     one_recipe,
-    print_json,
 )
+from mixnet_core.cli.outcome import print_json
 from mixnet_core.errors import InputError
 from mixnet_core.recipe.lines import recipe_lines
-from mixnet_core.recipe.recipe import stored_recipe
+from mixnet_core.recipe.recipe import Recipe, stored_recipe
 from mixnet_core.runs.records import existing_run
 from mixnet_core.runs.run_dir import Workspace
 from mixnet_core.runs.summaries import summary
@@ -133,10 +133,11 @@ def _add(
     ) -> None:
         opened = open_workspace(workspace)
         context = _context(
+            name,
             one_recipe(recipe, recipe_option),
             run,
             opened,
-            registry_uri(opened, registry),
+            registry,
             settings=parse_settings(set_ or []),
             data=data,
             weights=weights,
@@ -165,31 +166,57 @@ def _add(
 
 
 def _context(
+    stage: str,
     recipe: str | None,
     run: str | None,
     workspace: Workspace,
-    registry: str,
+    named_registry: str | None,
     *,
     settings: dict[str, Any],
     **options: Any,
 ) -> Context:
+    registry = registry_uri(workspace, named_registry)
     if recipe is not None or run is None:
         chosen = adjusted_recipe(
             recipe or DEFAULT_RECIPE, registry=registry, settings=settings, **options
         )
+        _expect_use(named_registry, stage, chosen, named=True)
         return open_context(chosen, workspace, run=run, registry=registry)
-    given = [f"--{key.replace('_', '-')}" for key, value in options.items() if value]
+    # A number that is 0 is given too.
+    given = [
+        f"--{key.replace('_', '-')}"
+        for key, value in options.items()
+        if value is not None and value is not False
+    ]
     if given:
         raise InputError(
             f"{', '.join(given)} would change the recipe of run {run}: leave it out, or "
             "name a recipe"
         )
     existing, kept = existing_run(workspace, run)
+    # What computes nothing may change, as selection and acceptance; opening refuses the rest.
+    changed = stored_recipe(existing.recipe, settings) if settings else kept
+    _expect_use(named_registry, stage, changed, named=False)
     if not settings:
         return Context(kept, existing, workspace, registry)
-    # What computes nothing may change, as selection and acceptance; opening refuses the rest.
-    changed = stored_recipe(existing.recipe, settings)
     return open_context(changed, workspace, run=run, registry=registry)
+
+
+def _expect_use(registry: str | None, stage: str, recipe: Recipe, *, named: bool) -> None:
+    """Refuses a registry in which the stage neither looks anything up nor puts something.
+
+    Args:
+        named: whether the recipe is a named one, whose initial weights are looked up with it; a
+            run's own says what they are.
+    """
+    if registry is None or stage in ("run", "train", "publish"):
+        return
+    looks_up = recipe.weights.name is not None and (named or stage == "fetch")
+    if not looks_up and not (stage == "accept" and recipe.acceptance.replaces is not None):
+        raise InputError(
+            f"--registry says nothing here: mixnet {stage} of this recipe looks no release up and "
+            "publishes none; leave it out"
+        )
 
 
 def _run(invocation: Invocation) -> Results:

@@ -320,7 +320,7 @@ def _find(name_or_path: str) -> Path:
     with os_errors_explained(shown(name_or_path), "read"):
         if path.is_file():
             return path
-        what = "a folder, not a file" if path.is_dir() else "neither a file"
+        what = "a folder, neither a file" if path.is_dir() else "neither a file"
     raise RecipeError(
         f"no recipe {shown(name_or_path)!r}: {what} nor one of {', '.join(recipe_names())}"
     )

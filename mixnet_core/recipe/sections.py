@@ -28,8 +28,10 @@ def _without_credentials(text: str) -> str:
 
 
 def _on_one_line(text: str) -> str:
-    if not text.strip() or not text.isprintable():
-        raise PydanticCustomError("place", "Input should be text on one line that can be seen")
+    if not text.strip():
+        raise PydanticCustomError("place", "Input should not be empty")
+    if not text.isprintable():
+        raise PydanticCustomError("place", "Input should be one line without invisible characters")
     return text
 
 

@@ -25,6 +25,8 @@ from mixnet_core.storage.uris import refuse_credentials, shown, shown_words
 from mixnet_core.storage.yaml_files import parse_yaml
 
 DEFAULT_RECIPE = "digits"
+# Of an item of --set in a message, in letters.
+_SHOWN = 100
 
 # In the order of the form. What the command line words otherwise, as flags, is the same option.
 HELP = {
@@ -177,11 +179,13 @@ def parse_settings(items: list[str]) -> dict[str, Any]:
             raise InputError(
                 f"--set {shown_words(item)!r}: expected KEY=VALUE, as in training.seed=7"
             )
+        # A secret that holds `=` is none in halves.
+        said = f"--set {shown_words(item)[:_SHOWN]!r}"
         if key in settings:
-            raise InputError(f"--set {shown_words(key)} is there twice: keep one")
+            raise InputError(f"{said}: the key is there twice, keep one")
         # Nothing, as an unset shell variable leaves it, is not YAML's null.
         empty = value.strip() == ""
-        settings[key] = "" if empty else parse_yaml(value, f"--set {shown_words(item)!r}").value
+        settings[key] = "" if empty else parse_yaml(value, said).value
     return settings
 
 

@@ -92,6 +92,58 @@ def test_a_subcommand_refuses_options_that_are_not_its_own(command: str, option:
     assert f"No such option: {option.partition('=')[0]}" in done.output
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("prepare", "digits", "--registry=x"),
+        ("fetch", "digits", "--registry=x"),
+        ("select", "digits", "--registry=x"),
+        ("validate", "digits", "--registry=x"),
+        ("accept", "digits", "--registry=x"),
+        ("releases", "--registry=x", "--workspace=y"),
+        ("prepare", "imagenet", "--train-tar=x", "--to=x", "--workspace=y"),
+    ],
+)
+def test_an_option_that_says_nothing_here_is_refused(
+    arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, arguments)
+    assert isinstance(done.exception, InputError)
+    assert "says nothing" in str(done.exception)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("accept", "digits", "--registry=x", "--set=acceptance.replaces=tiny"),
+        ("fetch", "digits", "--registry=x", "--weights=tiny"),
+        ("publish", "digits", "--registry=x"),
+    ],
+)
+def test_a_registry_is_taken_where_something_is_looked_up_or_published(
+    arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, arguments)
+    assert isinstance(done.exception, InputError)
+    assert "says nothing" not in str(done.exception)
+
+
+@pytest.mark.parametrize("option", ["--epochs=0", "--lr=0", "--ranks=0", "--global-batch=0"])
+def test_a_zero_is_not_taken_for_an_option_that_was_left_out(option: str) -> None:
+    done = CliRunner().invoke(app, ["train", "--run=none", option])
+    assert f"{option[:-2]} would change the recipe of run none" in str(done.exception)
+
+
+@pytest.mark.parametrize("tolerance", ["nan", "-1", "1.5", "inf"])
+def test_a_tolerance_is_a_share(tolerance: str) -> None:
+    done = typed("revalidate", f"--tolerance={tolerance}")
+    assert done.returncode == 2
+    assert "--tolerance" in done.stderr
+
+
 @pytest.mark.parametrize("flag", ["--registry", "--publish-to"])
 def test_the_registry_is_taken_under_its_old_name_too(flag: str) -> None:
     assert flag in parameters("releases")["registry"].opts
@@ -101,6 +153,12 @@ def test_the_registry_is_taken_under_its_old_name_too(flag: str) -> None:
 def test_an_empty_argument_is_refused(arguments: list[str]) -> None:
     with pytest.raises(InputError, match="is empty: give it a value, or leave it out"):
         refuse_empty(arguments)
+
+
+def test_an_argument_that_is_no_text_is_refused() -> None:
+    with pytest.raises(InputError, match="argument 2 is no text in UTF-8"):
+        refuse_empty(["check", "\udcff"])
+    refuse_empty(["check", "größe\U0001f600"])
 
 
 def test_a_setting_may_be_an_empty_text() -> None:

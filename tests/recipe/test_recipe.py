@@ -536,7 +536,7 @@ def test_a_name_is_what_was_written(text: str, tmp_path: Path) -> None:
         ("  seed: 42", "  seed: 4294967296", "training.seed: input should be less than 4294967296"),
         ("name: digits", "name: 5", "name: input should be a valid string, got 5: put it in"),
         ("name: digits", 'name: "di\\0gits"', "name: input should be text, without the char"),
-        ("  path: null", "  path: ''", "data.path: input should be text on one line that"),
+        ("  path: null", "  path: ''", "data.path: input should not be empty, got"),
         ("  epochs: 10", "  epoch: 10", "unknown key training.epoch (did you mean epochs?)"),
         ("name: digits", "lr: 1", "unknown key lr (did you mean schedule.lr?)"),
     ],
@@ -586,7 +586,7 @@ def test_a_value_of_any_depth_that_is_set_is_refused(depth: int) -> None:
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [(".", "a folder, not a file"), ("x" * 5000, "cannot read"), ("a\0b", "no re")],
+    [(".", "a folder, neither a file"), ("x" * 5000, "cannot read"), ("a\0b", "no re")],
 )
 def test_what_is_no_file_is_no_recipe(name: str, words: str) -> None:
     with pytest.raises(MixnetError, match=words):

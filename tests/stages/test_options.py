@@ -118,6 +118,27 @@ def test_settings_are_yaml_values() -> None:
             parse_settings([wrong])
 
 
+def test_a_setting_that_is_given_twice_is_refused() -> None:
+    with pytest.raises(InputError, match=r"--set 'training\.seed=1': the key is there twice"):
+        parse_settings(["training.seed=1", "training.epochs=2", "training.seed=1"])
+
+
+def test_a_setting_without_a_value_is_an_empty_text_not_yamls_null() -> None:
+    assert parse_settings(["description=", "a= ", "b=null", "c=~"]) == {
+        "description": "", "a": "", "b": None, "c": None,
+    }  # fmt: skip
+    with pytest.raises(InputError, match=r"weights\.name: input should not be empty"):
+        adjusted_recipe("digits", settings=parse_settings(["weights.name="]))
+
+
+def test_a_setting_is_read_as_a_recipe_is() -> None:
+    settings = parse_settings(["schedule.lr= 1e-3", "name=no"])
+    recipe = adjusted_recipe("digits", settings=settings)
+    assert (recipe.schedule.lr, recipe.name) == (1e-3, "no")
+    with pytest.raises(InputError, match=r"--set 'augment\.mix=.*' is not valid YAML: a stands"):
+        parse_settings(["augment.mix={a: 1, a: 2}"])
+
+
 def test_the_workspace_is_the_given_one_then_the_environments_then_here(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
