@@ -149,7 +149,7 @@ from mixnet_core.evaluate.engine import BatchLogits, EngineKind
 class Guesses:
     name = "guesses 1, CPU, float32"
 
-    def load(self, weights):
+    def load(self, weights, *, ema=False):
         pass
 
     def logits(self, index, positions):

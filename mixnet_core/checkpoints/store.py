@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import io
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,65 +13,75 @@ import mindspore
 import numpy as np
 from mindspore import Parameter, nn
 
-from mixnet_core.errors import CheckpointMismatch, InputError, IntegrityError, JobFailed
+from mixnet_core.checkpoints.file_format import Shape, WeightsFile, read_format, unreadable
+from mixnet_core.checkpoints.fit import CLASSIFIER, expect_match, fitting_names
+from mixnet_core.checkpoints.training_state import Parts, parts_of
+from mixnet_core.errors import IntegrityError, JobFailed
 from mixnet_core.storage.files import os_errors_explained
-
-CLASSIFIER = ("classifier.weight", "classifier.bias")
+from mixnet_core.storage.uris import shown, shown_words
 
 
 def read_parameters(path: Path) -> dict[str, Parameter]:
     """Reads parameters by name from a `.ckpt` or `.safetensors` file; reading either runs no code.
 
     Args:
-        path: of the file.
+        path: of the file; what it is shows in its bytes, whatever its suffix says.
 
     Raises:
-        InputError: there is no such file.
-        IntegrityError: it is not a MindSpore checkpoint.
+        InputError: there is no such file, or it is another program's.
+        IntegrityError: it is damaged, or no file of weights.
+        MachineError: it cannot be read.
     """
-    if not path.is_file():
-        raise InputError(f"no checkpoint file at {path}: check the path")
-    kind = "safetensors" if path.suffix == ".safetensors" else "ckpt"
-    try:
-        return dict(mindspore.load_checkpoint(str(path), format=kind))
-    # safetensors' own error is a plain Exception.
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise IntegrityError(
-            f"{path} is not a readable MindSpore checkpoint ({reason}): fetch or save it again"
-        ) from error
+    return _parameters(read_format(path))
 
 
-def load_weights(net: nn.Cell, path: Path, *, reset_classifier: bool = False) -> None:
+def load_weights(
+    net: nn.Cell, path: Path, *, reset_classifier: bool = False, ema: bool = False
+) -> Parts:
     """Loads a weights file into `net`, every name and shape exactly, or nothing at all.
+
+    What a training keeps beside the network (`training_state`) is left out. Whatever else is
+    missing or unknown is an error.
 
     Args:
         net: the network; keeps its values if this raises.
         path: of the file.
         reset_classifier: keep the network's own classifier, whatever the file's looks like.
+        ema: take the moving averages that the file holds beside the weights (`ema.*`), all of
+            them, BatchNorm's statistics too, as MindCV does.
+
+    Returns:
+        What the file held.
 
     Raises:
-        InputError: there is no such file.
-        IntegrityError: the file is not a MindSpore checkpoint, or a value in it is infinite or not
-            a number. Engines would give finite logits for such weights all the same: their ReLU
-            turns NaN into 0.
+        InputError: there is no such file, it is another program's, or it has no averages.
+        IntegrityError: the file is damaged, or a value in it is infinite or not a number. Engines
+            would give finite logits for such weights all the same: their ReLU turns NaN into 0.
         CheckpointMismatch: a parameter is missing, unknown or of another shape; it is named.
     """
     expected = {parameter.name: parameter for parameter in net.get_parameters()}
-    found = read_parameters(path)
+    file = read_format(path)
+    parts = parts_of(file.shapes, expected)
     if reset_classifier:
         for name in CLASSIFIER:
             expected.pop(name)
-            found.pop(name, None)
-    _check_match(expected, found, path)
-    odd = _without_finite_values(found)
+    names = fitting_names(
+        file,
+        parts,
+        _shapes(expected),
+        dropped=CLASSIFIER if reset_classifier else (),
+        ema=ema,
+    )
+    found = _parameters(file)
+    odd = _without_finite_values({name: found[names[name]] for name in expected})
     if odd:
         raise IntegrityError(
-            f"{path} holds values that are infinite or no numbers in {len(odd)} parameters, the "
-            f"first is {odd[0]}: choose an earlier checkpoint, or train again"
+            f"{shown(str(path))} holds values that are infinite or no numbers in {len(odd)} "
+            f"parameters, the first is {odd[0]}: choose an earlier checkpoint, or train again"
         )
     for name, parameter in expected.items():
-        parameter.set_data(found[name])
+        parameter.set_data(found[names[name]])
+    return parts
 
 
 def optimizer_state(optimizer: nn.Optimizer, net: nn.Cell) -> dict[str, Parameter]:
@@ -147,19 +160,41 @@ def _without_finite_values(parameters: Mapping[str, Parameter]) -> list[str]:
     return [name for name, p in parameters.items() if not np.isfinite(p.asnumpy()).all()]
 
 
-def _check_match(expected: Mapping[str, Any], found: dict[str, Any], path: Path) -> None:
+def _check_match(expected: Mapping[str, Any], found: Mapping[str, Any], path: Path) -> None:
     """Raises CheckpointMismatch unless names and shapes are the same."""
-    faults = [f"missing {name}" for name in expected if name not in found]
-    faults += [f"unexpected {name}" for name in found if name not in expected]
-    faults += [
-        f"{name} has shape {tuple(found[name].shape)}, expected {tuple(parameter.shape)}"
-        for name, parameter in expected.items()
-        if name in found and tuple(found[name].shape) != tuple(parameter.shape)
-    ]
-    if not faults:
+    expect_match(_shapes(expected), _shapes(found), path)
+
+
+def _shapes(parameters: Mapping[str, Any]) -> dict[str, Shape]:
+    return {name: tuple(parameter.shape) for name, parameter in parameters.items()}
+
+
+def _parameters(file: WeightsFile) -> dict[str, Parameter]:
+    """Reads a file's values.
+
+    Raises:
+        IntegrityError: MindSpore cannot read it.
+    """
+    try:
+        if file.format == "safetensors":
+            # From memory, because by a path MindSpore goes by its suffix.
+            content = io.BytesIO(file.path.read_bytes())
+            return dict(mindspore.load_checkpoint(content, format="safetensors"))
+        with _with_suffix(file.path, ".ckpt") as path:
+            return dict(mindspore.load_checkpoint(str(path), crc_check=file.has_checksum))
+    # safetensors' own error is a plain Exception.
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise unreadable(file.path, shown_words(reason)) from error
+
+
+@contextmanager
+def _with_suffix(path: Path, suffix: str) -> Iterator[Path]:
+    """Yields a path of this file with a suffix."""
+    if path.suffix == suffix:
+        yield path
         return
-    first = "; ".join(faults[:3]) + (f"; and {len(faults) - 3} more" if len(faults) > 3 else "")
-    hint = "check variant and flavour"
-    if any(name.startswith("classifier.") for name in (f.split()[0] for f in faults)):
-        hint += ", or set weights.reset_classifier for another class count"
-    raise CheckpointMismatch(f"{path} does not fit the network: {first}; {hint}")
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder, f"weights{suffix}")
+        link.symlink_to(path.absolute())
+        yield link

@@ -41,7 +41,8 @@ def evaluate(
     checkpoint: Annotated[
         Path,
         typer.Argument(
-            help="A file .ckpt or .safetensors under MindCV's names, or .onnx.",
+            help="A file .ckpt or .safetensors under MindCV's names, or .onnx; one that MindCV's "
+            "training wrote too.",
             metavar="CHECKPOINT",
         ),
     ],
@@ -81,6 +82,12 @@ def evaluate(
             metavar="FILE",
         ),
     ] = None,
+    ema: Annotated[
+        bool,
+        typer.Option(
+            "--ema", help="Measure the moving averages that the file holds beside the weights."
+        ),
+    ] = False,
     set_: SetOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -104,6 +111,7 @@ def evaluate(
             batch=batch,
             predictions=predictions,
             page=report,
+            ema=ema,
             watch=watch,
         )
     if as_json:

@@ -49,8 +49,11 @@ class Engine(Protocol):
 
     name: str
 
-    def load(self, weights: Path) -> None:
+    def load(self, weights: Path, *, ema: bool = False) -> None:
         """Takes a weights file's parameters in place of any earlier ones.
+
+        Args:
+            ema: take the moving averages that the file holds beside the weights.
 
         Raises:
             InputError, IntegrityError, CheckpointMismatch: as `checkpoints.store.load_weights`.

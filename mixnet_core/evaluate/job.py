@@ -52,6 +52,7 @@ def measure(
     attempts: Path,
     workers: int | None = None,
     batch: int = BATCH,
+    ema: bool = False,
     keep_open: tuple[int, ...] = (),
     columns: tuple[int, ...] | None = None,
     watch: Watch = unwatched,
@@ -67,6 +68,7 @@ def measure(
         workers: processes that share the images; None: one on a CPU, which takes all its cores,
             else one per device, as the recipe trains.
         batch: images computed at once; any number gives the same counts.
+        ema: measure the moving averages in the files, not the weights beside them.
         keep_open: as `processes.launch.run_job`.
         columns: of the logits, one for each label of the dataset, where the weights have its
             classes in another order.
@@ -92,6 +94,7 @@ def measure(
         progress=str(progress_of(attempts)),
         workers=workers,
         columns=columns,
+        ema=ema,
     )
     result = EvaluateResult.model_validate(
         run_job(

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mixnet_core.checkpoints.store import read_parameters
-from mixnet_core.errors import CheckpointMismatch, InputError
-from mixnet_core.evaluate.onnx_engine import read_network
-from mixnet_core.model.variants import VARIANTS, round_channels
+from mixnet_core.checkpoints.file_format import read_format
+from mixnet_core.checkpoints.fit import require_averages, seen_network
+from mixnet_core.errors import InputError
 from mixnet_core.processes.child import main
 from mixnet_core.processes.requests import LookRequest, LookResult
-
-_STEM, _CLASSIFIER = "stem_conv.0.weight", "classifier.weight"
+from mixnet_core.storage.uris import shown
 
 
 def look(request: LookRequest) -> LookResult:
@@ -20,39 +18,34 @@ def look(request: LookRequest) -> LookResult:
     Both together differ between all variants.
 
     Raises:
-        InputError: there is no such file, or none of a known kind.
+        InputError: there is no such file, it is of no known kind, or without the averages asked
+            for.
         CheckpointMismatch: it is no MixNet's.
         IntegrityError: it cannot be read.
     """
     path = Path(request.file)
     if path.suffix == ".onnx":
-        network = read_network(path)
+        if request.ema:
+            raise InputError(f"{shown(str(path))} holds one set of weights: leave --ema out")
+        # OpenVINO reads it, and with it comes MindSpore.
+        from mixnet_core.evaluate.onnx_engine import read_network
+
+        onnx = read_network(path)
         return LookResult(
             variant=None,
-            num_classes=network.classes,
-            in_channels=network.in_channels,
-            image_size=network.image_size,
+            num_classes=onnx.classes,
+            in_channels=onnx.in_channels,
+            image_size=onnx.image_size,
         )
-    if path.suffix not in (".ckpt", ".safetensors"):
-        raise InputError(f"{path} is no checkpoint: expected a file .ckpt, .safetensors or .onnx")
-    parameters = read_parameters(path)
-    if not {_STEM, _CLASSIFIER} <= parameters.keys():
-        missing = _STEM if _STEM not in parameters else _CLASSIFIER
-        raise CheckpointMismatch(
-            f"{path} has no {missing}, so it is no MixNet's under MindCV's names: its first "
-            f"parameter is {next(iter(parameters), 'not there')}; convert it, or check the path"
-        )
-    stem, in_channels = parameters[_STEM].shape[:2]
-    widths = {round_channels(row.stem_channels * row.width): name for name, row in VARIANTS.items()}
-    if stem not in widths:
-        raise CheckpointMismatch(
-            f"{path} has a stem of {stem} channels, expected one of {sorted(widths)}: it is no "
-            "MixNet's"
-        )
+    file = read_format(path)
+    network = seen_network(file)
+    if request.ema:
+        require_averages(file, network.parts)
     return LookResult(
-        variant=widths[stem],
-        num_classes=parameters[_CLASSIFIER].shape[0],
-        in_channels=in_channels,
+        variant=network.variant,
+        num_classes=network.num_classes,
+        in_channels=network.in_channels,
+        left_out=network.parts.sentence(ema=request.ema, how="--ema"),
     )
 
 

@@ -51,9 +51,9 @@ class MindsporeEngine:
         ).set_train(False)
         self._net.compile(Tensor(np.zeros((batch, network.in_channels, size, size), np.float32)))
 
-    def load(self, weights: Path) -> None:
+    def load(self, weights: Path, *, ema: bool = False) -> None:
         """Loads a weights file; raises what `Engine.load` does."""
-        load_weights(self._net, weights)
+        load_weights(self._net, weights, ema=ema)
 
     def logits(self, index: Index, positions: NDArray[np.int32]) -> Iterator[BatchLogits]:
         """Yields the logits of the images at these positions, as `Engine.logits`."""

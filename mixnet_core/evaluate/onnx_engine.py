@@ -36,14 +36,17 @@ class OnnxEngine(OpenvinoEngine):
         # The parent's would export a network of ours, which is not needed here.
         self._settle(recipe, classes, batch=batch, threads=threads)
 
-    def load(self, weights: Path) -> None:
+    def load(self, weights: Path, *, ema: bool = False) -> None:
         """Takes a file's network together with its weights.
 
         Raises:
-            InputError, IntegrityError: as `read_network`.
+            InputError: averages are asked for, or as `read_network`.
+            IntegrityError: as `read_network`.
             CheckpointMismatch: its input or its classes are not the recipe's.
             MachineError: OpenVINO refuses the network.
         """
+        if ema:
+            raise InputError(f"{weights} holds one set of weights, no averages beside them")
         found, wanted = read_network(weights), self._recipe
         size = found.image_size or wanted.input.image_size
         if (found.classes, found.in_channels, size) != (

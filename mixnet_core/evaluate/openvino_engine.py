@@ -49,14 +49,14 @@ class OpenvinoEngine:
         self._openvino = import_openvino()
         self._requests: list[Any] = []
 
-    def load(self, weights: Path) -> None:
+    def load(self, weights: Path, *, ema: bool = False) -> None:
         """Compiles the network with a file's weights in it.
 
         Raises:
             InputError, IntegrityError, CheckpointMismatch: as `Engine.load`.
             MachineError: OpenVINO refuses the network.
         """
-        load_weights(self._net, weights)
+        load_weights(self._net, weights, ema=ema)
         values = {parameter.name: parameter.asnumpy() for parameter in self._net.get_parameters()}
         self._take(lambda: self._compiled(values))
 

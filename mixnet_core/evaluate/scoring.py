@@ -54,7 +54,7 @@ def evaluate(request: EvaluateRequest) -> EvaluateResult:
         write_text(Path(request.progress), "")
     seconds = 0.0
     for checkpoint, weights in enumerate(request.weights):
-        engine.load(Path(weights))
+        engine.load(Path(weights), ema=request.ema)
         began = time.monotonic()
         rows = _judged(engine, checkpoint, index, positions, request, ranks)
         seconds += time.monotonic() - began

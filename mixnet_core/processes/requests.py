@@ -116,9 +116,11 @@ class LookRequest(Value):
 
     Attributes:
         file: path of a weights file.
+        ema: whether its moving averages are wanted.
     """
 
     file: str
+    ema: bool = False
 
 
 class LookResult(Value):
@@ -129,12 +131,14 @@ class LookResult(Value):
         num_classes: width of the classifier.
         in_channels: of the images.
         image_size: pixels, where the file fixes them.
+        left_out: in one line, what else the file holds; "" if nothing.
     """
 
     variant: str | None
     num_classes: int
     in_channels: int
     image_size: int | None = None
+    left_out: str = ""
 
 
 class EvaluateRequest(Value):
@@ -152,6 +156,7 @@ class EvaluateRequest(Value):
         progress: path of a JSON-lines file that is written anew; its rows: see `evaluate.scoring`.
         workers: ranks that share the split; more than one are started by msrun.
         columns: of the logits, one for each label of the dataset; None: they are in its order.
+        ema: whether the moving averages in the files are measured, not the weights beside them.
     """
 
     recipe: Recipe
@@ -165,6 +170,7 @@ class EvaluateRequest(Value):
     progress: str
     workers: int = Field(default=1, ge=1)
     columns: tuple[int, ...] | None = None
+    ema: bool = False
 
 
 class EvaluateResult(Value):

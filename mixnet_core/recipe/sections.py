@@ -96,7 +96,9 @@ class Network(Section):
 class Weights(Section):
     """What training starts from."""
 
-    name: Place | None = Field(description="a release's name or URI; null: from scratch")
+    name: Place | None = Field(
+        description="a release's name or URI, or a file's path; null: from scratch"
+    )
     reset_classifier: bool = Field(
         description="leave the classifier freshly initialised; false: only where the dataset's "
         "classes are not the release's"
@@ -105,6 +107,17 @@ class Weights(Section):
         default="nothing",
         description="backbone: only the classifier is trained, BatchNorm keeps its statistics",
     )
+    ema: bool = Field(
+        default=False,
+        description="start from the moving averages that a training's checkpoint holds beside its "
+        "weights (`ema.*`, as MindCV's train.py saves them)",
+    )
+
+    @model_validator(mode="after")
+    def _averages_of_something(self) -> Weights:
+        if self.ema and self.name is None:
+            raise ValueError("ema without name: name the weights (--weights), or set ema to false")
+        return self
 
 
 class Data(Section):

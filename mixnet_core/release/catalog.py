@@ -113,6 +113,16 @@ def load_catalog() -> dict[str, CatalogEntry]:
     return entries
 
 
+def entry_of(sha256: str) -> CatalogEntry | None:
+    """Returns the entry whose weights have this digest, in full hex; None if there is none.
+
+    Raises:
+        MixnetError: as `load_catalog`.
+    """
+    entries = load_catalog().values()
+    return next((entry for entry in entries if sha256.startswith(entry.sha256)), None)
+
+
 def find_release(name_or_uri: str, registry: str) -> CatalogEntry | PublishedRelease:
     """Finds what a name or URI stands for: a catalog entry before a published release.
 

@@ -177,8 +177,11 @@ def manifest_bytes(manifest: Manifest) -> bytes:
     return f"{text}\n".encode()
 
 
-def parse_manifest(content: bytes, uri: str) -> PublishedRelease:
+def parse_manifest(content: bytes, uri: str, *, is_copy: bool = False) -> PublishedRelease:
     """Reads the manifest found in the release folder at `uri`, whose last part must be its name.
+
+    Args:
+        is_copy: of a release that somebody put elsewhere, under whatever name.
 
     Raises:
         IntegrityError: it is not a manifest, was edited into an unsafe one, or belongs elsewhere.
@@ -190,7 +193,7 @@ def parse_manifest(content: bytes, uri: str) -> PublishedRelease:
             f"{shown(uri)}/{MANIFEST} is no usable manifest of format 1 ({faults(error)}): delete "
             "it and publish the release again"
         ) from None
-    if manifest.name != uri.rpartition("/")[2]:
+    if not is_copy and manifest.name != uri.rpartition("/")[2]:
         raise IntegrityError(
             f"{shown(uri)}/{MANIFEST} is of a release named {manifest.name!r}: rename the "
             "folder to that"

@@ -1,7 +1,8 @@
 """Training that starts from a release takes over its network, and its classifier if it fits.
 
 Where the recipe's file says otherwise, the release goes over it: weights fit one network only.
-What somebody set for this run (`--set`) goes over both.
+What somebody set for this run (`--set`) goes over both. Of a file by its path as much is known as
+it shows, and as the release, the run or the catalog says that it comes from.
 """
 
 from __future__ import annotations
@@ -10,16 +11,18 @@ import hashlib
 import json
 import logging
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mixnet_core.errors import InputError, IntegrityError
 from mixnet_core.model.variants import FlavourName, VariantName
-from mixnet_core.recipe.recipe import Recipe, parse_recipe
+from mixnet_core.recipe.recipe import Recipe, parse_recipe, stored_recipe
 from mixnet_core.recipe.sections import InChannels, Input, StemStride
-from mixnet_core.release.catalog import CatalogEntry, find_release
+from mixnet_core.release.catalog import CatalogEntry, entry_of
+from mixnet_core.release.initial import find_initial
+from mixnet_core.release.local_weights import LocalWeights
 from mixnet_core.release.manifest import PublishedRelease
 from mixnet_core.storage.faults import faults
 from mixnet_core.storage.open import open_storage
@@ -33,14 +36,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Start:
-    """Describes a release that training starts from, as far as it says.
+    """Describes weights that training starts from, as far as they say.
 
     Attributes:
-        name: of the release.
+        name: for people: "release mine" or "file weights.ckpt".
         network: keys of a recipe's network section with their values.
         classes: names in label order; None where only their number is known, or nothing.
         num_classes: None where it is not known.
         input: how its images were made into pixels; None where it is not known.
+        path: a file's, absolute; None for what is looked up by its name.
     """
 
     name: str
@@ -48,30 +52,23 @@ class Start:
     classes: tuple[str, ...] | None
     num_classes: int | None
     input: Input | None = None
+    path: str | None = None
 
 
 def find_start(name_or_uri: str, registry: str) -> Start:
-    """Looks a release up without fetching its weights.
+    """Looks initial weights up without fetching them.
 
     Args:
-        name_or_uri, registry: as `catalog.find_release` takes them.
+        name_or_uri, registry: as `initial.find_initial` takes them.
 
     Raises:
-        InputError: there is none, or it is of a network that is not known here.
-        MixnetError: as `find_release`.
+        InputError: there are none, or they are of a network that is not known here.
+        MixnetError: as `find_initial`.
     """
-    release = find_release(name_or_uri, registry)
-    if isinstance(release, CatalogEntry):
-        network = {key: getattr(release, key) for key in _Network.model_fields}
-        return Start(release.name, network, None, release.num_classes)
-    facts = _facts(release)
-    return Start(
-        name=release.name,
-        network=facts.model_dump(include=set(_Network.model_fields), exclude_none=True),
-        classes=None if facts.classes is None else tuple(facts.classes),
-        num_classes=None if facts.classes is None else len(facts.classes),
-        input=_input(release),
-    )
+    found = find_initial(name_or_uri, registry)
+    if isinstance(found, LocalWeights):
+        return _of_file(found)
+    return _of_entry(found) if isinstance(found, CatalogEntry) else _of_release(found)
 
 
 def start_overrides(
@@ -101,11 +98,56 @@ def start_overrides(
             found[RESET] = classes != start.classes if start.classes else _differ(classes, start)
         elif _differ(classes, start):
             raise InputError(
-                f"the dataset has {len(classes)} classes, the release {start.name} "
+                f"the dataset has {len(classes)} classes, the {start.name} "
                 f"{start.num_classes}: its classifier cannot be kept, set {RESET}=true"
             )
+    if start.path is not None:
+        # Wherever the command is given the next time.
+        found["weights.name"] = start.path
     _tell(recipe, start, found)
     return found
+
+
+def _of_entry(entry: CatalogEntry) -> Start:
+    network = {key: getattr(entry, key) for key in _Network.model_fields}
+    return Start(f"release {entry.name}", network, None, entry.num_classes)
+
+
+def _of_release(release: PublishedRelease) -> Start:
+    facts = _facts(release)
+    return Start(
+        name=f"release {release.name}",
+        network=facts.model_dump(include=set(_Network.model_fields), exclude_none=True),
+        classes=None if facts.classes is None else tuple(facts.classes),
+        num_classes=None if facts.classes is None else len(facts.classes),
+        input=_input(release),
+    )
+
+
+def _of_file(weights: LocalWeights) -> Start:
+    """Says what is known of a file: by its release or run, by the catalog, by its shapes."""
+    origin, seen = weights.origin, weights.network
+    name = f"file {weights.name}"
+    network = {"variant": seen.variant, "in_channels": seen.in_channels}
+    start = Start(name, network, None, seen.num_classes)
+    entry = entry_of(weights.sha256)
+    if origin is not None and origin.release is not None:
+        start = replace(_of_release(origin.release), name=f"{name} of {origin.name}")
+    elif origin is not None and origin.recipe is not None:
+        recipe = stored_recipe(origin.recipe)
+        network = {key: getattr(recipe.network, key) for key in _Network.model_fields}
+        start = replace(start, name=f"{name} of {origin.name}", network=network, input=recipe.input)
+    elif entry is not None:
+        start = replace(_of_entry(entry), name=f"{name} of release {entry.name}")
+    else:
+        log.warning(
+            "the %s shows a MixNet-%s of %d classes; its network.flavour and stem_stride do not "
+            "show and are the recipe's",
+            name,
+            seen.variant.upper(),
+            seen.num_classes,
+        )
+    return replace(start, path=str(weights.path))
 
 
 class _Network(BaseModel):
@@ -168,7 +210,7 @@ def _tell(recipe: Recipe, start: Start, found: dict[str, Any]) -> None:
         if key in said and said[key] != value
     ]
     if changed:
-        log.warning("as the release %s has it: %s", start.name, ", ".join(changed))
+        log.warning("as the %s has it: %s", start.name, ", ".join(changed))
     if start.input is None:
         return
     channels = found.get("network.in_channels", recipe.network.in_channels)
@@ -176,8 +218,8 @@ def _tell(recipe: Recipe, start: Start, found: dict[str, Any]) -> None:
         ours, theirs = (getattr(item, key)[:channels] for item in (recipe.input, start.input))
         if ours != theirs:
             log.warning(
-                "%s was trained with input.mean %s and input.std %s, this recipe says %s and %s: "
-                "set them alike if the images are of the same kind",
+                "the %s was trained with input.mean %s and input.std %s, this recipe says %s and "
+                "%s: set them alike if the images are of the same kind",
                 start.name,
                 *(
                     json.dumps(getattr(item, name)[:channels])

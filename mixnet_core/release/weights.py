@@ -21,14 +21,16 @@ from mixnet_core.errors import (
     MixnetError,
     ReleaseMissing,
 )
-from mixnet_core.release.catalog import CatalogEntry, find_release
-from mixnet_core.release.manifest import WEIGHTS, PublishedRelease
+from mixnet_core.release.catalog import CatalogEntry
+from mixnet_core.release.initial import InitialWeights, find_initial
+from mixnet_core.release.local_weights import LocalWeights
+from mixnet_core.release.manifest import WEIGHTS
 from mixnet_core.runs.values import FetchedWeights
 from mixnet_core.storage.files import file_aside, os_errors_explained, read_json, sha256_of
 from mixnet_core.storage.open import open_storage
 from mixnet_core.storage.schemes.file import FileStorage
 from mixnet_core.storage.storage import OnBytes
-from mixnet_core.storage.transfer import transfer
+from mixnet_core.storage.transfer import check_served, transfer
 from mixnet_core.storage.uris import shown
 
 _FULL = 64
@@ -44,23 +46,23 @@ def fetch_weights(
     on_bytes: OnBytes | None = None,
     attempts: int = 4,
 ) -> FetchedWeights:
-    """Looks a release up and fetches its weights as `fetch_release_weights` does.
+    """Looks initial weights up and fetches them as `fetch_release_weights` does.
 
     Args:
-        name, registry: as `catalog.find_release` takes them.
+        name, registry: as `initial.find_initial` takes them.
         cache, on_bytes, attempts: as `fetch_release_weights`.
 
     Raises:
         InputError: an unknown name or URL.
-        IntegrityError: a broken manifest.
+        IntegrityError: a broken manifest, or a damaged file.
         MixnetError: as `fetch_release_weights`.
     """
-    release = find_release(name, registry)
+    release = find_initial(name, registry)
     return fetch_release_weights(release, cache=cache, on_bytes=on_bytes, attempts=attempts)
 
 
 def fetch_release_weights(
-    release: CatalogEntry | PublishedRelease,
+    release: InitialWeights,
     *,
     cache: Path,
     on_bytes: OnBytes | None = None,
@@ -70,7 +72,8 @@ def fetch_release_weights(
 
     A catalog entry that is in the cache needs no network. A cached file that is damaged is fetched
     again. Where only 8 digits of the digest were published, the first verified file's full digest
-    is pinned beside it and later ones must match.
+    is pinned beside it and later ones must match. A file by its path is copied: what writes it may
+    go on doing so.
 
     Args:
         cache: folder; made if missing. Several processes may share it.
@@ -109,6 +112,31 @@ def fetch_release_weights(
     return FetchedWeights(name=wanted.name, path=str(wanted.path), sha256=sha256)
 
 
+def check_available(release: InitialWeights, *, cache: Path) -> Path | None:
+    """Makes sure that weights can be had, without transferring them.
+
+    Returns:
+        The file, where it is on this machine already; None: it would be fetched.
+
+    Raises:
+        ReleaseMissing: the file is not there any more.
+        MixnetError: as `fetch_release_weights`, on what a request for no content tells.
+    """
+    wanted = _wanted(release, cache.absolute(), attempts=1)
+    if wanted.path.is_file():
+        with os_errors_explained(wanted.path, "read"):
+            whole = sha256_of(wanted.path).startswith(wanted.expected())
+        if whole:
+            return wanted.path
+    if isinstance(release, LocalWeights):
+        return release.path
+    try:
+        wanted.ask()
+    except InputError as error:
+        raise ReleaseMissing(str(error)) from error
+    return None
+
+
 @dataclass(frozen=True)
 class _Wanted:
     """Describes a file to have, and how to get it.
@@ -119,6 +147,8 @@ class _Wanted:
         published: hex sha256 as published, full or its first 8 digits.
         origin: its URI, as messages show it.
         get: writes the bytes to a path and returns their hex sha256.
+        ask: makes sure that they are there, without any of them.
+        advice: why the digest is expected, and what to do if the bytes are others.
     """
 
     name: str
@@ -126,6 +156,8 @@ class _Wanted:
     published: str
     origin: str
     get: Callable[[Path, OnBytes | None], str]
+    ask: Callable[[], None]
+    advice: str = "as published; try again later, or correct the entry if it is wrong"
 
     @property
     def pin_path(self) -> Path:
@@ -177,7 +209,18 @@ def _transferred(wanted: _Wanted, aside: Path, on_bytes: OnBytes | None) -> str:
         raise ReleaseMissing(str(error)) from error
 
 
-def _wanted(release: CatalogEntry | PublishedRelease, cache: Path, attempts: int) -> _Wanted:
+def _wanted(release: InitialWeights, cache: Path, attempts: int) -> _Wanted:
+    if isinstance(release, LocalWeights):
+        path, folder = release.path, FileStorage(release.path.parent)
+        return _Wanted(
+            name=release.name,
+            path=cache / f"{path.stem}-{release.sha256[:12]}{release.suffix}",
+            published=release.sha256,
+            origin=shown(str(path)),
+            get=lambda aside, on_bytes: folder.download(path.name, aside, on_bytes),
+            ask=lambda: None,
+            advice="as it was a moment ago: let whatever writes it finish, then try again",
+        )
     if isinstance(release, CatalogEntry):
         url = release.url
         suffix = PurePosixPath(urlsplit(url).path).suffix or ".ckpt"
@@ -187,9 +230,15 @@ def _wanted(release: CatalogEntry | PublishedRelease, cache: Path, attempts: int
             published=release.sha256,
             origin=shown(url),
             get=lambda aside, on_bytes: transfer(url, aside, attempts=attempts, on_bytes=on_bytes),
+            ask=lambda: check_served(url),
         )
     file = release.files[WEIGHTS]
     storage = open_storage(release.uri)
+
+    def ask() -> None:
+        if not storage.exists(file.name):
+            raise InputError(f"nothing at {release.shown_uri}/{file.name}: publish it again")
+
     return _Wanted(
         name=release.name,
         # All 12 digits: two stores may each have a release of this name.
@@ -197,6 +246,7 @@ def _wanted(release: CatalogEntry | PublishedRelease, cache: Path, attempts: int
         published=file.sha256,
         origin=f"{release.uri}/{file.name}",
         get=lambda aside, on_bytes: storage.download(file.name, aside, on_bytes),
+        ask=ask,
     )
 
 
@@ -210,7 +260,7 @@ def _check(sha256: str, wanted: _Wanted) -> None:
             "why, and delete the pin only if the new file is right"
         )
     else:
-        advice = "as published; try again later, or correct the entry if it is wrong"
+        advice = wanted.advice
     raise DigestMismatch(
         f"{wanted.origin} has sha256 {sha256}, expected {expected}, {advice}; nothing was kept"
     )

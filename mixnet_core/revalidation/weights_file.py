@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from mixnet_core.data.prepare import prepare_val
 from mixnet_core.data.source import source_of
 from mixnet_core.errors import DatasetError, MixnetError
 from mixnet_core.evaluate.job import BATCH, Measured, measure
+from mixnet_core.evaluate.look import look
 from mixnet_core.evaluate.prediction_table import PredictionTable, write_table
 from mixnet_core.evaluate.report.data import versions
 from mixnet_core.evaluate.report.findings import calibration, score_data
@@ -23,7 +25,7 @@ from mixnet_core.evaluate.report.write import write_page
 from mixnet_core.processes.launch import run_job
 from mixnet_core.processes.requests import LookRequest, LookResult
 from mixnet_core.recipe.recipe import Recipe, with_stored_rules
-from mixnet_core.release.catalog import load_catalog
+from mixnet_core.release.catalog import entry_of
 from mixnet_core.release.origin import Origin, origin_of
 from mixnet_core.revalidation.states import judged_claims
 from mixnet_core.runs.records import recorded
@@ -33,7 +35,9 @@ from mixnet_core.runs.values import Evaluation, PreparedDataset
 from mixnet_core.stages.options import adjusted_recipe
 from mixnet_core.stages.release_to_measure import PLAIN_CPU, imagenet_recipe
 from mixnet_core.storage.files import fingerprint, sha256_of
-from mixnet_core.storage.uris import refuse_credentials
+from mixnet_core.storage.uris import refuse_credentials, shown
+
+log = logging.getLogger(__name__)
 
 STAGE = "evaluate"
 _IMAGENET_CLASSES = 1000
@@ -51,6 +55,7 @@ def evaluate_file(
     batch: int = BATCH,
     predictions: Path | None = None,
     page: Path | None = None,
+    ema: bool = False,
     watch: Watch = unwatched,
 ) -> Evaluation:
     """Measures a file of weights on a folder's val split; no training image is read.
@@ -67,12 +72,14 @@ def evaluate_file(
         workers, batch: as `evaluate.job.measure`.
         predictions: file to write the prediction for every image to.
         page: file to write the report to.
+        ema: measure the moving averages in the file, not the weights beside them.
 
     Returns:
         The figures, and how the images were read for them.
 
     Raises:
-        InputError: there is no such file, or it is of no known kind.
+        InputError: there is no such file, it is of no known kind, it holds no averages, or it is
+            of a release whose recipe is neither beside it nor given.
         IntegrityError: it lies in a release that states another digest.
         CheckpointMismatch: it is no MixNet's.
         DatasetError: it is of other classes than the images, or which label a class has cannot be
@@ -80,9 +87,11 @@ def evaluate_file(
         MixnetError: as `prepare_val` and `evaluate.job.measure`.
     """
     refuse_credentials(str(file), data, recipe, str(predictions), str(page), str(classes))
-    checkpoint = _look_at(file, workspace)
+    checkpoint = _look_at(file, workspace, ema=ema)
+    if checkpoint.network.left_out:
+        log.warning("%s: %s", shown(str(file)), checkpoint.network.left_out)
     chosen = _recipe(checkpoint, recipe, data, settings)
-    read_as = _read_as(chosen, None if recipe else checkpoint.origin)
+    read_as = _read_as(chosen, None if recipe else checkpoint.origin, given=recipe is not None)
     labels = _labels(checkpoint, chosen, classes)
     dataset = _dataset(checkpoint, chosen, workspace, labels, watch)
     measured = measure(
@@ -94,6 +103,7 @@ def evaluate_file(
         attempts=checkpoint.folder / "attempts",
         workers=workers,
         batch=batch,
+        ema=ema,
         watch=watch,
     )
     table = PredictionTable(read_index(Path(dataset.root), "val").paths, measured.predictions[0])
@@ -124,7 +134,7 @@ class _Checkpoint:
     origin: Origin | None
 
 
-def _look_at(file: Path, workspace: Workspace) -> _Checkpoint:
+def _look_at(file: Path, workspace: Workspace, *, ema: bool) -> _Checkpoint:
     """Finds out what network a file is for and where it lies.
 
     Raises:
@@ -132,10 +142,12 @@ def _look_at(file: Path, workspace: Workspace) -> _Checkpoint:
     """
     sha256 = sha256_of(file) if file.is_file() else ""
     folder = workspace.root / "evaluations" / fingerprint([str(file.absolute()), sha256])[:12]
-    request = LookRequest(file=str(file.absolute()))
-    network = LookResult.model_validate(
-        run_job("mixnet_core.evaluate.look", request, attempts=folder / "look")
-    )
+    request = LookRequest(file=str(file.absolute()), ema=ema)
+    if file.suffix == ".onnx":
+        found = run_job("mixnet_core.evaluate.look", request, attempts=folder / "look")
+        network = LookResult.model_validate(found)
+    else:
+        network = look(request)
     return _Checkpoint(file, sha256, folder, network, origin_of(file, sha256))
 
 
@@ -156,7 +168,7 @@ def _recipe(
     if name is None:
         changes |= PLAIN_CPU
         if origin is not None:
-            name = str(origin.recipe)
+            name = str(origin.required_recipe(checkpoint.file))
         elif network.num_classes == _IMAGENET_CLASSES:
             # Its source decides what kind of folder `data` is taken for.
             name = imagenet_recipe(network.variant or "s")
@@ -167,13 +179,14 @@ def _recipe(
     return with_stored_rules(recipe) if reads_origins else recipe
 
 
-def _read_as(recipe: Recipe, origin: Origin | None) -> str:
+def _read_as(recipe: Recipe, origin: Origin | None, *, given: bool) -> str:
     """Says network and transform of the images, and which recipe says so."""
-    given = recipe.input
-    said = f"{recipe.name}, of {origin.name}" if origin else recipe.name
+    why = "" if given else ", as no release or run around the file says otherwise"
+    read = recipe.input
+    said = f"{recipe.name}, of {origin.name}" if origin else f"{recipe.name}{why}"
     return (
         f"MixNet-{recipe.network.variant.upper()}, {recipe.network.flavour} flavour, "
-        f"short side {recipe.short_side} px {given.interpolation}, crop {given.image_size} px "
+        f"short side {recipe.short_side} px {read.interpolation}, crop {read.image_size} px "
         f"(recipe {said})"
     )
 
@@ -269,10 +282,8 @@ def _claims(checkpoint: _Checkpoint) -> dict[str, float]:
     origin = checkpoint.origin
     if origin is not None and origin.release is not None:
         return origin.release.claims
-    for entry in load_catalog().values():
-        if checkpoint.sha256.startswith(entry.sha256):
-            return entry.claims
-    return {}
+    entry = entry_of(checkpoint.sha256)
+    return entry.claims if entry else {}
 
 
 def _evaluation(
@@ -297,6 +308,7 @@ def _evaluation(
         val_fingerprint=dataset.val_fingerprint,
         engine=measured.engine,
         read_as=read_as,
+        left_out=checkpoint.network.left_out,
         images_per_second=round(measured.images_per_second, 1),
         claims=_claims(checkpoint),
         folder=str(folder),
@@ -326,6 +338,7 @@ def _view(
         facts=[
             ("file", f"{name}, sha256 `{found.sha256}`"),
             ("read as", found.read_as),
+            *([("of the file", found.left_out)] if found.left_out else []),
             ("images", f"{images_of(found)}, fingerprint `{dataset.val_fingerprint[:12]}`"),
             ("labels", found.labels),
             ("environment", ", ".join(f"{key} {text}" for key, text in environment.items())),

@@ -264,6 +264,7 @@ class Evaluation(Value):
         folder, split: which images: "val/" of that folder; empty: all of it.
         classes: how many of the weights' classes have images, and of how many.
         labels: how each image's label was found, in words.
+        left_out: in one line, what else the file holds and was not used; "" if nothing.
     """
 
     file: str
@@ -281,3 +282,4 @@ class Evaluation(Value):
     split: str = ""
     classes: tuple[int, int] = (0, 0)
     labels: str = ""
+    left_out: str = ""

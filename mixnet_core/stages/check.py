@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterable
 from functools import partial
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 from mixnet_core import errors
@@ -26,9 +27,13 @@ from mixnet_core.model.native.choice import choose_operators
 from mixnet_core.recipe.kinds import OPTIMIZERS
 from mixnet_core.recipe.recipe import Recipe
 from mixnet_core.recipe.sections import Data, Devices
+from mixnet_core.release.initial import find_initial
+from mixnet_core.release.recipe_fit import expect_weights_fit
+from mixnet_core.release.weights import check_available
 from mixnet_core.runs.run_dir import Workspace
-from mixnet_core.runs.values import PreparedDataset, Value
+from mixnet_core.runs.values import FetchedWeights, PreparedDataset, Value
 from mixnet_core.stages.context import Context
+from mixnet_core.stages.fetch import fetched_before
 from mixnet_core.stages.fitting import expect_fit
 from mixnet_core.storage.files import os_errors_explained
 from mixnet_core.storage.open import open_storage
@@ -45,7 +50,8 @@ class CheckResult(Value):
     """One check's outcome.
 
     Attributes:
-        name: workspace, disk, packages, device, operators, engine, msrun, data or publish.
+        name: workspace, disk, packages, extras, device, operators, engine, msrun, weights, data or
+            publish.
         detail: what was found, in one line.
         fix: what to do; empty if ok, or where `detail` says it already.
         more: what else was found, a line each.
@@ -75,6 +81,7 @@ def check(context: Context, prepared: PreparedDataset | None = None) -> None:
             workspace=context.workspace,
             registry=context.registry,
             prepared=prepared,
+            fetched=fetched_before(context),
         )
     )
 
@@ -85,6 +92,7 @@ def check_all(
     workspace: Workspace,
     registry: str,
     prepared: PreparedDataset | None = None,
+    fetched: FetchedWeights | None = None,
 ) -> list[CheckResult]:
     """Runs every check; what they find is returned, not raised.
 
@@ -93,15 +101,18 @@ def check_all(
     Args:
         registry: URI, as `storage.open_storage` takes it.
         prepared: the dataset that is looked at instead of its source; None: there is none yet.
+        fetched: the initial weights that the run has, so that nobody is asked for them.
     """
     return [
         check_workspace(workspace),
         check_disk(recipe, workspace),
         check_packages(),
+        check_extras(recipe, registry),
         check_device(recipe.devices),
         check_operators(recipe.devices),
         check_engine(recipe.devices),
         check_msrun(recipe.devices),
+        check_weights(recipe, workspace.weights, registry, fetched),
         check_prepared(prepared)
         if prepared
         else check_data(recipe.data, workspace.datasets, partial(expect_fit, recipe)),
@@ -130,7 +141,7 @@ def check_workspace(workspace: Workspace) -> CheckResult:
 
 
 def check_disk(recipe: Recipe, workspace: Workspace) -> CheckResult:
-    """Compares free space with an estimate of the dataset and the checkpoints that are kept."""
+    """Compares free space with an estimate of dataset, checkpoints that are kept and weights."""
     kept = 1 + OPTIMIZERS.load(recipe.optimizer.name).states + bool(recipe.training.ema_decay)
     each = kept * _FLOAT32_BYTES
     checkpoint = _PARAMETERS[recipe.network.variant] * each
@@ -138,7 +149,9 @@ def check_disk(recipe: Recipe, workspace: Workspace) -> CheckResult:
     checkpoints = recipe.most_checkpoints * checkpoint
     place = _existing(workspace.root)
     dataset = dataset_room(recipe.data, place)
-    needed = checkpoints + dataset.bytes + _RUN_BYTES
+    # A file that a training wrote holds the optimizer's state and averages too.
+    weights = 0.0 if recipe.weights.name is None else checkpoint
+    needed = checkpoints + dataset.bytes + weights + _RUN_BYTES
     try:
         with os_errors_explained(place, "read"):
             free = shutil.disk_usage(place).free
@@ -170,6 +183,25 @@ def check_packages() -> CheckResult:
             "pip install 'numpy<2'",
         )
     return CheckResult(name="packages", ok=True, detail=f"mindspore {mindspore}, numpy {numpy}")
+
+
+def check_extras(recipe: Recipe, registry: str) -> CheckResult:
+    """Checks that what only some runs need is installed; imports nothing."""
+    needed = {
+        "cv2": ("opencv-python-headless", "decoding images"),
+        "matplotlib": ("matplotlib", "the report's plots"),
+        "jinja2": ("jinja2", "the report's page"),
+    }
+    if "s3" in {place.partition("://")[0] for place in (registry, recipe.weights.name or "")}:
+        needed["boto3"] = ("boto3", "an s3:// address")
+    if (recipe.weights.name or "").endswith(".safetensors"):
+        needed["safetensors"] = ("safetensors", "the initial weights")
+    missing = {module: row for module, row in needed.items() if find_spec(module) is None}
+    if missing:
+        wanted = ", ".join(f"{package} (for {why})" for package, why in missing.values())
+        packages = " ".join(package for package, _ in missing.values())
+        return _failed("extras", f"not installed: {wanted}", f"pip install {packages}")
+    return CheckResult(name="extras", ok=True, detail=f"found {', '.join(needed)}")
 
 
 def check_device(
@@ -227,6 +259,33 @@ def check_msrun(devices: Devices, *, python: Path = Path(sys.executable)) -> Che
             "install mindspore into this environment, or set devices.ranks to 1",
         )
     return CheckResult(name="msrun", ok=True, detail=f"found {msrun}")
+
+
+def check_weights(
+    recipe: Recipe, cache: Path, registry: str, fetched: FetchedWeights | None = None
+) -> CheckResult:
+    """Checks that the initial weights can be had, and fit where they are on this machine already.
+
+    Args:
+        cache: of fetched weights.
+        fetched: what the run has of them; None: they are looked up and asked for.
+    """
+    name = recipe.weights.name
+    if name is None:
+        return CheckResult(name="weights", ok=True, detail="training starts from scratch")
+    try:
+        if fetched is not None:
+            file: Path | None = Path(fetched.path)
+        else:
+            found = find_initial(name, registry)
+            file = check_available(found, cache=cache)
+        left_out = expect_weights_fit(file, recipe) if file else ""
+    except MixnetError as error:
+        return _from_error("weights", error)
+    place = f"{shown(name)} is on this machine" if file else f"{shown(name)} can be fetched"
+    return CheckResult(
+        name="weights", ok=True, detail=f"{place}; {left_out}" if left_out else place
+    )
 
 
 def check_data(data: Data, datasets: Path, fits: Fits | None = None) -> CheckResult:

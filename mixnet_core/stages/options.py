@@ -39,8 +39,9 @@ HELP = {
     "registry": "Where releases go and are looked up: a folder, file:///PATH or "
     "s3://BUCKET/PREFIX. Default: releases/ in the workspace.",
     "release": "Name of the release that is published. Default: the run's.",
-    "weights": "Initial weights: name or URI of a release. Its network is taken over; its "
-    "classifier is, where the images are of its classes.",
+    "weights": "Initial weights: name or URI of a release, or the path of a file .ckpt or "
+    ".safetensors. Their network is taken over; their classifier is, where the images are of its "
+    "classes.",
     "epochs": "Length; the schedule is stretched with it.",
     "global_batch": "Images an optimizer step, over all ranks.",
     "lr": "Peak learning rate; where rates are scaled, the one for schedule.lr_batch.",
@@ -116,7 +117,7 @@ def adjusted_recipe(
         data: folder of images, or of IDX files where the recipe's source is Fashion-MNIST. With a
             folder of images the class count is taken from it, unless it is ImageNet; which kind of
             folder it is shows in what is there (`data.source.source_of_folder`).
-        weights: name or URI of the release to start from.
+        weights: name or URI of the release to start from, or the path of a file of weights.
         registry: URI where a release's name is looked up after the catalog. The release that the
             recipe starts from, whoever named it, then decides network.variant, flavour, in_channels
             and stem_stride, and whether the classifier is kept (`release.start`). None: nothing is

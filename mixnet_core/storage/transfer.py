@@ -35,7 +35,11 @@ MAX_WAIT_SECONDS = 60.0
 MAX_REDIRECTS = 5
 
 _TIMEOUT = urllib3.Timeout(connect=10, read=60)
+# For a question that a person waits for.
+_CHECK_TIMEOUT = urllib3.Timeout(connect=5, read=10)
 _PASSING = {408, 425, 429}
+# What some servers answer to HEAD alone.
+_REFUSED_HEAD = frozenset({400, 403, 405})
 _REDIRECTS = {301, 302, 303, 307, 308}
 
 log = logging.getLogger(__name__)
@@ -100,8 +104,12 @@ def check_served(url: str) -> None:
             raise InputError(f"nothing at {shown(url)}: check the URL")
         return
     try:
-        with _answer("HEAD", url):
-            pass
+        with _answer("HEAD", url, _CHECK_TIMEOUT, also=_REFUSED_HEAD) as answer:
+            refused = answer.status in _REFUSED_HEAD
+        if refused:
+            # It may be served all the same; its content is not read.
+            with _answer("GET", url, _CHECK_TIMEOUT):
+                pass
     except _Passing as error:
         raise TransientError(
             f"cannot fetch {shown(url)}: {error}; check the network or try again later"
@@ -176,24 +184,43 @@ def _once(url: str, target: Path, on_bytes: OnBytes | None) -> str:
 
 
 @contextmanager
-def _answer(method: str, url: str) -> Iterator[urllib3.BaseHTTPResponse]:
-    """Yields the answer with status 200, whose body is still to be read in the block."""
+def _answer(
+    method: str,
+    url: str,
+    timeout: urllib3.Timeout = _TIMEOUT,
+    *,
+    also: frozenset[int] = frozenset(),
+) -> Iterator[urllib3.BaseHTTPResponse]:
+    """Yields the answer with status 200, whose body is still to be read in the block.
+
+    Args:
+        also: further statuses that are an answer.
+    """
     try:
-        with _client(url) as client, closing(_request(client, method, url)) as answer:
+        with (
+            _client(url) as client,
+            closing(_request(client, method, url, timeout, frozenset({200}) | also)) as answer,
+        ):
             yield answer
     except urllib3.exceptions.HTTPError as error:
         raise _explained(url, error) from None
 
 
-def _request(client: urllib3.PoolManager, method: str, url: str) -> urllib3.BaseHTTPResponse:
+def _request(
+    client: urllib3.PoolManager,
+    method: str,
+    url: str,
+    timeout: urllib3.Timeout,
+    answers: frozenset[int],
+) -> urllib3.BaseHTTPResponse:
     target = url
     for _ in range(MAX_REDIRECTS + 1):
         answer = client.request(
-            method, target, headers={"Accept-Encoding": "identity"}, timeout=_TIMEOUT,
+            method, target, headers={"Accept-Encoding": "identity"}, timeout=timeout,
             # Repeating is done above, redirects below: each target must pass check_url.
             retries=False, redirect=False, preload_content=False,
         )  # fmt: skip
-        if answer.status == 200:
+        if answer.status in answers:
             return answer
         answer.close()
         if answer.status in _PASSING or answer.status >= 500:

@@ -136,7 +136,10 @@ def _network(recipe: Recipe, request: TrainRequest) -> MixNet:
     )
     if request.weights is not None:
         load_weights(
-            net, Path(request.weights.path), reset_classifier=recipe.weights.reset_classifier
+            net,
+            Path(request.weights.path),
+            reset_classifier=recipe.weights.reset_classifier,
+            ema=recipe.weights.ema,
         )
     return net
 

@@ -1,0 +1,200 @@
+"""Names and shapes in a file of weights, read from its structure; its values stay on the disk.
+
+What a file is shows in its bytes, not in its suffix. Nothing in it is run, and MindSpore, which
+takes seconds to load, is not needed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+from mixnet_core.checkpoints.foreign_files import foreign_file
+from mixnet_core.errors import InputError, IntegrityError
+from mixnet_core.storage.files import os_errors_explained
+from mixnet_core.storage.uris import shown
+
+FormatName = Literal["ckpt", "safetensors"]
+Shape = tuple[int, ...]
+
+# MindSpore's checksum at the end of a file: this word and ten bytes.
+_CHECKSUM, _CHECKSUM_BYTES = b"crc_num", 17
+# Of protobuf: how a field's value is laid out.
+_VARINT, _LENGTH = 0, 2
+# Of MindSpore's Checkpoint, Checkpoint.Value and TensorProto.
+_VALUE = 1
+_TAG, _TENSOR = 1, 2
+_DIMS, _TYPE, _CONTENT = 1, 2, 3
+_LONGEST_NAME = 4096
+_LONGEST_HEADER = 100_000_000
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """Describes a file of weights.
+
+    Attributes:
+        format: how it is written, whatever its suffix says.
+        shapes: parameter's name -> shape, in the order of the file.
+        has_checksum: whether MindSpore's own checksum stands at its end.
+    """
+
+    path: Path
+    format: FormatName
+    shapes: Mapping[str, Shape]
+    has_checksum: bool = False
+
+
+def read_format(path: Path) -> WeightsFile:
+    """Reads what a `.ckpt` or `.safetensors` file holds.
+
+    Raises:
+        InputError: there is no such file, or it is another program's: PyTorch's, ONNX, an archive.
+        IntegrityError: it is damaged, or no file of weights at all.
+        MachineError: it cannot be read.
+    """
+    if not path.is_file():
+        raise InputError(
+            f"no checkpoint file at {shown(str(path))}: check the path; expected a file .ckpt, "
+            ".safetensors or .onnx"
+        )
+    with os_errors_explained(path, "read"), path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        foreign = foreign_file(file)
+        if foreign is not None:
+            raise foreign.refused(path)
+        try:
+            found = _read(path, file, size)
+        except _Broken as error:
+            raise unreadable(path, str(error)) from None
+    if not found.shapes:
+        raise unreadable(path, "it holds no parameter")
+    return found
+
+
+def unreadable(path: Path, reason: str) -> IntegrityError:
+    """Returns what to raise for a file that is no whole checkpoint."""
+    return IntegrityError(
+        f"{shown(str(path))} is not a readable MindSpore checkpoint ({reason}): fetch or save it "
+        "again"
+    )
+
+
+class _Broken(Exception):
+    """Says in a few words what is wrong with a file."""
+
+
+def _read(path: Path, file: BinaryIO, size: int) -> WeightsFile:
+    file.seek(0)
+    if file.read(1) == b"\x0a":
+        return _ckpt(path, file, size)
+    file.seek(8)
+    if file.read(1) == b"{":
+        return WeightsFile(path, "safetensors", _safetensors(file, size))
+    raise _Broken("it does not begin as one")
+
+
+def _safetensors(file: BinaryIO, size: int) -> dict[str, Shape]:
+    file.seek(0)
+    length = int.from_bytes(file.read(8), "little")
+    if length > min(size - 8, _LONGEST_HEADER):
+        raise _Broken(f"it ends after {size:,} bytes, within its header")
+    try:
+        header = json.loads(file.read(length))
+        header.pop("__metadata__", None)
+        shapes = {name: tuple(map(int, row["shape"])) for name, row in header.items()}
+        end = max((row["data_offsets"][1] for row in header.values()), default=0)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        raise _Broken("its header is not one of safetensors") from None
+    if 8 + length + end > size:
+        raise _Broken(f"it ends after {size:,} bytes of {8 + length + end:,}")
+    return shapes
+
+
+def _ckpt(path: Path, file: BinaryIO, size: int) -> WeightsFile:
+    end = size
+    if size > _CHECKSUM_BYTES:
+        file.seek(size - _CHECKSUM_BYTES)
+        if file.read(len(_CHECKSUM)) == _CHECKSUM:
+            end -= _CHECKSUM_BYTES
+    file.seek(0)
+    shapes: dict[str, Shape] = {}
+    while file.tell() < end:
+        last = next(reversed(shapes), None)
+        number, _, length = _field(file, end, last)
+        if number != _VALUE or length is None:
+            raise _Broken("it does not continue as one" if shapes else "it does not begin as one")
+        name, shape = _value(file, file.tell() + length, last)
+        # What is too large for one message stands in several of one name, cut along the first axis.
+        before = shapes.get(name)
+        if before:
+            shape = (before[0] + shape[0], *shape[1:]) if shape else before
+        shapes[name] = shape
+    return WeightsFile(path, "ckpt", shapes, has_checksum=end < size)
+
+
+def _value(file: BinaryIO, end: int, last: str | None) -> tuple[str, Shape]:
+    """Reads one parameter; the file stands behind it afterwards."""
+    name = ""
+    shape: Shape = ()
+    while file.tell() < end:
+        number, _, length = _field(file, end, last)
+        if number == _TAG and length is not None and length <= _LONGEST_NAME:
+            try:
+                name = file.read(length).decode()
+            except UnicodeDecodeError:
+                raise _Broken("it does not begin as one") from None
+        elif number == _TENSOR and length is not None:
+            shape = _tensor(file, file.tell() + length, name)
+        else:
+            raise _Broken("it does not continue as one" if last else "it does not begin as one")
+    return name, shape
+
+
+def _tensor(file: BinaryIO, end: int, name: str) -> Shape:
+    dims: list[int] = []
+    while file.tell() < end:
+        number, value, length = _field(file, end, name)
+        if number == _DIMS and length is None:
+            dims.append(value)
+        elif number in (_TYPE, _CONTENT) and length is not None:
+            file.seek(length, os.SEEK_CUR)
+        else:
+            raise _Broken(f"{shown(name)!r} in it is no parameter")
+    # MindSpore writes a single number as one dimension of 0.
+    return () if dims == [0] else tuple(dims)
+
+
+def _field(file: BinaryIO, end: int, last: str | None) -> tuple[int, int, int | None]:
+    """Reads a field's head: its number, its value, and its length if it has one.
+
+    Args:
+        end: where what it belongs to ends; it may not reach beyond.
+        last: the parameter that was read before, for people.
+    """
+    key = _varint(file)
+    if key & 7 == _VARINT:
+        return key >> 3, _varint(file), None
+    if key & 7 != _LENGTH:
+        raise _Broken("it does not continue as one" if last else "it does not begin as one")
+    length = _varint(file)
+    if file.tell() + length > end:
+        behind = f" behind {shown(last)}" if last else ""
+        raise _Broken(f"it ends in the middle of a parameter{behind}, cut short")
+    return key >> 3, 0, length
+
+
+def _varint(file: BinaryIO) -> int:
+    value = 0
+    for place in range(0, 70, 7):
+        byte = file.read(1)
+        if not byte:
+            raise _Broken("it ends in the middle of a parameter, cut short")
+        value |= (byte[0] & 0x7F) << place
+        if byte[0] < 0x80:
+            return value
+    raise _Broken("it does not continue as one")

@@ -1,0 +1,172 @@
+"""Whether a file of weights fits a network, by names and shapes, and what to say if it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mixnet_core.checkpoints.bundle import AVERAGES
+from mixnet_core.checkpoints.file_format import Shape, WeightsFile
+from mixnet_core.checkpoints.training_state import OPTIMIZER, Parts, bare_names, parts_of
+from mixnet_core.errors import CheckpointMismatch, InputError
+from mixnet_core.model.variants import VARIANTS, VariantName, round_channels
+from mixnet_core.storage.uris import shown
+
+CLASSIFIER = ("classifier.weight", "classifier.bias")
+
+_STEM = "stem_conv.0.weight"
+# What the names of a MixNet's parameters begin with.
+_CELLS = ("stem_conv", "layers", "head_conv", "classifier")
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class SeenNetwork:
+    """Describes the network that a file's names and shapes show.
+
+    Attributes:
+        variant: by its stem's width.
+        num_classes: width of the classifier.
+        in_channels: of the images.
+        parts: the file's names, sorted.
+    """
+
+    variant: VariantName
+    num_classes: int
+    in_channels: int
+    parts: Parts
+
+
+def seen_network(file: WeightsFile) -> SeenNetwork:
+    """Recognises a MixNet by its stem and its classifier.
+
+    Both together differ between all variants. The flavour and the stem's stride do not show.
+
+    Raises:
+        CheckpointMismatch: it is no MixNet's.
+    """
+    path, own = shown(str(file.path)), bare_names(file.shapes, _CELLS)
+    parts = parts_of(file.shapes, own)
+    missing = [name for name in (_STEM, CLASSIFIER[0]) if name not in parts.weights]
+    if missing:
+        raise CheckpointMismatch(
+            f"{path} has no {missing[0]}, so it is no MixNet's under MindCV's names: "
+            + (_of_optimizer(file, parts) or f"{_first(file)}; convert it, or check the path")
+        )
+    stem, classifier = (file.shapes[parts.weights[name]] for name in (_STEM, CLASSIFIER[0]))
+    widths = {round_channels(row.stem_channels * row.width): name for name, row in VARIANTS.items()}
+    if len(stem) != 4 or stem[0] not in widths or len(classifier) != 2:
+        raise CheckpointMismatch(
+            f"{path} has a stem of {stem[0] if stem else 1} channels, expected one of "
+            f"{sorted(widths)}: it is no MixNet's"
+        )
+    return SeenNetwork(widths[stem[0]], classifier[0], stem[1], parts)
+
+
+def fitting_names(
+    file: WeightsFile,
+    parts: Parts,
+    expected: Mapping[str, Shape],
+    *,
+    dropped: Collection[str] = (),
+    ema: bool = False,
+) -> Mapping[str, str]:
+    """Finds the network's parameters in a file.
+
+    Args:
+        parts: the file's names, sorted for this network.
+        expected: name in the network -> shape.
+        dropped: further names of the network, which are not asked for.
+        ema: whether the moving averages are wanted.
+
+    Returns:
+        Name in the network -> name in the file, for all that is expected.
+
+    Raises:
+        InputError: the file has no averages.
+        CheckpointMismatch: a parameter is missing, unknown or of another shape; it is named.
+    """
+    if ema:
+        require_averages(file, parts)
+    names = parts.averages if ema else parts.weights
+    found = {inner: file.shapes[name] for inner, name in names.items() if inner not in dropped}
+    found |= {name: file.shapes[name] for name in parts.unknown if name not in dropped}
+    missing = [name for name in expected if name not in found]
+    if missing and ema:
+        raise CheckpointMismatch(
+            f"{shown(str(file.path))} has no moving averages of {len(missing)} parameters, the "
+            f"first is {missing[0]}: leave the averages out, their network would be incomplete"
+        )
+    expect_match(expected, found, file.path, hint=_hint(file, parts) if missing else "")
+    return names
+
+
+def require_averages(file: WeightsFile, parts: Parts) -> None:
+    """Makes sure that a file holds moving averages.
+
+    Raises:
+        InputError: it holds none.
+    """
+    if parts.averages:
+        return
+    beside = file.path.with_name(AVERAGES)
+    said = f"{shown(str(file.path))} holds no moving averages (ema.*): leave the averages out"
+    if beside.is_file() and beside != file.path:
+        said += f", or give {shown(str(beside))}, which holds them"
+    raise InputError(said)
+
+
+def expect_match(
+    expected: Mapping[str, Shape], found: Mapping[str, Shape], path: Path, *, hint: str = ""
+) -> None:
+    """Makes sure that names and shapes are the same.
+
+    Args:
+        hint: what to do; "": check what a network is made of.
+
+    Raises:
+        CheckpointMismatch: they are not; the first ones that differ are named.
+    """
+    faults = [f"missing {name}" for name in expected if name not in found]
+    faults += [f"unexpected {shown(name)}" for name in found if name not in expected]
+    faults += [
+        f"{name} has shape {found[name]}, expected {shape}"
+        for name, shape in expected.items()
+        if name in found and found[name] != shape
+    ]
+    if not faults:
+        return
+    first = "; ".join(faults[:_SHOWN])
+    if len(faults) > _SHOWN:
+        first += f"; and {len(faults) - _SHOWN} more"
+    hint = hint or "check variant and flavour"
+    if any(name.startswith("classifier.") for name in (f.split()[0] for f in faults)):
+        hint += ", or set weights.reset_classifier for another class count"
+    raise CheckpointMismatch(f"{shown(str(path))} does not fit the network: {first}; {hint}")
+
+
+def _hint(file: WeightsFile, parts: Parts) -> str:
+    """Says what to do about a file that lacks parameters; "" if nothing explains it."""
+    if len(parts.prefixes) > 1 and not parts.weights:
+        names = " and ".join(f"{prefix}..." for prefix in parts.prefixes)
+        return f"it has parameters as {names}, expected one network: save the one that is meant"
+    if parts.weights:
+        return _of_optimizer(file, parts)
+    return f"check variant and flavour, and the path: {_first(file)}"
+
+
+def _of_optimizer(file: WeightsFile, parts: Parts) -> str:
+    """Says that a file is an optimizer's: it keeps trainable weights too, but no statistics."""
+    statistics = any(name.endswith(".moving_mean") for name in parts.weights)
+    if statistics or not (parts.left_out[OPTIMIZER] or "global_step" in file.shapes):
+        return ""
+    return (
+        "it holds an optimizer's state and no BatchNorm statistics: give the checkpoint that was "
+        "saved with it, in MindCV MODEL-EPOCH_STEP.ckpt or MODEL_best.ckpt"
+    )
+
+
+def _first(file: WeightsFile) -> str:
+    first = next(iter(file.shapes), "not there")
+    return f"its first parameter is {shown(first)}"
