@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import BinaryIO, Literal
 from mixnet_core.checkpoints.foreign_files import foreign_file
 from mixnet_core.errors import InputError, IntegrityError
 from mixnet_core.storage.files import os_errors_explained
+from mixnet_core.storage.storage import CHUNK_BYTES
 from mixnet_core.storage.uris import shown
 
 FormatName = Literal["ckpt", "safetensors"]
@@ -84,6 +86,26 @@ def unreadable(path: Path, reason: str) -> IntegrityError:
     )
 
 
+def expect_checksum(file: WeightsFile) -> None:
+    """Holds a file to the checksum that MindSpore wrote at its end, if it did.
+
+    Raises:
+        IntegrityError: the bytes before it are others.
+        MachineError: it cannot be read.
+    """
+    if not file.has_checksum:
+        return
+    found = 0
+    with os_errors_explained(file.path, "read"), file.path.open("rb") as content:
+        left = os.fstat(content.fileno()).st_size - _CHECKSUM_BYTES
+        while left > 0 and (chunk := content.read(min(left, CHUNK_BYTES))):
+            found = zlib.crc32(chunk, found)
+            left -= len(chunk)
+        stated = int.from_bytes(content.read()[len(_CHECKSUM) :], "big")
+    if found != stated:
+        raise unreadable(file.path, "its bytes are not those of its own checksum")
+
+
 class _Broken(Exception):
     """Says in a few words what is wrong with a file."""
 
@@ -129,10 +151,7 @@ def _ckpt(path: Path, file: BinaryIO, size: int) -> WeightsFile:
         if number != _VALUE or length is None:
             raise _Broken("it does not continue as one" if shapes else "it does not begin as one")
         name, shape = _value(file, file.tell() + length, last)
-        # What is too large for one message stands in several of one name, cut along the first axis.
-        before = shapes.get(name)
-        if before:
-            shape = (before[0] + shape[0], *shape[1:]) if shape else before
+        # What is too large for one message stands in several of one name, each with the whole shape.
         shapes[name] = shape
     return WeightsFile(path, "ckpt", shapes, has_checksum=end < size)
 

@@ -13,6 +13,8 @@ from mixnet_core.errors import CheckpointMismatch, InputError
 from mixnet_core.model.variants import VARIANTS, VariantName, round_channels
 from mixnet_core.storage.uris import shown
 
+# Of each variant in every flavour, BatchNorm's statistics among them.
+PARAMETERS: Mapping[VariantName, int] = {"s": 347, "m": 421, "l": 421, "xl": 514}
 CLASSIFIER = ("classifier.weight", "classifier.bias")
 
 _STEM = "stem_conv.0.weight"
@@ -49,6 +51,8 @@ def seen_network(file: WeightsFile) -> SeenNetwork:
     path, own = shown(str(file.path)), bare_names(file.shapes, _CELLS)
     parts = parts_of(file.shapes, own)
     missing = [name for name in (_STEM, CLASSIFIER[0]) if name not in parts.weights]
+    if missing and own.keys() & set(missing):
+        raise CheckpointMismatch(f"{path} cannot be read: {_mixed(file, own)}")
     if missing:
         raise CheckpointMismatch(
             f"{path} has no {missing[0]}, so it is no MixNet's under MindCV's names: "
@@ -98,7 +102,7 @@ def fitting_names(
             f"{shown(str(file.path))} has no moving averages of {len(missing)} parameters, the "
             f"first is {missing[0]}: leave the averages out, their network would be incomplete"
         )
-    expect_match(expected, found, file.path, hint=_hint(file, parts) if missing else "")
+    expect_match(expected, found, file.path, hint=_hint(file, parts, expected) if missing else "")
     return names
 
 
@@ -146,14 +150,25 @@ def expect_match(
     raise CheckpointMismatch(f"{shown(str(path))} does not fit the network: {first}; {hint}")
 
 
-def _hint(file: WeightsFile, parts: Parts) -> str:
+def _hint(file: WeightsFile, parts: Parts, expected: Collection[str]) -> str:
     """Says what to do about a file that lacks parameters; "" if nothing explains it."""
-    if len(parts.prefixes) > 1 and not parts.weights:
-        names = " and ".join(f"{prefix}..." for prefix in parts.prefixes)
-        return f"it has parameters as {names}, expected one network: save the one that is meant"
+    own = bare_names(file.shapes, {name.partition(".")[0] for name in expected})
+    if any(name in expected and name not in parts.weights for name in own):
+        return _mixed(file, own)
     if parts.weights:
         return _of_optimizer(file, parts)
     return f"check variant and flavour, and the path: {_first(file)}"
+
+
+def _mixed(file: WeightsFile, own: Mapping[str, str]) -> str:
+    """Says that not all of a network's parameters carry the same before their names."""
+    cells = {inner.partition(".")[0] for inner in own}
+    prefixes = {name[: -len(inner)] for name in file.shapes for inner in bare_names([name], cells)}
+    places = " and ".join(f"under {shown(item)}" if item else "plain" for item in sorted(prefixes))
+    return (
+        f"its parameters stand in it {places}, expected one network whose names are alike: save "
+        "the one that is meant"
+    )
 
 
 def _of_optimizer(file: WeightsFile, parts: Parts) -> str:
@@ -169,4 +184,6 @@ def _of_optimizer(file: WeightsFile, parts: Parts) -> str:
 
 def _first(file: WeightsFile) -> str:
     first = next(iter(file.shapes), "not there")
+    if any(name.endswith("conv_stem.weight") for name in file.shapes):
+        return "its names are timm's or TensorFlow's, which are to be renamed as MindCV's"
     return f"its first parameter is {shown(first)}"

@@ -60,6 +60,10 @@ _BY_HEAD: tuple[tuple[bytes, ForeignFile], ...] = (
         b"\x89HDF\r\n\x1a\n",
         ForeignFile("an HDF5 file, as Keras and TensorFlow write (.h5)", _CONVERT),
     ),
+    (
+        b"\xd8\x5e\x3a\x7f",
+        ForeignFile("an encrypted checkpoint of MindSpore", "save it without enc_key"),
+    ),
     (b"IMOD", ForeignFile("an offline model for Ascend (.om)", "give the .ckpt it was made from")),
     (b"GGUF", ForeignFile("a GGUF file", _CONVERT)),
     (b"\x93NUMPY", ForeignFile("an array of numpy (.npy)", _CONVERT)),

@@ -13,7 +13,13 @@ import mindspore
 import numpy as np
 from mindspore import Parameter, nn
 
-from mixnet_core.checkpoints.file_format import Shape, WeightsFile, read_format, unreadable
+from mixnet_core.checkpoints.file_format import (
+    Shape,
+    WeightsFile,
+    expect_checksum,
+    read_format,
+    unreadable,
+)
 from mixnet_core.checkpoints.fit import CLASSIFIER, expect_match, fitting_names
 from mixnet_core.checkpoints.training_state import Parts, parts_of
 from mixnet_core.errors import IntegrityError, JobFailed
@@ -175,13 +181,14 @@ def _parameters(file: WeightsFile) -> dict[str, Parameter]:
     Raises:
         IntegrityError: MindSpore cannot read it.
     """
+    expect_checksum(file)
     try:
         if file.format == "safetensors":
             # From memory, because by a path MindSpore goes by its suffix.
             content = io.BytesIO(file.path.read_bytes())
             return dict(mindspore.load_checkpoint(content, format="safetensors"))
         with _with_suffix(file.path, ".ckpt") as path:
-            return dict(mindspore.load_checkpoint(str(path), crc_check=file.has_checksum))
+            return dict(mindspore.load_checkpoint(str(path)))
     # safetensors' own error is a plain Exception.
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -92,7 +92,8 @@ class Parts:
         said = f"left out of a training's state: {', '.join(rows)}"
         if ema:
             return f"the moving averages are taken; {said}"
-        return f"{said}; {how} takes the averages" if self.averages else said
+        whole = self.averages.keys() >= self.weights.keys()
+        return f"{said}; {how} takes the averages" if self.averages and whole else said
 
 
 def parts_of(names: Collection[str], network: Collection[str]) -> Parts:

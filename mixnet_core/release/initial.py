@@ -31,7 +31,7 @@ _FILES = """
 """
 _SUFFIXES = frozenset(_FILES.split())
 _HUB = re.compile(
-    r"(?:hf[-_]hub|hf|huggingface|timm|modelscope|ms|openmind|xihe|wandb|kaggle|torchvision)[:/].+",
+    r"(?:(?:www\.)?(?:huggingface\.co|hf\.co|modelscope\.cn)|hf[-_]hub|hf|huggingface|timm|modelscope|ms|openmind|xihe|wandb|kaggle|torchvision)[:/].+",
     re.IGNORECASE,
 )
 _OWNER_AND_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(?:@[\w.-]+)?")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mixnet_core.checkpoints.file_format import WeightsFile, read_format
 from mixnet_core.checkpoints.fit import (
+    PARAMETERS,
     SeenNetwork,
     expect_match,
     require_averages,
@@ -39,7 +40,20 @@ def expect_weights_fit(path: Path, recipe: Recipe) -> str:
         require_averages(file, network.parts)
     unknown = {name: file.shapes[name] for name in network.parts.unknown}
     expect_match({}, unknown, path)
+    _expect_all(file, network, ema=recipe.weights.ema)
     return network.parts.sentence(ema=recipe.weights.ema, how="weights.ema=true")
+
+
+def _expect_all(file: WeightsFile, network: SeenNetwork, *, ema: bool) -> None:
+    """Counts the parameters; which is missing, if one is, loading tells."""
+    found = network.parts.averages if ema else network.parts.weights
+    needed = PARAMETERS[network.variant]
+    if len(found) != needed:
+        what = "moving averages" if ema else "parameters"
+        raise CheckpointMismatch(
+            f"{shown(str(file.path))} has {len(found)} {what} of a MixNet-"
+            f"{network.variant.upper()}, expected {needed}: save or fetch it again"
+        )
 
 
 def _expect_network(file: WeightsFile, network: SeenNetwork, recipe: Recipe) -> None:

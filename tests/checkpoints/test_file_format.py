@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import mindspore
+import numpy as np
+import pytest
+from mindspore import Parameter, Tensor
+
+from mixnet_core.checkpoints.file_format import WeightsFile, read_format
+from mixnet_core.checkpoints.store import read_parameters
+from mixnet_core.errors import InputError, IntegrityError
+
+SHAPES = {"body.weight": (4, 3), "body.bias": (4,), "global_step": (1,), "scale_sense": ()}
+
+
+@pytest.fixture(autouse=True)
+def eager() -> Iterator[None]:
+    before = mindspore.get_context("mode")
+    mindspore.set_context(mode=mindspore.PYNATIVE_MODE)
+    yield
+    mindspore.set_context(mode=before)
+
+
+def write(path: Path, *, kind: str = "ckpt", crc: bool = False) -> Path:
+    rows = [
+        {"name": name, "data": Parameter(Tensor(np.ones(shape, np.float32)))}
+        for name, shape in SHAPES.items()
+    ]
+    stem = path.with_suffix("") if kind == "safetensors" else path
+    mindspore.save_checkpoint(rows, str(stem), format=kind, crc_check=crc)
+    path.chmod(0o644)
+    return path
+
+
+def outcome(path: Path) -> tuple[WeightsFile | None, str]:
+    """What is read, or what is said of why not."""
+    try:
+        return read_format(path), ""
+    except (InputError, IntegrityError) as error:
+        return None, str(error)
+
+
+@pytest.mark.parametrize("kind", ["ckpt", "safetensors"])
+def test_names_and_shapes_are_those_that_mindspore_reads(kind: str, tmp_path: Path) -> None:
+    path = write(tmp_path / f"w.{kind}", kind=kind)
+    found = read_format(path)
+    assert found.format == kind
+    assert found.shapes == SHAPES
+    read = mindspore.load_checkpoint(str(path), format=kind)
+    assert {name: tuple(p.shape) for name, p in read.items()} == SHAPES
+
+
+def test_a_parameter_in_several_slices_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mindspore.train import serialization
+
+    monkeypatch.setattr(serialization, "SLICE_SIZE", 1)
+    big = Tensor(np.ones((300, 7), np.float32))
+    path = tmp_path / "w.ckpt"
+    mindspore.save_checkpoint([{"name": "big", "data": big}], str(path))
+    assert path.read_bytes().count(b"big") > 1
+    assert read_format(path).shapes == {"big": (300, 7)}
+
+
+@pytest.mark.parametrize(("kind", "other"), [("ckpt", "safetensors"), ("safetensors", "ckpt")])
+def test_the_content_counts_not_the_suffix(kind: str, other: str, tmp_path: Path) -> None:
+    path = write(tmp_path / f"w.{kind}", kind=kind)
+    for name in (f"renamed.{other}", "w.bin", "none"):
+        renamed = Path(shutil.copy(path, tmp_path / name))
+        assert read_format(renamed).format == kind
+        assert set(read_parameters(renamed)) == set(SHAPES)
+
+
+def test_mindspores_checksum_is_compared(tmp_path: Path) -> None:
+    path = write(tmp_path / "w.ckpt", crc=True)
+    assert read_format(path).has_checksum
+    assert set(read_parameters(path)) == set(SHAPES)
+    content = bytearray(path.read_bytes())
+    content[content.index(np.float32(1).tobytes())] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(IntegrityError, match="not those of its own checksum"):
+        read_parameters(path)
+
+
+@pytest.mark.parametrize("kind", ["ckpt", "safetensors"])
+def test_a_file_cut_anywhere_is_refused_or_holds_whole_parameters(
+    kind: str, tmp_path: Path
+) -> None:
+    whole = write(tmp_path / f"w.{kind}", kind=kind).read_bytes()
+    refused = 0
+    for length in range(len(whole)):
+        path = tmp_path / f"cut.{kind}"
+        path.write_bytes(whole[:length])
+        found, said = outcome(path)
+        if found is None:
+            refused += 1
+            assert said.startswith(f"{path} is not a readable MindSpore checkpoint (")
+            assert "\n" not in said
+        else:
+            # Between two parameters: loading then names those that are missing.
+            assert kind == "ckpt"
+            assert found.shapes.items() < SHAPES.items()
+    assert refused >= len(whole) - len(SHAPES)
+
+
+def test_bytes_flipped_anywhere_end_in_no_other_error(tmp_path: Path) -> None:
+    for kind in ("ckpt", "safetensors"):
+        whole = write(tmp_path / f"w.{kind}", kind=kind).read_bytes()
+        for place in range(len(whole)):
+            content = bytearray(whole)
+            content[place] ^= 0xFF
+            path = tmp_path / "flipped"
+            path.write_bytes(content)
+            assert "\n" not in outcome(path)[1]
+
+
+def test_a_missing_file_and_a_folder_are_said(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.ckpt", tmp_path):
+        with pytest.raises(InputError, match=r"no checkpoint file at .*: check the path; expected"):
+            read_format(path)
