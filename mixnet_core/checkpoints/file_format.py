@@ -151,7 +151,7 @@ def _ckpt(path: Path, file: BinaryIO, size: int) -> WeightsFile:
         if number != _VALUE or length is None:
             raise _Broken("it does not continue as one" if shapes else "it does not begin as one")
         name, shape = _value(file, file.tell() + length, last)
-        # What is too large for one message stands in several of one name, each with the whole shape.
+        # What is too large for one message is in several of one name, each with the whole shape.
         shapes[name] = shape
     return WeightsFile(path, "ckpt", shapes, has_checksum=end < size)
 
