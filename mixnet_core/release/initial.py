@@ -14,11 +14,12 @@ import re
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from mixnet_core.errors import InputError, IntegrityError
+from mixnet_core.errors import InputError
 from mixnet_core.kinds.kind import did_you_mean
 from mixnet_core.release.catalog import USER_CATALOG, CatalogEntry, find_release, load_catalog
 from mixnet_core.release.local_weights import LocalWeights, local_weights
-from mixnet_core.release.manifest import MANIFEST, PublishedRelease
+from mixnet_core.release.manifest import PublishedRelease
+from mixnet_core.release.origin import copied_release
 from mixnet_core.release.publish import read_release
 from mixnet_core.storage.uris import refuse_credentials, shown
 
@@ -79,12 +80,9 @@ def find_initial(name_or_uri: str, registry: str) -> InitialWeights:
 def _local(path: Path) -> InitialWeights:
     """Looks at a path; a release's own folder is a release."""
     path = path.absolute()
-    if path.is_dir() and (path / MANIFEST).is_file():
-        try:
-            return read_release(path.as_uri())
-        except IntegrityError:
-            # A copy's folder may have another name; what else is wrong is said by who reads that.
-            return local_weights(path)
+    release = copied_release(path) if path.is_dir() else None
+    if release is not None and release.name == path.name:
+        return read_release(path.as_uri())
     return local_weights(path)
 
 

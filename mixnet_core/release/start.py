@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mixnet_core.errors import InputError, IntegrityError
+from mixnet_core.errors import InputError, IntegrityError, MixnetError
 from mixnet_core.model.variants import FlavourName, VariantName
 from mixnet_core.recipe.recipe import Recipe, parse_recipe, stored_recipe
 from mixnet_core.recipe.sections import InChannels, Input, StemStride
@@ -24,6 +24,9 @@ from mixnet_core.release.catalog import CatalogEntry, entry_of
 from mixnet_core.release.initial import find_initial
 from mixnet_core.release.local_weights import LocalWeights
 from mixnet_core.release.manifest import PublishedRelease
+from mixnet_core.runs.records import recorded
+from mixnet_core.runs.run_dir import RunDir
+from mixnet_core.runs.values import PreparedDataset
 from mixnet_core.storage.faults import faults
 from mixnet_core.storage.open import open_storage
 from mixnet_core.storage.uris import shown_words
@@ -135,8 +138,13 @@ def _of_file(weights: LocalWeights) -> Start:
         start = replace(_of_release(origin.release), name=f"{name} of {origin.name}")
     elif origin is not None and origin.recipe is not None:
         recipe = stored_recipe(origin.recipe)
-        network = {key: getattr(recipe.network, key) for key in _Network.model_fields}
-        start = replace(start, name=f"{name} of {origin.name}", network=network, input=recipe.input)
+        start = replace(
+            start,
+            name=f"{name} of {origin.name}",
+            network={key: getattr(recipe.network, key) for key in _Network.model_fields},
+            classes=_of_run(RunDir(origin.recipe.parent)),
+            input=recipe.input,
+        )
     elif entry is not None:
         start = replace(_of_entry(entry), name=f"{name} of release {entry.name}")
     else:
@@ -148,6 +156,14 @@ def _of_file(weights: LocalWeights) -> Start:
             seen.num_classes,
         )
     return replace(start, path=str(weights.path))
+
+
+def _of_run(run: RunDir) -> tuple[str, ...] | None:
+    """Returns the classes of a run's dataset; None where its record is gone."""
+    try:
+        return recorded(run, "prepare", PreparedDataset).classes
+    except MixnetError:
+        return None
 
 
 class _Network(BaseModel):

@@ -34,7 +34,7 @@ from mixnet_core.runs.ticks import Tick, Watch, unwatched
 from mixnet_core.runs.values import Evaluation, PreparedDataset
 from mixnet_core.stages.options import adjusted_recipe
 from mixnet_core.stages.release_to_measure import PLAIN_CPU, imagenet_recipe
-from mixnet_core.storage.files import fingerprint, sha256_of
+from mixnet_core.storage.files import fingerprint, os_errors_explained, sha256_of
 from mixnet_core.storage.uris import refuse_credentials, shown
 
 log = logging.getLogger(__name__)
@@ -140,7 +140,8 @@ def _look_at(file: Path, workspace: Workspace, *, ema: bool) -> _Checkpoint:
     Raises:
         InputError, IntegrityError, CheckpointMismatch: as `evaluate.look.look` and `origin_of`.
     """
-    sha256 = sha256_of(file) if file.is_file() else ""
+    with os_errors_explained(file, "read"):
+        sha256 = sha256_of(file) if file.is_file() else ""
     folder = workspace.root / "evaluations" / fingerprint([str(file.absolute()), sha256])[:12]
     request = LookRequest(file=str(file.absolute()), ema=ema)
     if file.suffix == ".onnx":
@@ -227,7 +228,7 @@ def _labels(checkpoint: _Checkpoint, recipe: Recipe, given: Path | None) -> _Lab
         return _Labels(classes, str(given))
     if origin is not None and origin.release is not None:
         return _Labels(origin.release.classes, origin.name)
-    if origin is not None:
+    if origin is not None and origin.recipe is not None:
         try:
             prepared = recorded(RunDir(origin.recipe.parent), "prepare", PreparedDataset)
         except MixnetError:

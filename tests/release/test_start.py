@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from mixnet_core.recipe.recipe import Recipe, load_recipe, save_recipe
 from mixnet_core.release.publish import publish_release
 from mixnet_core.stages.options import adjusted_recipe
 from tests.data.samples import write_image_folder
+from tests.mindcv_cells import TrainedByMindcv
 
 NETWORK: dict[str, Any] = {
     "variant": "m",
@@ -21,6 +23,7 @@ NETWORK: dict[str, Any] = {
     "in_channels": 1,
     "stem_stride": 2,
 }
+DATA = {"data.source": "digits", "data.path": None, "data.val_share": 0.2}
 DIGITS = [str(digit) for digit in range(10)]
 
 
@@ -212,3 +215,42 @@ def test_a_broken_published_recipe_is_told_and_does_not_end_it(
     with caplog.at_level(logging.WARNING):
         assert network(released.recipe()) == NETWORK
     assert any("is not what was published" in line for line in caplog.messages)
+
+
+def test_a_files_network_is_what_it_shows_and_a_line_says_what_it_does_not(
+    released: Released, trained_by_mindcv: TrainedByMindcv, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = trained_by_mindcv.training
+    settings = {"network.variant": "s", "network.stem_stride": 1}
+    recipe = released.recipe("finetune", weights=str(path), settings=settings | DATA)
+    assert recipe.weights.name == str(path)
+    assert recipe.network.variant == "s"
+    assert any("network.flavour and stem_stride do not show" in line for line in caplog.messages)
+
+
+def test_a_copied_releases_file_brings_the_releases_network_and_classes(
+    released: Released, trained_by_mindcv: TrainedByMindcv, tmp_path: Path
+) -> None:
+    facts = {"variant": "s", "flavour": "timm", "in_channels": 3, "stem_stride": 1}
+    publish_release(
+        "mine",
+        registry=released.uri,
+        files={"weights": trained_by_mindcv.plain},
+        facts=facts | {"classes": DIGITS},
+    )
+    copy = shutil.copytree(Path(released.uri) / "mine", tmp_path / "copy")
+    (file,) = copy.glob("weights-*")
+    for name in (str(file.rename(copy / "best.ckpt")), str(copy)):
+        recipe = released.recipe(weights=name)
+        assert network(recipe) == facts
+        assert recipe.weights.name == str(copy / "best.ckpt")
+        assert not recipe.weights.reset_classifier
+
+
+def test_a_file_named_from_where_the_user_is_stays_the_same_file(
+    released: Released, trained_by_mindcv: TrainedByMindcv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(trained_by_mindcv.folder)
+    here = released.recipe(weights=trained_by_mindcv.plain.name)
+    assert here.weights.name == str(trained_by_mindcv.plain)
+    assert here == released.recipe(weights=str(trained_by_mindcv.plain))

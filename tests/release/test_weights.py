@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -17,12 +18,16 @@ from mixnet_core.errors import (
     InputError,
     IntegrityError,
     MachineError,
+    MixnetError,
+    ReleaseMissing,
     TransientError,
 )
+from mixnet_core.release.initial import find_initial
 from mixnet_core.release.publish import publish_release
-from mixnet_core.release.weights import fetch_weights
+from mixnet_core.release.weights import check_available, fetch_weights
 from mixnet_core.runs.values import FetchedWeights
 from mixnet_core.storage.schemes.file import FileStorage
+from tests.mindcv_cells import TrainedByMindcv
 from tests.object_store import ObjectStore
 from tests.web_server import CONTENT, Server
 
@@ -320,3 +325,84 @@ def test_a_release_on_s3_is_fetched_by_its_uri(
     fetched = fetch_weights(release.uri, cache=tmp_path / "c", registry="file:///none")
     assert Path(fetched.path).read_bytes() == CONTENT
     assert fetched.sha256 == SHA256
+
+
+def test_a_file_by_its_path_is_copied_under_its_digest(
+    trained_by_mindcv: TrainedByMindcv, tmp_path: Path
+) -> None:
+    best = Path(shutil.copy(trained_by_mindcv.training, tmp_path / "mixnet_s_best.ckpt"))
+    cache = tmp_path / "cache"
+    fetched = fetch_weights(str(best), cache=cache, registry="file:///none")
+    assert (fetched.name, fetched.sha256) == (best.name, sha256_hex(best.read_bytes()))
+    assert Path(fetched.path) == cache / f"mixnet_s_best-{fetched.sha256[:12]}.ckpt"
+    # The training that wrote it goes on.
+    shutil.copy(trained_by_mindcv.plain, best)
+    assert sha256_hex(Path(fetched.path).read_bytes()) == fetched.sha256
+    again = fetch_weights(str(best), cache=cache, registry="file:///none")
+    assert again.sha256 != fetched.sha256
+    assert len(list(cache.iterdir())) == 2
+    assert fetch_weights(str(best), cache=cache, registry="file:///none").reused
+
+
+def test_a_file_that_is_written_while_it_is_copied_is_refused(
+    trained_by_mindcv: TrainedByMindcv, tmp_path: Path
+) -> None:
+    best = Path(shutil.copy(trained_by_mindcv.training, tmp_path / "mixnet_s_best.ckpt"))
+
+    def write(done: int, total: int | None) -> None:
+        if done < 2 << 20:
+            with best.open("r+b") as file:
+                file.seek(best.stat().st_size - 1)
+                file.write(b"?")
+
+    with pytest.raises(DigestMismatch, match="let whatever writes it finish"):
+        fetch_weights(str(best), cache=tmp_path / "c", registry="file:///none", on_bytes=write)
+    assert list((tmp_path / "c").iterdir()) == []
+
+
+def available(name: str, mine: Catalogued) -> Path | None:
+    return check_available(find_initial(name, "file:///none"), cache=mine.cache)
+
+
+def test_asking_for_weights_transfers_none(server: Server, mine: Catalogued) -> None:
+    assert available("mine", mine) is None
+    assert server.asked == ["HEAD /weights.ckpt"]
+    fetched = mine.fetch()
+    assert available("mine", mine) == Path(fetched.path)
+    assert len(server.asked) == 2
+    Path(fetched.path).write_bytes(b"damaged")
+    assert available("mine", mine) is None
+    assert len(server.asked) == 3
+
+
+@pytest.mark.parametrize("status", [404, 503])
+def test_what_asking_tells_is_what_fetching_would_end_with(
+    server: Server, mine: Catalogued, status: int
+) -> None:
+    server.answers = [status]
+    said = []
+    for attempt in (lambda: available("mine", mine), mine.fetch):
+        with pytest.raises(MixnetError) as raised:
+            attempt()
+        said.append((type(raised.value), str(raised.value).partition(f"answered {status}")[0]))
+    assert said[0] == said[1]
+
+
+def test_a_server_that_refuses_a_request_without_content_is_asked_for_it(
+    server: Server, mine: Catalogued
+) -> None:
+    server.answers = [405, 200]
+    assert available("mine", mine) is None
+    assert server.asked == ["HEAD /weights.ckpt", "GET /weights.ckpt"]
+
+
+def test_a_released_file_that_is_gone_is_missing_before_anything_is_fetched(
+    weights: Path, tmp_path: Path
+) -> None:
+    to = (tmp_path / "releases").as_uri()
+    release = publish_release("digits-1", registry=to, files={"weights": weights}, facts={})
+    found = find_initial("digits-1", to)
+    assert check_available(found, cache=tmp_path / "c") is None
+    (tmp_path / "releases" / "digits-1" / release.files["weights"]).unlink()
+    with pytest.raises(ReleaseMissing, match=r"nothing at .*/digits-1/weights-"):
+        check_available(found, cache=tmp_path / "c")
