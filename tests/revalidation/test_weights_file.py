@@ -23,6 +23,7 @@ from mixnet_core.processes.requests import LookRequest, LookResult
 from mixnet_core.release.origin import Origin, origin_of
 from mixnet_core.release.publish import read_release
 from mixnet_core.storage.files import sha256_of
+from tests.mindcv_cells import Step, double_averages, momentum, save
 from tests.tiny import FinishedJob, mixnet
 
 pytestmark = pytest.mark.slow
@@ -261,3 +262,55 @@ def test_what_is_no_mixnet_is_said_in_one_line(case: Case, tmp_path: Path) -> No
         with pytest.raises(IntegrityError) as raised:
             look(LookRequest(file=str(tmp_path / name)))
         assert "\n" not in str(raised.value)
+
+
+def test_moving_averages_are_measured_where_they_are_asked_for(case: Case) -> None:
+    """A file as MindCV's training writes it: the release's weights, and others as averages."""
+    net = build_model("s", 10, stem_stride=1)
+    load_weights(net, case.files["ckpt"])
+    step = Step(net, momentum(net.trainable_params()), ema=True)
+    double_averages(step)
+    path = save(step, case.folder / "mixnet_s-2_74.ckpt")
+    for more, said in (
+        ((), "--ema takes the averages"),
+        (("--ema",), "the moving averages are ta"),
+    ):
+        done = mixnet(
+            "evaluate", str(path), f"--data={case.images}", "--recipe=digits", "--json", "--quiet",
+            "--set=input.image_size=8", *more, cwd=case.folder,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout)["evaluation"]
+        assert said in found["left_out"]
+        (line,) = done.stderr.splitlines()
+        assert line == f"mixnet: {path}: {found['left_out']}"
+        same = found["score"]["loss"] == pytest.approx(case.val["loss"], rel=1e-5)
+        assert same is not bool(more)
+
+
+def test_a_copied_release_is_read_as_it_says_or_not_at_all(case: Case, tmp_path: Path) -> None:
+    copy = shutil.copytree(case.files["ckpt"].parent, tmp_path / "copy")
+    (weights,) = copy.glob("weights-*.ckpt")
+    renamed = weights.rename(copy / "best.ckpt")
+    done = mixnet("evaluate", str(renamed), f"--data={case.images}", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["evaluation"]
+    assert found["score"]["correct1"] == case.val["correct1"]
+    assert "crop 8 px (recipe digits, of release " in found["read_as"]
+    (recipe,) = copy.glob("recipe-*")
+    recipe.unlink()
+    done = mixnet("evaluate", str(renamed), f"--data={case.images}", cwd=tmp_path)
+    assert done.returncode == 2
+    assert f"copy {recipe.name} from the release too, or give --recipe" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_how_a_file_alone_is_read_is_said(case: Case, tmp_path: Path) -> None:
+    alone = Path(shutil.copy(case.files["ckpt"], tmp_path / "alone.ckpt"))
+    done = mixnet(
+        "evaluate", str(alone), f"--data={case.images}", "--json", "--set=input.image_size=32",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    read_as = json.loads(done.stdout)["evaluation"]["read_as"]
+    assert "recipe finetune, as no release or run around the file says otherwise" in read_as

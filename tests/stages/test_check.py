@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import builtins
+import json
 import shutil
 import sys
 from collections.abc import Callable
@@ -15,9 +16,10 @@ from mixnet_core.data.imagenet.classes import wnids
 from mixnet_core.data.imagenet.listing import Listed, write_listing
 from mixnet_core.data.prepare import prepare_dataset
 from mixnet_core.data.sources import fashion_mnist
-from mixnet_core.recipe.recipe import load_recipe
+from mixnet_core.recipe.recipe import Recipe, load_recipe
 from mixnet_core.recipe.sections import Devices
 from mixnet_core.runs.run_dir import Workspace
+from mixnet_core.runs.values import FetchedWeights
 from mixnet_core.stages import check as preflight
 from mixnet_core.stages.check import (
     CheckResult,
@@ -25,17 +27,23 @@ from mixnet_core.stages.check import (
     check_data,
     check_device,
     check_engine,
+    check_extras,
     check_msrun,
     check_operators,
     check_packages,
     check_prepared,
     check_publish,
+    check_weights,
     require,
 )
+from mixnet_core.stages.context import open_context
+from mixnet_core.storage.files import sha256_of
 from tests.data.samples import data, write_idx_folder, write_image, write_image_folder
+from tests.mindcv_cells import TrainedByMindcv
+from tests.web_server import Server
 
-NAMES = ["workspace", "disk", "packages", "device", "operators", "engine", "msrun"]
-NAMES += ["data", "publish"]
+NAMES = ["workspace", "disk", "packages", "extras", "device", "operators", "engine", "msrun"]
+NAMES += ["weights", "data", "publish"]
 
 
 def devices(target: str, ranks: int = 1) -> Devices:
@@ -356,3 +364,101 @@ def test_a_prepared_dataset_is_looked_at_instead_of_images_that_are_gone(tmp_pat
     assert isinstance(failure(check_prepared(other)), errors.IntegrityError)
     shutil.rmtree(dataset.root)
     assert isinstance(failure(check_prepared(dataset)), errors.DatasetError)
+
+
+def starting_from(name: str, **settings: Any) -> Recipe:
+    changes = {key.replace("__", "."): value for key, value in settings.items()}
+    return load_recipe("digits", {"weights.name": name} | changes)
+
+
+def test_weights_of_the_catalog_are_asked_for_within_seconds(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = {"name": "mine", "url": server.url, "sha256": "0" * 64, "variant": "s"}
+    entry |= {"flavour": "mindcv", "num_classes": 10, "source": "this test"}
+    catalog = tmp_path / "catalog.yaml"
+    catalog.write_text(json.dumps({"releases": [entry]}))
+    monkeypatch.setenv("MIXNET_CATALOG", str(catalog))
+    result = check_weights(starting_from("mine"), tmp_path / "cache", "file:///none")
+    assert result.detail == "mine can be fetched"
+    assert server.asked == ["HEAD /weights.ckpt"]
+    for answer, error in ((404, errors.ReleaseMissing), (503, errors.TransientError)):
+        server.answers = [answer]
+        refused = failure(check_weights(starting_from("mine"), tmp_path / "cache", "file:///none"))
+        assert type(refused) is error
+        assert f"{server.url}" in str(refused)
+    entry["url"] = "http://127.0.0.1:1/weights.ckpt"
+    catalog.write_text(json.dumps({"releases": [entry]}))
+    refused = failure(check_weights(starting_from("mine"), tmp_path / "cache", "file:///none"))
+    assert isinstance(refused, errors.TransientError)
+    assert "cannot fetch http://127.0.0.1:1/weights.ckpt: the connection failed" in str(refused)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_weights_that_the_run_has_are_not_asked_for(
+    tmp_path: Path, trained_by_mindcv: TrainedByMindcv
+) -> None:
+    path = trained_by_mindcv.plain
+    fetched = FetchedWeights(name="gone", path=str(path), sha256=sha256_of(path))
+    recipe = starting_from("gone")
+    assert check_weights(recipe, tmp_path, "file:///none", fetched).ok
+    assert isinstance(failure(check_weights(recipe, tmp_path, "file:///none")), errors.InputError)
+
+
+def test_a_file_of_weights_is_looked_into_before_images_are_prepared(
+    tmp_path: Path, trained_by_mindcv: TrainedByMindcv
+) -> None:
+    def checked(path: Path, **settings: Any) -> CheckResult:
+        recipe = starting_from(str(path), network__num_classes=10, **settings)
+        return check_weights(recipe, tmp_path / "cache", "file:///none")
+
+    result = checked(trained_by_mindcv.training)
+    assert result.ok
+    assert "is on this machine; left out of a training's state: 252 parameters" in result.detail
+    assert (
+        "the moving averages are taken"
+        in checked(trained_by_mindcv.averaged, weights__ema=True).detail
+    )
+    refused = failure(checked(trained_by_mindcv.plain, weights__ema=True))
+    assert isinstance(refused, errors.InputError)
+    refused = failure(checked(trained_by_mindcv.plain, network__variant="l"))
+    assert isinstance(refused, errors.CheckpointMismatch)
+    (tmp_path / "login.ckpt").write_bytes(b"<!DOCTYPE html>")
+    assert "a page of a server" in str(failure(checked(tmp_path / "login.ckpt")))
+    assert "no file at" in str(failure(checked(tmp_path / "none.ckpt")))
+
+
+def test_a_recipe_from_scratch_asks_nobody(tmp_path: Path) -> None:
+    result = check_weights(load_recipe("digits"), tmp_path, "file:///none")
+    assert (result.ok, result.detail) == (True, "training starts from scratch")
+
+
+def test_all_that_is_not_installed_is_named_with_one_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = load_recipe("digits")
+    assert check_extras(recipe, "file:///releases").ok
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    hidden = ("cv2", "matplotlib", "jinja2", "boto3")
+    for name in [name for name in sys.modules if name.partition(".")[0] in hidden]:
+        monkeypatch.delitem(sys.modules, name)
+    local, remote = (check_extras(recipe, to) for to in ("file:///releases", "s3://bucket/x"))
+    monkeypatch.undo()
+    assert str(failure(local)).endswith("; pip install opencv-python-headless matplotlib jinja2")
+    assert "boto3 (for an s3:// address)" in str(failure(remote))
+
+
+def test_run_ends_before_preparing_where_the_weights_cannot_be_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = {"name": "mine", "url": "http://127.0.0.1:1/w.ckpt", "sha256": "0" * 64}
+    entry |= {"variant": "s", "flavour": "mindcv", "num_classes": 10, "source": "this test"}
+    catalog = tmp_path / "catalog.yaml"
+    catalog.write_text(json.dumps({"releases": [entry]}))
+    context = open_context(
+        starting_from("mine"), Workspace(tmp_path / "w"), registry=f"file://{tmp_path}/releases"
+    )
+    monkeypatch.setenv("MIXNET_CATALOG", str(catalog))
+    with pytest.raises(errors.TransientError, match=r"cannot fetch http://127\.0\.0\.1:1/w\.ckpt"):
+        preflight.check(context)
+    assert not context.workspace.datasets.exists()

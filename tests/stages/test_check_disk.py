@@ -119,3 +119,21 @@ def test_what_checkpoints_need_is_estimated_a_little_too_high(
     # A billion of them, in float32.
     checkpoint = 4 * learnable * (1 + moments + averages)
     assert checkpoint < float(estimated) < 1.02 * checkpoint
+
+
+def test_initial_weights_need_room_too(tmp_path: Path) -> None:
+    recipe = load_recipe(
+        "digits",
+        {"selection.policy": "last", "training.epochs": 2, "weights.name": "mixnet_s"},
+    )
+    # Three checkpoints of 4.2 million parameters with AdamW's two moments, and weights as a training
+    # may have written them; 1,797 digits of a block each; 100 MB for everything else of a run.
+    needed = 4 * 4_200_000 * 12 + 1_797 * 4_096 + 100_000_000
+    with disk_of(tmp_path / "enough", f"size={needed}") as disk:
+        assert check_disk(recipe, Workspace(disk)).ok
+    with disk_of(tmp_path / "less", f"size={needed - 4_096}") as disk:
+        assert not check_disk(recipe, Workspace(disk)).ok
+        from_scratch = recipe.model_copy(
+            update={"weights": recipe.weights.model_copy(update={"name": None})}
+        )
+        assert check_disk(from_scratch, Workspace(disk)).ok
