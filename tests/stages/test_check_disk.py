@@ -126,8 +126,8 @@ def test_initial_weights_need_room_too(tmp_path: Path) -> None:
         "digits",
         {"selection.policy": "last", "training.epochs": 2, "weights.name": "mixnet_s"},
     )
-    # Three checkpoints of 4.2 million parameters with AdamW's two moments, and weights as a training
-    # may have written them; 1,797 digits of a block each; 100 MB for everything else of a run.
+    # Three checkpoints of 4.2 million parameters with AdamW's two moments, and weights as a
+    # training may have written them; 1,797 digits of a block each; 100 MB for all else of a run.
     needed = 4 * 4_200_000 * 12 + 1_797 * 4_096 + 100_000_000
     with disk_of(tmp_path / "enough", f"size={needed}") as disk:
         assert check_disk(recipe, Workspace(disk)).ok
