@@ -31,6 +31,7 @@ from mixnet_core.processes.cores import usable_cores
 from mixnet_core.processes.requests import PackedDataset, PackRequest
 from mixnet_core.recipe.sections import Data
 from mixnet_core.runs.values import PreparedDataset
+from mixnet_core.storage.asides import remove_left_asides
 from mixnet_core.storage.files import fingerprint as fingerprint_of
 from mixnet_core.storage.files import folder_aside, write_json
 
@@ -158,6 +159,8 @@ def _prepared(
         settings: what decides the splits.
         cut_parts: returns the splits.
     """
+    # Also where the dataset is there already: another process may have made it since.
+    remove_left_asides(datasets)
     key = fingerprint_of(
         {
             "format": FORMAT,

@@ -1,7 +1,7 @@
 """Durable files: written aside in the target's folder, verified or synced, then renamed.
 
 A reader therefore sees the old content, the new content or nothing; never a part. What a crash
-leaves behind is named `.aside-*` and is safe to delete.
+leaves behind is named `.aside-*`; the next write into the same folder removes it (`asides`).
 """
 
 from __future__ import annotations
@@ -10,17 +10,47 @@ import errno
 import hashlib
 import json
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 from mixnet_core.errors import InputError, IntegrityError, MachineError
+from mixnet_core.storage.asides import ASIDE_PREFIX, held_aside
 
-ASIDE_PREFIX = ".aside-"
-_CHUNK_BYTES = 1 << 20
+__all__ = [
+    "ASIDE_PREFIX",
+    "call_between_pieces",
+    "file_aside",
+    "fingerprint",
+    "folder_aside",
+    "os_errors_explained",
+    "read_json",
+    "sha256_of",
+    "write_json",
+    "write_text",
+]
+
+# On a disk that is nearly standing still, a piece still takes no longer than a person would wait.
+_CHUNK_BYTES = 1 << 18
+
+_between_pieces: ContextVar[Callable[[], None] | None] = ContextVar("between_pieces", default=None)
+
+
+def call_between_pieces(call: Callable[[], None]) -> None:
+    """Has this thread call something between the pieces of what takes long here, as reading a file.
+
+    A job gives its signs of life so: digests of many gigabytes are no hang, whoever computes them.
+    Other threads call nothing; that they go on says nothing of this one.
+    """
+    _between_pieces.set(call)
+
+
+def _piece_done() -> None:
+    call = _between_pieces.get()
+    if call is not None:
+        call()
 
 
 @contextmanager
@@ -51,6 +81,7 @@ def sha256_of(path: Path) -> str:
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK_BYTES):
             digest.update(chunk)
+            _piece_done()
     return digest.hexdigest()
 
 
@@ -71,17 +102,15 @@ def file_aside(target: Path) -> Iterator[Path]:
     """
     with os_errors_explained(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=ASIDE_PREFIX, dir=target.parent)
-        os.close(handle)
-        aside = Path(name)
-        try:
+        with held_aside(target.parent) as held:
+            # Under the target's name: what looks at suffixes sees the right one.
+            aside = held.path / target.name
+            aside.touch(0o600)
             yield aside
             _sync(aside)
             aside.chmod(0o644)
             aside.replace(target)
             _sync(target.parent)
-        finally:
-            aside.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -96,13 +125,15 @@ def folder_aside(target: Path) -> Iterator[Path]:
     """
     with os_errors_explained(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=ASIDE_PREFIX, dir=target.parent))
-        old = aside.with_name(aside.name + "-old")
-        try:
+        with held_aside(target.parent) as held:
+            aside = held.path / target.name
+            old = held.path / f"{target.name}.old"
+            aside.mkdir(0o700)
             yield aside
             for path in aside.rglob("*"):
                 if path.is_file():
                     _sync(path)
+                    _piece_done()
             _sync(aside)
             aside.chmod(0o755)
             if target.exists():
@@ -114,9 +145,6 @@ def folder_aside(target: Path) -> Iterator[Path]:
                     old.rename(target)
                 raise
             _sync(target.parent)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
-            shutil.rmtree(old, ignore_errors=True)
 
 
 def write_text(target: Path, text: str) -> None:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import contextvars
 import errno
 import hashlib
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from mixnet_core.errors import InputError, IntegrityError, MachineError
 from mixnet_core.storage.files import (
     ASIDE_PREFIX,
+    call_between_pieces,
     file_aside,
     fingerprint,
     folder_aside,
@@ -32,8 +35,8 @@ def test_a_file_is_there_only_when_the_block_is_done(tmp_path: Path) -> None:
     with file_aside(target) as aside:
         aside.write_text("whole")
         assert not target.exists()
-        assert aside.parent == target.parent
-        assert aside.name.startswith(ASIDE_PREFIX)
+        assert aside.parent.parent == target.parent
+        assert aside.parent.name.startswith(ASIDE_PREFIX)
     assert target.read_text() == "whole"
     assert names(target.parent) == ["file.txt"]
 
@@ -179,6 +182,26 @@ def test_the_digest_is_that_of_the_whole_file(size: int, tmp_path: Path) -> None
     content = bytes(range(256)) * (size // 256 + 1)
     (tmp_path / "file").write_bytes(content[:size])
     assert sha256_of(tmp_path / "file") == hashlib.sha256(content[:size]).hexdigest()
+
+
+def test_between_the_pieces_of_a_long_file_a_job_may_give_signs_of_life(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    with file.open("wb") as sparse:
+        sparse.truncate(8 << 20)
+    done: list[int] = []
+
+    def read() -> None:
+        call_between_pieces(lambda: done.append(1))
+        sha256_of(file)
+
+    contextvars.copy_context().run(read)
+    assert len(done) >= 8
+    # Another thread's reading says nothing of the one that is to give signs.
+    with ThreadPoolExecutor(1) as pool:
+        contextvars.copy_context().run(
+            lambda: (call_between_pieces(done.clear), pool.submit(sha256_of, file).result())
+        )
+    assert len(done) >= 8
 
 
 def test_a_fingerprint_depends_on_values_not_on_the_order_of_keys() -> None:

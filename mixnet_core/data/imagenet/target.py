@@ -11,7 +11,8 @@ from pathlib import Path
 from mixnet_core.data.imagenet.listing import SPLITS
 from mixnet_core.data.imagenet.records import Records
 from mixnet_core.errors import InputError, TransientError
-from mixnet_core.storage.files import ASIDE_PREFIX, os_errors_explained
+from mixnet_core.storage.asides import remove_all_asides
+from mixnet_core.storage.files import os_errors_explained
 
 # Names of what is unpacked, which would be mixed with, or replace, what has them.
 _OWN = (*SPLITS, *(f"{split}.csv" for split in SPLITS), "report.md", "report.json")
@@ -26,9 +27,8 @@ def expect_own(root: Path, records: Records) -> None:
     """
     if records.is_begun():
         # Listings that were being written when it was killed.
-        for path in root.glob(f"{ASIDE_PREFIX}*"):
-            with os_errors_explained(path):
-                path.unlink()
+        with os_errors_explained(root):
+            remove_all_asides(root)
         return
     for name in _OWN:
         if (root / name).exists():
