@@ -301,6 +301,23 @@ def is_of_whole_epoch(bundle: Path) -> bool:
     return contents.position.epoch_step == 0
 
 
+def is_half_deleted(bundle: Path) -> bool:
+    """Says whether `bundle.json` is gone, or a file that it lists, as after a kill while deleting.
+
+    The files that are there are not verified.
+
+    Args:
+        bundle: the bundle's folder.
+    """
+    try:
+        contents = _parsed(read_json(bundle / CONTENTS))
+    except InputError:
+        return True
+    except (IntegrityError, ValidationError):
+        return False
+    return not all((bundle / name).is_file() for name in contents.files)
+
+
 def _checkpoint(bundle: Path, contents: Contents, name: str) -> Checkpoint:
     return Checkpoint(
         path=str(bundle),

@@ -1,6 +1,7 @@
 """Which checkpoints a run keeps: the newest, and whatever its selection may still want.
 
-A bundle is deleted only once another one that takes its place was read back from the disk.
+A bundle is deleted only once another one that takes its place was read back from the disk. It loses
+its name first: a kill in between leaves no half of it among the others.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 from mixnet_core.checkpoints.bundle import (
     AVERAGES,
     WEIGHTS,
+    is_half_deleted,
     is_of_whole_epoch,
     read_contents,
     step_of,
@@ -21,10 +23,18 @@ from mixnet_core.errors import InputError, IntegrityError
 from mixnet_core.recipe.choices import Selection
 from mixnet_core.recipe.kinds import POLICIES
 from mixnet_core.runs.values import Score
-from mixnet_core.storage.files import ASIDE_PREFIX, read_json, write_json
+from mixnet_core.storage.files import (
+    ASIDE_PREFIX,
+    os_errors_explained,
+    read_json,
+    write_json,
+)
 
 # In a bundle's folder, beside what its `bundle.json` lists: file name -> its score.
 SCORES = "scores.json"
+# What the name of a bundle begins with that is being deleted. No lock is needed, as of a folder
+# aside, nor any room, which a disk that is full has not.
+_DELETED_PREFIX = ".deleted-"
 
 
 def write_scores(bundle: Path, scores: dict[str, Score]) -> None:
@@ -71,8 +81,8 @@ def prune(folder: Path, newest: int, selection: Selection) -> None:
 
     Kept are the last `newest` bundles of whole epochs, the newest of all, and what the selection
     may take: the last few or the best few, as its policy says, and every bundle without a score
-    where scores decide. What crashes left aside is deleted too. Call it from the one process that
-    writes to the folder.
+    where scores decide. What crashes left aside is deleted too, and what earlier versions left half
+    deleted. Call it from the one process that writes to the folder.
 
     Args:
         folder: of the run's checkpoints.
@@ -81,18 +91,35 @@ def prune(folder: Path, newest: int, selection: Selection) -> None:
 
     Raises:
         IntegrityError: the newest bundle, for which others would go, is damaged.
+        MachineError: a bundle cannot be deleted.
     """
     steps = sorted(folder.glob("step-*"), key=step_of)
-    whole = [bundle for bundle in steps if is_of_whole_epoch(bundle)]
+    # Of the newest, others' deletion depends: it is read whole below.
+    halves = {bundle for bundle in steps[:-1] if is_half_deleted(bundle)}
+    whole = [bundle for bundle in steps if bundle not in halves and is_of_whole_epoch(bundle)]
     last = max(newest, POLICIES.load(selection.policy).last(selection))
     kept = {*whole[-last:], *steps[-1:], *_wanted_for_scores(whole, selection)}
     dropped = [bundle for bundle in steps if bundle not in kept]
     if dropped:
         read_contents(steps[-1])
+    clear_leftovers(folder)
     for bundle in dropped:
-        shutil.rmtree(bundle)
-    for leftover in folder.glob(f"{ASIDE_PREFIX}*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+        with os_errors_explained(bundle, "delete"):
+            bundle.rename(bundle.with_name(f"{_DELETED_PREFIX}{bundle.name}"))
+    clear_leftovers(folder)
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Deletes what a kill left of bundles that were being written or deleted.
+
+    To be called as `prune`; what cannot be deleted stays.
+
+    Args:
+        folder: of the run's checkpoints; may be missing.
+    """
+    for prefix in (_DELETED_PREFIX, ASIDE_PREFIX):
+        for leftover in folder.glob(f"{prefix}*"):
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _wanted_for_scores(whole: list[Path], selection: Selection) -> set[Path]:

@@ -9,6 +9,7 @@ from mixnet_core.checkpoints.bundle import (
     complete_bundles,
     newest_bundle,
 )
+from mixnet_core.checkpoints.retention import clear_leftovers
 from mixnet_core.data.unreadable import count_unreadable
 from mixnet_core.errors import MixnetError
 from mixnet_core.evaluate.job import patience_of, threads_of
@@ -48,6 +49,7 @@ def train(context: Context, dataset: PreparedDataset, weights: FetchedWeights | 
         forget(run, "train")
         if (said := said_of(recipe.rules or NEWEST)) is not None:
             ticks.say(said)
+        clear_leftovers(run.checkpoints)
         newest, step = _newest(run, ticks)
         while True:
             request = TrainRequest(

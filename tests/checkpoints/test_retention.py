@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,16 @@ from mixnet_core.checkpoints.bundle import (
     Division,
     Position,
     complete_bundles,
+    read_contents,
     write_bundle,
 )
-from mixnet_core.checkpoints.retention import SCORES, prune, read_scores, write_scores
+from mixnet_core.checkpoints.retention import (
+    SCORES,
+    clear_leftovers,
+    prune,
+    read_scores,
+    write_scores,
+)
 from mixnet_core.errors import IntegrityError
 from mixnet_core.recipe.choices import Selection
 from mixnet_core.runs.values import Score
@@ -128,6 +136,51 @@ def test_what_a_crash_left_aside_is_cleared_and_what_cannot_be_stops_nothing(
     (tmp_path / ".aside-file").write_text("")
     prune(tmp_path, 1, Selection(policy="last"))
     assert sorted(path.name for path in tmp_path.iterdir()) == [".aside-file", "step-00000010"]
+
+
+@pytest.mark.parametrize("files", [0, 1, 2, 3])
+def test_a_kill_while_a_bundle_is_deleted_leaves_nothing_that_looks_like_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: int
+) -> None:
+    for step in (10, 20, 30, 40):
+        bundle(tmp_path, step, step)
+
+    def killed(folder: Path, **_: object) -> None:
+        for path in sorted(folder.iterdir())[:files]:
+            path.unlink()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            prune(tmp_path, 1, Selection(policy="best"))
+    assert sorted(path.name for path in tmp_path.glob("step-*"))[-1] == "step-00000040"
+    for path in tmp_path.glob("step-*"):
+        assert read_contents(path)
+    clear_leftovers(tmp_path)
+    assert {path.name[:5] for path in tmp_path.iterdir()} == {"step-"}
+    prune(tmp_path, 1, Selection(policy="best"))
+    assert steps(tmp_path) == [40]
+
+
+@pytest.mark.parametrize("gone", [(SCORES, WEIGHTS), (SCORES, "bundle.json"), (SCORES, OPTIMIZER)])
+def test_half_a_bundle_that_an_earlier_version_left_is_not_kept_for_a_score(
+    tmp_path: Path, gone: tuple[str, ...]
+) -> None:
+    for step in (10, 20, 30, 40):
+        bundle(tmp_path, step, step)
+    for name in gone:
+        (tmp_path / "step-00000010" / name).unlink()
+    prune(tmp_path, 1, Selection(policy="best"))
+    assert steps(tmp_path) == [40]
+
+
+def test_half_a_bundle_does_not_count_as_one_of_the_newest(tmp_path: Path) -> None:
+    for step in (10, 20, 30, 40):
+        bundle(tmp_path, step)
+    (tmp_path / "step-00000030" / WEIGHTS).unlink()
+    prune(tmp_path, 2, Selection(policy="last"))
+    assert steps(tmp_path) == [20, 40]
 
 
 def test_a_mean_of_the_last_keeps_as_many_as_it_takes(tmp_path: Path) -> None:
