@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from mixnet_core.errors import InputError, MachineError
+from mixnet_core.storage.asides import held_aside
 from mixnet_core.storage.files import ASIDE_PREFIX, file_aside, os_errors_explained, sha256_of
 from mixnet_core.storage.storage import CHUNK_BYTES, OnBytes, Storage, check_digest, checked_key
 from mixnet_core.storage.uris import shown
@@ -107,24 +108,24 @@ class FileStorage:
     def create(self, key: str, content: bytes) -> bool:
         """Puts `content` at `key` if nothing is there, as `Storage.create`."""
         target = self._path(key)
-        complete = target.with_name(f"{ASIDE_PREFIX}{uuid.uuid4().hex}")
-        with file_aside(complete) as aside:
-            aside.write_bytes(content)
         with os_errors_explained(target):
-            try:
-                # A link fails if the name is taken, where a rename would replace what it names.
-                os.link(complete, target)
-            except FileExistsError:
-                return False
-            except OSError as error:
-                if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP):
-                    raise
-                raise MachineError(
-                    f"cannot create {target}: its file system has no hard links, without which two "
-                    "writers could overwrite each other; choose another folder"
-                ) from error
-            finally:
-                complete.unlink(missing_ok=True)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with held_aside(target.parent) as held:
+                complete = held.path / target.name
+                with file_aside(complete) as aside:
+                    aside.write_bytes(content)
+                try:
+                    # A link fails if the name is taken, where a rename would replace what it names.
+                    os.link(complete, target)
+                except FileExistsError:
+                    return False
+                except OSError as error:
+                    if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP):
+                        raise
+                    raise MachineError(
+                        f"cannot create {target}: its file system has no hard links, without which "
+                        "two writers could overwrite each other; choose another folder"
+                    ) from error
             folder = os.open(target.parent, os.O_RDONLY)
             try:
                 os.fsync(folder)
