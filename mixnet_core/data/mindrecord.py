@@ -26,7 +26,13 @@ from numpy.typing import NDArray
 from mixnet_core.data.index import SPLITS, Index, Row, read_rows
 from mixnet_core.data.shards import shard_name, shard_ranges
 from mixnet_core.errors import IntegrityError, MachineError
-from mixnet_core.processes.child import beat, main
+from mixnet_core.processes.child import (
+    beat,
+    long_stretch,
+    main,
+    slow_at_first,
+    still_working,
+)
 from mixnet_core.processes.requests import PackedDataset, PackRequest, Shard
 from mixnet_core.storage.files import os_errors_explained, sha256_of, write_text
 
@@ -55,6 +61,9 @@ def pack(request: PackRequest) -> PackedDataset:
     folder, root = Path(request.folder), Path(request.images)
     rows_of = {split: read_rows(folder, split) for split in SPLITS}
     told = _Told(request.progress, 2 * sum(len(rows) for rows in rows_of.values()))
+    # Twice: nothing is compiled, so what comes next is no first step.
+    beat()
+    beat()
     for split, rows in rows_of.items():
         ranges = shard_ranges([row.bytes for row in rows], request.shard_bytes)
         names = [shard_name(split, number) for number in range(len(ranges))]
@@ -168,13 +177,15 @@ class _Told:
 
 def _write(path: Path, root: Path, rows: Sequence[Row], positions: range, told: _Told) -> None:
     try:
-        writer = FileWriter(str(path), shard_num=1)
-        writer.add_schema(_SCHEMA, "images")
+        with long_stretch():
+            writer = FileWriter(str(path), shard_num=1)
+            writer.add_schema(_SCHEMA, "images")
         for first in range(positions.start, positions.stop, _RECORDS):
             some = range(first, min(first + _RECORDS, positions.stop))
             writer.write_raw_data([_record(root, rows[i], i) for i in some])
             told.add(len(some))
-        writer.commit()
+        with long_stretch():
+            writer.commit()
     except RuntimeError as error:
         raise MachineError(
             f"cannot write {path} ({_reason(error)}): free space or choose another workspace"
@@ -184,15 +195,19 @@ def _write(path: Path, root: Path, rows: Sequence[Row], positions: range, told: 
 def _record(root: Path, row: Row, position: int) -> dict[str, bytes | int]:
     with os_errors_explained(root / row.path, "read"):
         content = (root / row.path).read_bytes()
+    still_working()
     return {"data": content, "label": row.label, "position": position}
 
 
 def _read_back(split: str, shards: list[Path], rows: Sequence[Row], told: _Told) -> None:
-    records = ds.MindDataset([str(shard) for shard in shards], shuffle=False)
     try:
-        columns = records.create_dict_iterator(num_epochs=1, output_numpy=True)
+        with long_stretch():
+            records = ds.MindDataset([str(shard) for shard in shards], shuffle=False)
+            opened = records.create_dict_iterator(num_epochs=1, output_numpy=True)
+        columns = slow_at_first(opened)
         for position, row in enumerate(rows):
             record = next(columns, None)
+            still_working()
             if (
                 record is None
                 or int(record["position"]) != position

@@ -23,6 +23,7 @@ from mixnet_core.data.index import Index
 from mixnet_core.errors import MachineError
 from mixnet_core.evaluate.engine import BatchLogits
 from mixnet_core.evaluate.onnx_export import IMAGES, network_graph, plain_network
+from mixnet_core.processes.child import still_working
 from mixnet_core.recipe.recipe import Recipe
 
 # Per stream: one computes while the next already waits, or a stream would idle until Python has
@@ -183,6 +184,8 @@ class _Pass:
         """Waits for the pass and copies its logits into the batch's."""
         self.request.wait()
         self.logits[:] = self.request.get_output_tensor().data[: len(self.logits)]
+        # A batch may be as large as somebody likes, and takes as long.
+        still_working()
 
 
 def images_per_pass(recipe: Recipe, batch: int) -> int:

@@ -23,7 +23,7 @@ from mixnet_core.evaluate.counting import JUDGED, Judged, judge
 from mixnet_core.evaluate.engine import Engine, open_engine
 from mixnet_core.evaluate.prediction_files import write_predictions
 from mixnet_core.model.ranks import Ranks, join_ranks
-from mixnet_core.processes.child import beat
+from mixnet_core.processes.child import beat, long_stretch, slow_at_first
 from mixnet_core.processes.requests import EvaluateRequest, EvaluateResult
 from mixnet_core.storage.files import os_errors_explained, write_text
 
@@ -54,7 +54,9 @@ def evaluate(request: EvaluateRequest) -> EvaluateResult:
         write_text(Path(request.progress), "")
     seconds = 0.0
     for checkpoint, weights in enumerate(request.weights):
-        engine.load(Path(weights), ema=request.ema)
+        # An engine may compile a graph for them.
+        with long_stretch():
+            engine.load(Path(weights), ema=request.ema)
         began = time.monotonic()
         rows = _judged(engine, checkpoint, index, positions, request, ranks)
         seconds += time.monotonic() - began
@@ -80,7 +82,7 @@ def _judged(
 ) -> Judged:
     """Judges the logits of `request.weights[checkpoint]`, which `engine` has loaded."""
     parts, done = [np.empty(0, JUDGED)], 0
-    for batch in engine.logits(index, positions):
+    for batch in slow_at_first(engine.logits(index, positions)):
         if request.columns is not None:
             batch = replace(batch, logits=batch.logits[:, request.columns])
         parts.append(judge(batch, request.weights[checkpoint]))

@@ -19,8 +19,9 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,9 +29,19 @@ from pydantic import BaseModel
 
 from mixnet_core.errors import InputError, MachineError, MixnetError
 from mixnet_core.processes.supervisor import die_with_parent
-from mixnet_core.storage.files import read_json, write_json
+from mixnet_core.storage.files import call_between_pieces, read_json, write_json
 
-__all__ = ["beat", "die_with_parent", "failure_file", "main", "process_file"]
+__all__ = [
+    "beat",
+    "die_with_parent",
+    "failure_file",
+    "long_stretch",
+    "main",
+    "others_wait",
+    "process_file",
+    "slow_at_first",
+    "still_working",
+]
 
 # In the environment of every process of an attempt: its folder.
 ATTEMPT_VARIABLE = "MIXNET_ATTEMPT"
@@ -44,7 +55,13 @@ REQUEST = "request.json"
 RESULT = "result.json"
 SCHEDULER = "scheduler"
 
+# On a network's disk a sign costs a request.
+_SECONDS_BETWEEN_PIECES = 0.2
+
 Request = TypeVar("Request", bound=BaseModel)
+T = TypeVar("T")
+
+_next_piece = 0.0
 
 
 def main(
@@ -69,6 +86,7 @@ def main(
     # A crash in native code then leaves the Python stack in the log, and a hang does when asked.
     faulthandler.enable()
     faulthandler.register(STACKS_SIGNAL, all_threads=True)
+    call_between_pieces(still_working)
     arguments = sys.argv[1:] if argv is None else list(argv)
     if len(arguments) != 1:
         sys.stderr.write(f"got {arguments}: expected one argument, an attempt's folder\n")
@@ -109,7 +127,8 @@ def beat() -> None:
 
     Call it once when all is ready for the first step, then after every piece of work that a hung
     rank could not have finished. Between the first call and the second the graph is compiled, so
-    until the second one `Patience.first_seconds` applies, and `stall_seconds` after it.
+    until the second one `Patience.first_seconds` applies, and `stall_seconds` after it: what may
+    take longer than that later is `still_working` in pieces, or a `long_stretch`.
 
     A sign is the alive file's time of change. The watchdog looks now and then only, and may have
     missed any number of signs: whether there was only the first one it sees by FIRST_BEAT. The
@@ -117,10 +136,9 @@ def beat() -> None:
 
     Takes microseconds and never fails; does nothing outside of an attempt.
     """
-    attempt = os.environ.get(ATTEMPT_VARIABLE)
-    if attempt is None:
+    alive = _of_attempt(alive_file)
+    if alive is None:
         return
-    alive = f"{attempt}/{alive_file(current_rank())}"
     with suppress(OSError):
         try:
             os.utime(alive)
@@ -129,6 +147,84 @@ def beat() -> None:
             os.close(os.open(aside, os.O_WRONLY | os.O_CREAT, 0o644))
             os.utime(aside, (FIRST_BEAT, FIRST_BEAT))
             os.rename(aside, alive)  # noqa: PTH104
+
+
+def still_working() -> None:
+    """Gives a sign of life for a piece of work that is no step, as reading a part of a long file.
+
+    It does not count as the first beat or the second one: what compiles after it keeps its time.
+    May be called for every piece, however small.
+    """
+    global _next_piece
+    now = time.monotonic()
+    if now >= _next_piece:
+        _next_piece = now + _SECONDS_BETWEEN_PIECES
+        _touch_if_stepping()
+
+
+@contextmanager
+def long_stretch() -> Iterator[None]:
+    """Marks a call that can give no sign of life and may take long: a graph is compiled in it.
+
+    In the block `Patience.first_seconds` applies, as before the first step; a rank that hangs in it
+    is found after that.
+    """
+    with _marked(long_file):
+        yield
+
+
+@contextmanager
+def others_wait() -> Iterator[None]:
+    """Marks work of this rank that others may have to wait for, silent: the block's signs count.
+
+    As long as it lasts only the ranks in such a block, or in a `long_stretch`, have to give signs.
+    """
+    with _marked(awaited_file):
+        yield
+
+
+def slow_at_first(items: Iterable[T]) -> Generator[T, None, None]:
+    """Yields the items; until the first one is there it is a `long_stretch`.
+
+    Readers open all of a dataset's files for their first image, and threads start.
+    """
+    rest = iter(items)
+    with long_stretch():
+        first = list(islice(rest, 1))
+    yield from first
+    yield from rest
+
+
+@contextmanager
+def _marked(name: Callable[[str], str]) -> Iterator[None]:
+    """Has a file stand in the attempt's folder during the block; never fails."""
+    mark = _of_attempt(name)
+    if mark is None:
+        yield
+        return
+    with suppress(OSError):
+        os.close(os.open(mark, os.O_WRONLY | os.O_CREAT, 0o644))
+    try:
+        yield
+    finally:
+        # In this order: whoever sees no mark any more then sees the sign.
+        _touch_if_stepping()
+        with suppress(OSError):
+            os.unlink(mark)  # noqa: PTH108
+
+
+def _touch_if_stepping() -> None:
+    alive = _of_attempt(alive_file)
+    if alive is not None:
+        with suppress(OSError):
+            if os.stat(alive).st_mtime != FIRST_BEAT:  # noqa: PTH116
+                os.utime(alive)
+
+
+def _of_attempt(name: Callable[[str], str]) -> str | None:
+    """Returns the path of this rank's file in the attempt's folder; None outside of an attempt."""
+    attempt = os.environ.get(ATTEMPT_VARIABLE)
+    return None if attempt is None else f"{attempt}/{name(current_rank())}"
 
 
 def alive_file(rank: str) -> str:
@@ -141,6 +237,24 @@ def alive_file(rank: str) -> str:
         rank: as `current_rank` returns it.
     """
     return f"alive-{rank}"
+
+
+def long_file(rank: str) -> str:
+    """Names the file that stands in an attempt's folder during a rank's `long_stretch`.
+
+    Args:
+        rank: as `current_rank` returns it.
+    """
+    return f"long-{rank}"
+
+
+def awaited_file(rank: str) -> str:
+    """Names the file that stands in an attempt's folder while others wait for a rank.
+
+    Args:
+        rank: as `current_rank` returns it.
+    """
+    return f"awaited-{rank}"
 
 
 def failure_file(rank: str) -> str:

@@ -2,7 +2,8 @@
 
 A rank gives a sign with `processes.child.beat`, which touches a file; what counts is when this
 process saw the file changed. The first sign says that the first step, which compiles, begins; every
-later one says that a step, or as much work, is done.
+later one says that a step, or as much work, is done. A mark beside it says that the rank is in a
+call that can give none (`child.long_stretch`), or that others may wait for it (`others_wait`).
 
 Time is counted by looks: a step of the wall clock, a suspended machine or a caller that was stopped
 itself adds no more than one look's worth.
@@ -36,7 +37,7 @@ class Patience:
 
     Attributes:
         first_seconds: from its start until every rank has done its first step: imports and
-            compilation.
+            compilation. Also of each `child.long_stretch` after that.
         stall_seconds: between two signs of a rank after that.
     """
 
@@ -53,6 +54,8 @@ class _Rank:
         changed: its alive file's time of change in ns; None before its first sign.
         first_step_done: whether it has given a second sign.
         seen: when the alive file was last seen changed, in seconds of the watchdog's own time.
+        in_long_stretch: whether it was in a call that can give no sign, at the last look.
+        awaited: whether others may have been waiting for it, at the last look.
         lives: whether its process was there at the last look.
         stopped: whether it was stopped, as by SIGSTOP, at the last look at which it lived.
         stopped_before: the same of the look before that one. SIGKILL sets a stopped process going
@@ -64,6 +67,8 @@ class _Rank:
     changed: int | None = None
     first_step_done: bool = False
     seen: float = 0.0
+    in_long_stretch: bool = False
+    awaited: bool = False
     lives: bool = True
     stopped: bool = False
     stopped_before: bool = False
@@ -88,6 +93,8 @@ class Watchdog:
     _looked: float = field(init=False)
     _time: float = field(init=False, default=0.0)
     _began: float | None = field(init=False, default=None)
+    # Until when some ranks had to give no signs, because they may have waited for another one.
+    _others_since: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
         self._known = [_Rank() for _ in range(self.ranks)]
@@ -107,18 +114,29 @@ class Watchdog:
             self._look_at(rank, str(number))
         if self.patience is None:
             return None
-        if self._began is None and all(rank.first_step_done for rank in self._known):
+        # One that has ended will do no further step, and had none to do perhaps.
+        if self._began is None and all(
+            rank.first_step_done or not rank.lives for rank in self._known
+        ):
             self._began = self._time
         if self._began is None:
             if self._time < self.patience.first_seconds:
                 return None
             return f"no first step within {self.patience.first_seconds:g} s ({self._blame()})"
         # A rank that has ended waits for nobody; if all have, what started them hangs.
-        waiting = [rank for rank in self._known if rank.lives] or self._known
-        oldest = min(max(rank.seen, self._began) for rank in waiting)
-        if self._time - oldest < self.patience.stall_seconds:
-            return None
-        return f"no progress for {self.patience.stall_seconds:g} s ({self._blame()})"
+        living = [rank for rank in self._known if rank.lives]
+        busy = [rank for rank in living if rank.in_long_stretch or rank.awaited]
+        if busy:
+            self._others_since = self._time
+        for rank in busy or living or self._known:
+            patience, since = self.patience.stall_seconds, max(rank.seen, self._began)
+            if not busy:
+                since = max(since, self._others_since)
+            elif rank.in_long_stretch:
+                patience = self.patience.first_seconds
+            if self._time - since >= patience:
+                return f"no progress for {patience:g} s ({self._blame()})"
+        return None
 
     def stopped(self) -> tuple[str, ...]:
         """Returns the ranks that were stopped, as by SIGSTOP, when last seen alive."""
@@ -143,6 +161,12 @@ class Watchdog:
             time.sleep(_POLL_SECONDS)
 
     def _look_at(self, rank: _Rank, name: str) -> None:
+        # Before the sign: at the end of a stretch a rank gives its sign before it takes the mark.
+        before = (rank.in_long_stretch, rank.awaited)
+        rank.in_long_stretch = (self.attempt / child.long_file(name)).exists()
+        rank.awaited = (self.attempt / child.awaited_file(name)).exists()
+        if (rank.in_long_stretch, rank.awaited) != before:
+            rank.seen = self._time
         with suppress(OSError):
             changed = (self.attempt / child.alive_file(name)).stat().st_mtime_ns
             if changed != rank.changed:

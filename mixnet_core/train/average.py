@@ -26,7 +26,7 @@ from mixnet_core.errors import CheckpointMismatch
 from mixnet_core.model.device import use_device
 from mixnet_core.model.mixnet import MixNet, build_model
 from mixnet_core.model.variants import FLAVOURS
-from mixnet_core.processes.child import beat, main
+from mixnet_core.processes.child import beat, long_stretch, main
 from mixnet_core.processes.requests import AverageRequest, AverageResult
 from mixnet_core.recipe.recipe import Recipe
 from mixnet_core.storage.files import folder_aside, os_errors_explained, sha256_of, write_text
@@ -73,7 +73,7 @@ def average(request: AverageRequest) -> AverageResult:
     if recipe.weights.freeze != "backbone":
         estimate_statistics(net, recipe, request)
     folder = Path(request.folder)
-    with folder_aside(folder) as aside:
+    with folder_aside(folder) as aside, long_stretch():
         save_into(aside, {WEIGHTS: parameters})
     return AverageResult(sha256=sha256_of(folder / WEIGHTS))
 

@@ -30,7 +30,7 @@ from mixnet_core.data.batches import steps_per_epoch, training_batches
 from mixnet_core.data.index import read_index
 from mixnet_core.data.unreadable import UnreadableImages
 from mixnet_core.model.ranks import Ranks, average_gradients, join_ranks
-from mixnet_core.processes.child import beat
+from mixnet_core.processes.child import beat, slow_at_first
 from mixnet_core.processes.requests import TrainRequest
 from mixnet_core.recipe.recipe import Recipe
 from mixnet_core.runs.run_dir import RunDir
@@ -106,7 +106,7 @@ def train(request: TrainRequest) -> TrainedRun:
                 unreadable=unreadable,
             )
             with closing(batches):
-                for micro_batches in _grouped(batches, recipe.accumulation):
+                for micro_batches in _grouped(slow_at_first(batches), recipe.accumulation):
                     step = progress.epoch_step
                     progress.stepped(*learner.step(micro_batches, epoch=epoch, step=step))
                     graph_cache.keep()

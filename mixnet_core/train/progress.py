@@ -23,7 +23,7 @@ from mixnet_core.checkpoints.retention import prune, write_scores
 from mixnet_core.data.unreadable import count_unreadable
 from mixnet_core.errors import JobFailed, MachineError
 from mixnet_core.model.ranks import Ranks
-from mixnet_core.processes.child import beat
+from mixnet_core.processes.child import beat, long_stretch, others_wait
 from mixnet_core.recipe.recipe import Recipe
 from mixnet_core.runs.run_dir import RunDir
 from mixnet_core.runs.values import Score, TrainedRun
@@ -197,24 +197,17 @@ class Progress:
         self._fetch()
         bundle = bundle_folder(self._run.checkpoints, self._at.step)
         if self._ranks.writes:
-            try:
-                write_bundle(
-                    self._run.checkpoints, position=self._at, division=self._division, save=save
-                )
-            except MachineError as error:
-                raise MachineError(
-                    f"{error}; checkpoints before step {self._at.step} are as they were"
-                ) from error
-            self._row("checkpoint", epoch=self._at.epoch, path=str(bundle))
+            self._write(bundle, save)
         beat()
         scores = score(bundle) if score and not self._at.epoch_step else {}
         if self._ranks.writes:
-            if scores:
-                write_scores(bundle, scores)
-            for name, found in scores.items():
-                self._row("score", epoch=self._at.epoch, file=name, **found.model_dump())
-            keep = self._recipe.training.keep_checkpoints
-            prune(self._run.checkpoints, keep, self._recipe.selection)
+            with others_wait():
+                if scores:
+                    write_scores(bundle, scores)
+                for name, found in scores.items():
+                    self._row("score", epoch=self._at.epoch, file=name, **found.model_dump())
+                keep = self._recipe.training.keep_checkpoints
+                prune(self._run.checkpoints, keep, self._recipe.selection)
 
     def result(self, began: float) -> TrainedRun:
         """Returns what training left.
@@ -237,6 +230,28 @@ class Progress:
             batch=self._recipe.batch_sentence,
             changes=self._changes,
         )
+
+    def _write(self, bundle: Path, save: Callable[[Path], None]) -> None:
+        """Writes a checkpoint; the other ranks go on to what they need this one for, and wait."""
+
+        def save_patiently(folder: Path) -> None:
+            # MindSpore gives no sign while it writes a file.
+            with long_stretch():
+                save(folder)
+
+        try:
+            with others_wait():
+                write_bundle(
+                    self._run.checkpoints,
+                    position=self._at,
+                    division=self._division,
+                    save=save_patiently,
+                )
+        except MachineError as error:
+            raise MachineError(
+                f"{error}; checkpoints before step {self._at.step} are as they were"
+            ) from error
+        self._row("checkpoint", epoch=self._at.epoch, path=str(bundle))
 
     def _log_step(self) -> None:
         self._fetch()

@@ -13,7 +13,7 @@ from mixnet_core.evaluate.counting import judge
 from mixnet_core.evaluate.mindspore_engine import MindsporeEngine
 from mixnet_core.evaluate.scoring import share
 from mixnet_core.model.ranks import Ranks
-from mixnet_core.processes.child import beat
+from mixnet_core.processes.child import beat, long_stretch, others_wait, slow_at_first
 from mixnet_core.processes.requests import TrainRequest
 from mixnet_core.recipe.recipe import Recipe
 from mixnet_core.runs.values import Score
@@ -57,22 +57,29 @@ class Scorer:
             MixnetError: as `Engine.load` and `Engine.logits`.
             JobFailed: logits are not finite.
         """
-        self._totals(np.zeros(4, np.float32))
         if self._engine is None:
-            self._engine = MindsporeEngine(
-                self._recipe, self._classes, batch=_BATCH, threads=self._threads
-            )
+            # The first sum is a graph too; ranks need not compile equally long.
+            with others_wait(), long_stretch():
+                self._totals(np.zeros(4, np.float32))
+                self._engine = MindsporeEngine(
+                    self._recipe, self._classes, batch=_BATCH, threads=self._threads
+                )
+        else:
+            self._totals(np.zeros(4, np.float32))
         files = [bundle / name for name in (WEIGHTS, AVERAGES) if (bundle / name).is_file()]
         return {file.name: self._score(self._engine, file) for file in files}
 
     def _score(self, engine: MindsporeEngine, file: Path) -> Score:
-        engine.load(file)
         sums = np.zeros(4, np.float64)
-        for batch in engine.logits(self._index, self._positions):
-            rows = judge(batch, str(file))
-            right, among = rows["place"] < 1, rows["place"] < 5
-            sums += [len(rows), right.sum(), among.sum(), rows["loss"].sum()]
-            beat()
+        # A rank that is through waits for the others' shares below.
+        with others_wait():
+            with long_stretch():
+                engine.load(file)
+            for batch in slow_at_first(engine.logits(self._index, self._positions)):
+                rows = judge(batch, str(file))
+                right, among = rows["place"] < 1, rows["place"] < 5
+                sums += [len(rows), right.sum(), among.sum(), rows["loss"].sum()]
+                beat()
         # Counts of fewer than 2^24 images are exact in float32.
         count, correct1, correct5, loss = self._totals(sums.astype(np.float32))
         return Score(

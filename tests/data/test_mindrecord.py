@@ -11,11 +11,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
 import pytest
 
+from mixnet_core.data import mindrecord
 from mixnet_core.data.batches import evaluation_pixels, training_batches
 from mixnet_core.data.index import open_prepared, read_index, read_manifest, read_rows
 from mixnet_core.data.mindrecord import pack
@@ -27,6 +29,7 @@ from mixnet_core.processes.requests import PackedDataset, PackRequest
 from mixnet_core.recipe.recipe import load_recipe
 from mixnet_core.runs.values import PreparedDataset
 from tests.data.samples import data, write_image_folder
+from tests.slow_job import NEARLY, STALL_SECONDS, Killed, SlowJob
 
 
 def in_small_shards(request: PackRequest) -> PackedDataset:
@@ -297,3 +300,38 @@ def test_images_that_are_no_files_are_packed_too(tmp_path: Path) -> None:
     index = read_index(Path(dataset.root), "train")
     assert all(content().startswith(b"\x89PNG") for content in contents(index, np.arange(20)))
     assert not (Path(dataset.root) / "train").exists()
+
+
+@pytest.mark.parametrize("slow", ["reading", "closing", "opening", "reading back", "hashing"])
+def test_packing_on_a_slow_disk_is_no_hang(
+    folder: Path, tmp_path: Path, slow_job: SlowJob, monkeypatch: pytest.MonkeyPatch, slow: str
+) -> None:
+    def slowed(owner: object, name: str, seconds: float) -> None:
+        monkeypatch.setattr(owner, name, slow_job.slowed(getattr(owner, name), seconds))
+
+    if slow == "reading":
+        slowed(mindrecord, "_record", NEARLY)
+    elif slow == "closing":
+        slowed(mindrecord.FileWriter, "commit", 5 * STALL_SECONDS)
+    elif slow == "opening":
+        slowed(mindrecord.ds.MindDataset, "create_dict_iterator", 5 * STALL_SECONDS)
+    elif slow == "reading back":
+        slow_sha256 = slow_job.slowed(hashlib.sha256, NEARLY)
+        monkeypatch.setattr(mindrecord, "hashlib", SimpleNamespace(sha256=slow_sha256))
+    else:
+        slowed(mindrecord, "sha256_of", NEARLY)
+    settings = data("image_folder", folder, layout="mindrecord")
+    dataset = prepare_dataset(settings, tmp_path, pack=in_small_shards)
+    assert dataset.counts["val"] == 10
+    assert slow_job.seconds > 5 * STALL_SECONDS
+
+
+def test_packing_that_hangs_is_ended(
+    folder: Path, tmp_path: Path, slow_job: SlowJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hanging = slow_job.slowed(mindrecord.FileWriter.write_raw_data, STALL_SECONDS + 1)
+    monkeypatch.setattr(mindrecord.FileWriter, "write_raw_data", hanging)
+    settings = data("image_folder", folder, layout="mindrecord")
+    with pytest.raises(Killed):
+        prepare_dataset(settings, tmp_path, pack=in_small_shards)
+    assert list(tmp_path.glob("image_folder-*")) == []

@@ -13,14 +13,16 @@ import mindspore
 import numpy as np
 import pytest
 from mindspore import Tensor, nn
+from numpy.typing import NDArray
 from PIL import Image
 
 from mixnet_core.data.batches import Batch
-from mixnet_core.data.index import read_index
+from mixnet_core.data.index import Index, read_index
 from mixnet_core.data.prepare import prepare_dataset
 from mixnet_core.errors import CheckpointMismatch, DatasetError, IntegrityError
-from mixnet_core.evaluate import mindspore_engine
+from mixnet_core.evaluate import mindspore_engine, scoring
 from mixnet_core.evaluate.counting import score
+from mixnet_core.evaluate.engine import BatchLogits
 from mixnet_core.evaluate.prediction_files import read_predictions
 from mixnet_core.evaluate.scoring import evaluate, share
 from mixnet_core.model.mixnet import build_model
@@ -30,6 +32,7 @@ from mixnet_core.recipe.recipe import load_recipe
 from mixnet_core.runs.values import Score
 from tests.data.samples import SIDE, write_image_folder
 from tests.model.reference import weight
+from tests.slow_job import NEARLY, STALL_SECONDS, Killed, SlowJob
 
 CLASSES = [f"c{label}" for label in range(7)]
 # 13 in all: with batches of 4 the last holds a single image.
@@ -282,3 +285,49 @@ def test_weights_for_other_classes_are_refused(case: Case) -> None:
 def test_a_split_with_more_classes_than_the_network_is_refused(case: Case) -> None:
     with pytest.raises(DatasetError, match=r"val of .* has the label 6, the network has 6 classes"):
         evaluate(case.request.model_copy(update={"classes": 6}))
+
+
+class SlowEngine:
+    """Its graph, its files' opening and its batches take as long as a test says."""
+
+    name = "slow"
+
+    def __init__(self, job: SlowJob, *, loading: float, opening: float, batch: float) -> None:
+        self._job, self._loading, self._opening, self._batch = job, loading, opening, batch
+
+    def load(self, weights: Path) -> None:
+        self._job.takes(self._loading)
+
+    def logits(self, index: Index, positions: NDArray[np.int32]) -> Iterator[BatchLogits]:
+        self._job.takes(self._opening)
+        for position in positions:
+            self._job.takes(self._batch)
+            labels = index.labels[[position]]
+            yield BatchLogits(
+                np.eye(len(CLASSES), dtype=np.float32)[labels], labels, position[None]
+            )
+
+
+@pytest.mark.parametrize("slow", ["loading", "opening", "batch"])
+def test_evaluating_that_is_slow_is_no_hang(
+    case: Case, slow_job: SlowJob, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, slow: str
+) -> None:
+    seconds = {"loading": 0.0, "opening": 0.0, "batch": 0.0}
+    seconds |= {slow: NEARLY if slow == "batch" else 5 * STALL_SECONDS}
+    engine = SlowEngine(slow_job, **seconds)
+    monkeypatch.setattr(scoring, "open_engine", lambda *_, **__: engine)
+    changes = {"answers": str(tmp_path / "answers"), "progress": str(tmp_path / "rows.jsonl")}
+    request = case.request.model_copy(update=changes)
+    evaluate(request)
+    assert {found.top1 for found in scores(request)} == {1.0}
+    assert slow_job.seconds > 10 * STALL_SECONDS
+
+
+def test_evaluating_that_hangs_is_ended(
+    case: Case, slow_job: SlowJob, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    engine = SlowEngine(slow_job, loading=0, opening=0, batch=STALL_SECONDS + 1)
+    monkeypatch.setattr(scoring, "open_engine", lambda *_, **__: engine)
+    changes = {"answers": str(tmp_path / "answers"), "progress": str(tmp_path / "rows.jsonl")}
+    with pytest.raises(Killed):
+        evaluate(case.request.model_copy(update=changes))

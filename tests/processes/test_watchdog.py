@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from mixnet_core.processes import child
 from mixnet_core.processes.watchdog import Patience, Watchdog
+from mixnet_core.storage import files
 from mixnet_core.storage.files import write_json
+from tests.slow_job import NEARLY, STALL_SECONDS, Killed, SlowJob
 
 
 class Time:
@@ -118,3 +123,164 @@ def test_time_in_which_nobody_looked_does_not_count(tmp_path: Path, time: Time) 
 def test_without_patience_nothing_is_ever_wrong(tmp_path: Path, time: Time) -> None:
     dog = Watchdog(tmp_path, 2, None, clock=time)
     assert looks(dog, time, 10000) is None
+
+
+def mark(attempt: Path, file: str, *, off: bool = False) -> None:
+    (attempt / file).unlink() if off else (attempt / file).touch()
+
+
+def test_a_long_stretch_has_the_time_of_a_first_step_and_no_more(
+    tmp_path: Path, time: Time
+) -> None:
+    dog = begun(tmp_path, time)
+    for rank in range(2):
+        mark(tmp_path, child.long_file(str(rank)))
+    assert looks(dog, time, 99) is None
+    answer = looks(dog, time, 2)
+    assert answer is not None
+    assert answer.startswith("no progress for 100 s")
+
+
+def test_after_a_long_stretch_the_shorter_time_begins_anew(tmp_path: Path, time: Time) -> None:
+    dog = begun(tmp_path, time)
+    for rank in range(2):
+        mark(tmp_path, child.long_file(str(rank)))
+    assert looks(dog, time, 50) is None
+    for rank in range(2):
+        mark(tmp_path, child.long_file(str(rank)), off=True)
+    assert looks(dog, time, 9) is None
+    assert looks(dog, time, 2) == "no progress for 10 s (all ranks are silent)"
+
+
+@pytest.mark.parametrize("name", [child.long_file, child.awaited_file])
+def test_a_rank_that_others_wait_for_is_the_only_one_to_give_signs(
+    tmp_path: Path, time: Time, name: Callable[[str], str]
+) -> None:
+    dog = begun(tmp_path, time)
+    mark(tmp_path, name("0"))
+    for step in range(12):
+        sign(tmp_path, 0, 6000.0 + step)
+        assert looks(dog, time, 5) is None
+    mark(tmp_path, name("0"), off=True)
+    for step in range(8):
+        sign(tmp_path, 0, 7000.0 + step)
+        assert looks(dog, time, 1) is None
+    # The other one is expected to go on from there.
+    assert looks(dog, time, 4) is not None
+
+
+def test_a_rank_that_others_wait_for_and_that_gives_no_sign_hangs(
+    tmp_path: Path, time: Time
+) -> None:
+    dog = begun(tmp_path, time)
+    mark(tmp_path, child.awaited_file("0"))
+    answer = None
+    for step in range(12):
+        sign(tmp_path, 1, 6000.0 + step)
+        answer = answer or looks(dog, time, 1)
+    assert answer == "no progress for 10 s (rank 0 is silent for longer than the others)"
+
+
+def test_a_mark_of_a_rank_that_has_ended_gives_nobody_time(tmp_path: Path, time: Time) -> None:
+    dog = begun(tmp_path, time)
+    with subprocess.Popen(["true"]) as ended:
+        ended.wait()
+    dog._known[0].pid = ended.pid
+    mark(tmp_path, child.long_file("0"))
+    assert looks(dog, time, 9) is None
+    assert looks(dog, time, 4) is not None
+
+
+def test_a_rank_that_ended_early_does_not_count_as_one_that_never_began(
+    tmp_path: Path, time: Time
+) -> None:
+    dog = watching(tmp_path, time)
+    sign(tmp_path, 1, child.FIRST_BEAT)
+    assert looks(dog, time, 1) is None
+    with subprocess.Popen(["true"]) as ended:
+        ended.wait()
+    dog._known[1].pid = ended.pid
+    for step in range(150):
+        sign(tmp_path, 0, 6000.0 + step)
+        assert looks(dog, time, 1) is None
+    assert looks(dog, time, 11) is not None
+
+
+def test_no_sign_is_missed_at_the_end_of_a_stretch(
+    tmp_path: Path, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rank takes its mark away between the two things that are looked at."""
+    dog = begun(tmp_path, time)
+    mark(tmp_path, child.long_file("0"))
+    mark(tmp_path, child.long_file("1"))
+    assert looks(dog, time, 60) is None
+    real = Path.exists
+
+    def ending(path: Path) -> bool:
+        found = real(path)
+        if found and path.name.startswith("long-"):
+            sign(tmp_path, int(path.name[5:]), 8000.0)
+            path.unlink()
+        return found
+
+    monkeypatch.setattr(Path, "exists", ending)
+    assert looks(dog, time, 9) is None
+
+
+def test_work_in_pieces_gives_signs_only_between_steps(slow_job: SlowJob) -> None:
+    alive = Path(os.environ[child.ATTEMPT_VARIABLE]) / child.alive_file("0")
+    child.still_working()
+    assert not alive.exists()
+    child.beat()
+    child.still_working()
+    with child.long_stretch(), child.others_wait():
+        pass
+    # Compiling the first step comes next.
+    assert alive.stat().st_mtime == child.FIRST_BEAT
+    slow_job.takes(5 * STALL_SECONDS)
+    child.beat()
+    for _ in range(5):
+        slow_job.takes(NEARLY)
+        child.still_working()
+    slow_job.takes(NEARLY)
+    with pytest.raises(Killed, match=r"no progress for 10 s"):
+        slow_job.takes(NEARLY)
+
+
+def test_the_first_of_many_items_may_take_long_and_each_later_one_may_not(
+    slow_job: SlowJob,
+) -> None:
+    child.beat()
+    child.beat()
+
+    def items() -> Iterator[int]:
+        slow_job.takes(5 * STALL_SECONDS)
+        yield 1
+        slow_job.takes(STALL_SECONDS + 1)
+        yield 2
+
+    found = child.slow_at_first(items())
+    assert next(found) == 1
+    with pytest.raises(Killed):
+        next(found)
+    assert list(child.slow_at_first([])) == []
+
+
+def test_a_digest_of_a_file_on_a_slow_disk_is_no_hang(
+    slow_job: SlowJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "large").write_bytes(bytes(4 << 20))
+    child.beat()
+    child.beat()
+    digest = hashlib.sha256()
+
+    class Slow:
+        def update(self, data: bytes) -> None:
+            slow_job.takes(NEARLY)
+            digest.update(data)
+
+        hexdigest = digest.hexdigest
+
+    monkeypatch.setattr(files.hashlib, "sha256", Slow)
+    assert files.sha256_of(tmp_path / "large") == digest.hexdigest()
+    assert slow_job.seconds > 5 * STALL_SECONDS

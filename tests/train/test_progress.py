@@ -10,6 +10,7 @@ import mindspore
 import pytest
 from mindspore import Tensor
 
+from mixnet_core.checkpoints import bundle as bundle_module
 from mixnet_core.checkpoints.bundle import (
     OPTIMIZER,
     WEIGHTS,
@@ -21,10 +22,12 @@ from mixnet_core.checkpoints.bundle import (
 )
 from mixnet_core.errors import JobFailed
 from mixnet_core.model.ranks import Ranks
+from mixnet_core.processes import child
 from mixnet_core.recipe.recipe import load_recipe
 from mixnet_core.runs.run_dir import RunDir
 from mixnet_core.train.metrics import read_metrics
 from mixnet_core.train.progress import Progress
+from tests.slow_job import NEARLY, STALL_SECONDS, SlowJob
 
 CLASSES, STEPS = 10, 4
 CHANCE = math.log(CLASSES)
@@ -75,6 +78,30 @@ def epoch(on: Progress, loss: float) -> None:
 def save(folder: Path) -> None:
     (folder / WEIGHTS).write_text("weights")
     (folder / OPTIMIZER).write_text("momenta")
+
+
+def test_a_checkpoint_on_a_slow_disk_is_no_hang_of_any_rank(
+    run: RunDir, slow_job: SlowJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on = progress(run, training__checkpoint_every_epochs=1, training__keep_checkpoints=1)
+    child.beat()
+    child.beat()
+    awaited: list[bool] = []
+    kept = bundle_module.sha256_of
+
+    def slowly_read(path: Path) -> str:
+        slow_job.takes(NEARLY)
+        awaited.append((slow_job.attempt / child.awaited_file("0")).exists())
+        return kept(path)
+
+    monkeypatch.setattr(bundle_module, "sha256_of", slowly_read)
+    for loss in (3.0, 2.0, 1.0):
+        epoch(on, loss)
+        on.save(slow_job.slowed(save, 5 * STALL_SECONDS))
+    # Digests of three bundles as they are written, and as they are read for older ones to go.
+    assert len(awaited) >= 6
+    assert set(awaited) == {True}
+    assert newest_bundle(run.checkpoints).step == 3 * STEPS
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
