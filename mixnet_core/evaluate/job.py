@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +13,9 @@ from mixnet_core.processes.cores import usable_cores
 from mixnet_core.processes.launch import Patience, run_job
 from mixnet_core.processes.requests import EvaluateRequest, EvaluateResult
 from mixnet_core.recipe.recipe import Recipe
-from mixnet_core.runs.run_dir import progress_of
 from mixnet_core.runs.ticks import EvaluationTicks, Watch, unwatched
 from mixnet_core.runs.values import PreparedDataset, Score
+from mixnet_core.storage.asides import Aside, drop_aside, hold_aside
 from mixnet_core.storage.files import os_errors_explained
 
 # Images between two rows of progress; any number gives the same counts.
@@ -64,7 +64,7 @@ def measure(
         dataset: holds the split, and the classes in label order.
         files: weights files that fit the recipe's network, all of one suffix.
         stage: the name that watchers are told.
-        attempts: folder for the child's request, predictions and logs.
+        attempts: folder for the child's request and logs; several may measure in it at once.
         workers: processes that share the images; None: one on a CPU, which takes all its cores,
             else one per device, as the recipe trains.
         batch: images computed at once; any number gives the same counts.
@@ -79,44 +79,60 @@ def measure(
     """
     workers = workers or (1 if recipe.devices.target == "CPU" else recipe.devices.ranks)
     threads = threads_of(recipe, workers)
-    predictions = attempts / "answers"
-    with os_errors_explained(predictions, "delete"):
-        shutil.rmtree(predictions, ignore_errors=True)
-    request = EvaluateRequest(
-        recipe=recipe,
-        dataset=dataset.root,
-        split=split,
-        weights=tuple(str(file) for file in files),
-        classes=len(dataset.classes),
-        batch=batch,
-        threads=threads,
-        answers=str(predictions),
-        progress=str(progress_of(attempts)),
-        workers=workers,
-        columns=columns,
-        ema=ema,
-    )
-    result = EvaluateResult.model_validate(
-        run_job(
-            "mixnet_core.evaluate",
-            request,
-            attempts=attempts,
-            ranks=workers,
+    # Of its own: another measurement may be under way in the same folder.
+    with _aside_in(attempts) as own:
+        request = EvaluateRequest(
+            recipe=recipe,
+            dataset=dataset.root,
+            split=split,
+            weights=tuple(str(file) for file in files),
+            classes=len(dataset.classes),
+            batch=batch,
             threads=threads,
-            progress=Path(request.progress),
-            on_progress=EvaluationTicks(stage, watch),
-            keep_open=keep_open,
-            patience=patience_of(recipe),
+            answers=str(own.path / "answers"),
+            progress=str(own.path / "progress.jsonl"),
+            workers=workers,
+            columns=columns,
+            ema=ema,
         )
-    )
-    images = dataset.counts[split]
-    return Measured(
-        predictions=tuple(
-            read_predictions(request, number, images) for number in range(len(files))
-        ),
-        engine=result.engine,
-        images_per_second=result.images_per_second,
-    )
+        result = EvaluateResult.model_validate(
+            run_job(
+                "mixnet_core.evaluate",
+                request,
+                attempts=attempts,
+                ranks=workers,
+                threads=threads,
+                progress=Path(request.progress),
+                on_progress=EvaluationTicks(stage, watch),
+                # The folder is theirs until they are gone, whatever becomes of this process.
+                keep_open=(*keep_open, own.handle),
+                patience=patience_of(recipe),
+            )
+        )
+        images = dataset.counts[split]
+        return Measured(
+            predictions=tuple(
+                read_predictions(request, number, images) for number in range(len(files))
+            ),
+            engine=result.engine,
+            images_per_second=result.images_per_second,
+        )
+
+
+@contextmanager
+def _aside_in(folder: Path) -> Iterator[Aside]:
+    """Yields a folder aside in a folder that need not be there.
+
+    Raises:
+        MachineError: it cannot be written.
+    """
+    with os_errors_explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        aside = hold_aside(folder)
+    try:
+        yield aside
+    finally:
+        drop_aside(aside)
 
 
 def threads_of(recipe: Recipe, ranks: int) -> int:

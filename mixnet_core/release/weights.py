@@ -65,6 +65,7 @@ def fetch_release_weights(
     release: InitialWeights,
     *,
     cache: Path,
+    pins: Path | None = None,
     on_bytes: OnBytes | None = None,
     attempts: int = 4,
 ) -> FetchedWeights:
@@ -77,6 +78,7 @@ def fetch_release_weights(
 
     Args:
         cache: folder; made if missing. Several processes may share it.
+        pins: folder of the pinned digests, likewise; None: the cache.
         on_bytes: told of progress; its counts start again when an attempt failed.
         attempts: over http(s), in all.
 
@@ -87,7 +89,7 @@ def fetch_release_weights(
         MachineError: the cache cannot be written, an untrusted certificate, no credentials.
         TransientError: no complete answer.
     """
-    wanted = _wanted(release, cache.absolute(), attempts)
+    wanted = _wanted(release, cache.absolute(), (pins or cache).absolute(), attempts)
     damage = ""
     if wanted.path.is_file():
         with os_errors_explained(wanted.path, "read"):
@@ -144,6 +146,7 @@ class _Wanted:
     Attributes:
         name: of the release.
         path: in the cache.
+        pins: folder of the pin.
         published: hex sha256 as published, full or its first 8 digits.
         origin: its URI, as messages show it.
         get: writes the bytes to a path and returns their hex sha256.
@@ -153,6 +156,7 @@ class _Wanted:
 
     name: str
     path: Path
+    pins: Path
     published: str
     origin: str
     get: Callable[[Path, OnBytes | None], str]
@@ -162,7 +166,7 @@ class _Wanted:
     @property
     def pin_path(self) -> Path:
         """Returns the file that the full digest is pinned in."""
-        return self.path.with_suffix(".json")
+        return self.pins / self.path.with_suffix(".json").name
 
     def expected(self) -> str:
         """Returns the pinned digest, else the published one.
@@ -209,7 +213,7 @@ def _transferred(wanted: _Wanted, aside: Path, on_bytes: OnBytes | None) -> str:
         raise ReleaseMissing(str(error)) from error
 
 
-def _wanted(release: InitialWeights, cache: Path, attempts: int) -> _Wanted:
+def _wanted(release: InitialWeights, cache: Path, pins: Path, attempts: int) -> _Wanted:
     if isinstance(release, LocalWeights):
         path, folder = release.path, FileStorage(release.path.parent)
         return _Wanted(
@@ -227,6 +231,7 @@ def _wanted(release: InitialWeights, cache: Path, attempts: int) -> _Wanted:
         return _Wanted(
             name=release.name,
             path=cache / f"{release.name}-{release.sha256[:8]}{suffix}",
+            pins=pins,
             published=release.sha256,
             origin=shown(url),
             get=lambda aside, on_bytes: transfer(url, aside, attempts=attempts, on_bytes=on_bytes),
@@ -243,6 +248,7 @@ def _wanted(release: InitialWeights, cache: Path, attempts: int) -> _Wanted:
         name=release.name,
         # All 12 digits: two stores may each have a release of this name.
         path=cache / f"{release.name}-{file.sha256[:12]}{PurePosixPath(file.name).suffix}",
+        pins=pins,
         published=file.sha256,
         origin=f"{release.uri}/{file.name}",
         get=lambda aside, on_bytes: storage.download(file.name, aside, on_bytes),

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from mixnet_core.data.index import read_index
 from mixnet_core.data.prepare import expect_classes, prepare_val
+from mixnet_core.errors import (
+    DigestMismatch,
+    IntegrityError,
+    JobFailed,
+    ReleaseMissing,
+    TransientError,
+)
 from mixnet_core.evaluate.counting import Judged
 from mixnet_core.evaluate.job import Measured
 from mixnet_core.evaluate.prediction_table import PredictionTable, read_table
@@ -27,6 +35,7 @@ from mixnet_core.stages.release_to_measure import (
     fetch_release,
     measure_release,
 )
+from mixnet_core.storage.asides import OwnAside, remove_left_asides
 from mixnet_core.storage.files import os_errors_explained
 
 STAGE = "revalidate"
@@ -43,12 +52,15 @@ class Fetched:
         folder: of the workspace, for what measuring it leaves.
         predictions: the published table of predictions; None where the release has none.
         own_images: whether its images are those of its recipe, and of no other folder.
+        own: the folder of the files, which goes with this object: another revalidation of the
+            same name, perhaps of another registry, has its own.
     """
 
     release: AnyRelease
     ready: Released
     folder: Path
     predictions: Path | None
+    own: OwnAside
     own_images: bool = True
 
 
@@ -70,23 +82,30 @@ def fetch_again(
         IntegrityError: what is stored is not what was published.
         MixnetError: as `stages.release_to_measure.fetch_release`.
     """
-    folder = workspace.root / "revalidations" / release.name
-    cache = folder / "weights"
-    # A pin of a digest stays; a copy from the last time would hide what happened to the original.
-    with os_errors_explained(cache, "delete"):
-        for left in cache.glob("*.ckpt"):
-            left.unlink()
+    every = workspace.root / "revalidations"
+    folder = every / release.name
+    pins = folder / "weights"
+    with os_errors_explained(folder):
+        pins.mkdir(parents=True, exist_ok=True)
+        for left in pins.iterdir():
+            # Copies that earlier versions kept. A pin of a digest stays.
+            if left.is_file() and left.suffix != ".json":
+                left.unlink(missing_ok=True)
+        remove_left_asides(*every.glob("*/attempts"))
+        # Empty: a copy from the last time would hide what happened to the original.
+        own = OwnAside(every)
     ready = fetch_release(
         release,
-        folder,
-        cache=cache,
+        own.path,
+        cache=own.path,
+        pins=pins,
         data=data,
         on_bytes=lambda done, total: watch(Tick(STAGE, done, total, "B", detail="weights")),
     )
     predictions = None
     if isinstance(release, PublishedRelease) and "answers" in release.files:
-        predictions = fetch_file(release, "answers", folder / "published-answers.csv")
-    return Fetched(release, ready, folder, predictions, own_images=data is None)
+        predictions = fetch_file(release, "answers", own.path / "published-answers.csv")
+    return Fetched(release, ready, folder, predictions, own, own_images=data is None)
 
 
 def measure_again(
@@ -106,8 +125,35 @@ def measure_again(
 
     Raises:
         DatasetError: the images are not there, or are of other classes than the release's.
-        MixnetError: as `evaluate.job.measure`.
+        MixnetError: as `evaluate.job.measure`; never as if the release's own files were changed or
+            out of reach.
     """
+    with _not_of_the_release(fetched.release):
+        return _measured_again(fetched, workspace, history, tolerance, watch)
+
+
+@contextmanager
+def _not_of_the_release(release: AnyRelease) -> Iterator[None]:
+    """Raises what would say that a release is changed or out of reach as another error.
+
+    Its files were fetched and verified before: what fails now is the images, a job, this machine.
+    """
+    fetched = f"the files of {release.name} are what was published, but measuring them failed"
+    try:
+        yield
+    except (DigestMismatch, ReleaseMissing) as error:
+        raise IntegrityError(f"{fetched}: {error}") from error
+    except TransientError as error:
+        raise JobFailed(f"{fetched}: {error}", retryable=True) from error
+
+
+def _measured_again(
+    fetched: Fetched,
+    workspace: Workspace,
+    history: Sequence[Revalidation],
+    tolerance: float,
+    watch: Watch,
+) -> Revalidation:
     ready, release = fetched.ready, fetched.release
     dataset = _dataset(fetched, workspace, watch)
     measured = measure_release(

@@ -3,9 +3,9 @@
 confirmed             it reaches what it claims
 claim not supported   it does not, and nothing shows that it ever did
 regressed             it does not reach any more what was measured of these bytes before
-file changed          what is stored is not what was published
+file changed          the digest of a stored file is not the published one
 unreachable           it cannot be fetched
-not measured          fetched, but it could not be measured: no images, no memory, ...
+not measured          it could not be measured: no images, no memory, a manifest that is broken, ...
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from mixnet_core.errors import (
-    CheckpointMismatch,
+    DigestMismatch,
     IntegrityError,
     MixnetError,
     ReleaseMissing,
@@ -191,7 +191,8 @@ def unmeasured(name: str, uri: str, time: str, error: MixnetError) -> Revalidati
     state: State = "not measured"
     if isinstance(error, ReleaseMissing | TransientError):
         state = "unreachable"
-    elif isinstance(error, IntegrityError) and not isinstance(error, CheckpointMismatch):
+    elif isinstance(error, DigestMismatch):
+        # Nothing else proves it: bytes that are not as expected are many, a lost prediction too.
         state = "file changed"
     return Revalidation(release=name, uri=uri, state=state, time=time, note=str(error))
 

@@ -34,6 +34,7 @@ from mixnet_core.runs.ticks import Tick, Watch, unwatched
 from mixnet_core.runs.values import Evaluation, PreparedDataset
 from mixnet_core.stages.options import adjusted_recipe
 from mixnet_core.stages.release_to_measure import PLAIN_CPU, imagenet_recipe
+from mixnet_core.storage.asides import remove_left_asides
 from mixnet_core.storage.files import fingerprint, os_errors_explained, sha256_of
 from mixnet_core.storage.uris import refuse_credentials, shown
 
@@ -142,7 +143,10 @@ def _look_at(file: Path, workspace: Workspace, *, ema: bool) -> _Checkpoint:
     """
     with os_errors_explained(file, "read"):
         sha256 = sha256_of(file) if file.is_file() else ""
-    folder = workspace.root / "evaluations" / fingerprint([str(file.absolute()), sha256])[:12]
+    every = workspace.root / "evaluations"
+    # Another file's too, which may never be evaluated again.
+    remove_left_asides(*every.glob("*/attempts"))
+    folder = every / fingerprint([str(file.absolute()), sha256])[:12]
     request = LookRequest(file=str(file.absolute()), ema=ema)
     if file.suffix == ".onnx":
         found = run_job("mixnet_core.evaluate.look", request, attempts=folder / "look")

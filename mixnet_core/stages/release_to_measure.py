@@ -23,6 +23,7 @@ from mixnet_core.runs.ticks import Watch
 from mixnet_core.runs.values import PreparedDataset
 from mixnet_core.stages.check import check_device
 from mixnet_core.stages.options import adjusted_recipe
+from mixnet_core.storage.files import file_aside
 from mixnet_core.storage.open import open_storage
 from mixnet_core.storage.storage import OnBytes
 
@@ -60,6 +61,7 @@ def fetch_release(
     folder: Path,
     *,
     cache: Path,
+    pins: Path | None = None,
     data: str | None = None,
     on_bytes: OnBytes | None = None,
 ) -> Released:
@@ -68,6 +70,7 @@ def fetch_release(
     Args:
         folder: for its recipe.
         cache: for its weights; what is there already is verified again, not fetched.
+        pins: as `release.weights.fetch_release_weights`.
         data: folder of images instead of the recipe's, for a machine that has them elsewhere.
 
     Raises:
@@ -76,7 +79,7 @@ def fetch_release(
         MixnetError: as `release.weights.fetch_release_weights` and `options.adjusted_recipe`.
     """
     recipe = _recipe(release, folder, data)
-    weights = fetch_release_weights(release, cache=cache, on_bytes=on_bytes)
+    weights = fetch_release_weights(release, cache=cache, pins=pins, on_bytes=on_bytes)
     return Released(
         name=release.name,
         recipe=recipe,
@@ -100,16 +103,16 @@ def fetch_file(release: PublishedRelease, role: str, target: Path) -> Path:
             f"release {release.uri} holds no {role}, so it cannot be measured: expected files in "
             f"the roles weights and {role}; publish it again with `mixnet publish`"
         )
-    try:
-        sha256 = open_storage(release.uri).download(file.name, target)
-    except InputError as error:
-        raise ReleaseMissing(str(error)) from error
-    if sha256 != file.sha256:
-        target.unlink()
-        raise DigestMismatch(
-            f"{release.uri}/{file.name} has sha256 {sha256}, expected {file.sha256}, as its "
-            "manifest says: publish the release again; nothing was kept"
-        )
+    with file_aside(target) as aside:
+        try:
+            sha256 = open_storage(release.uri).download(file.name, aside)
+        except InputError as error:
+            raise ReleaseMissing(str(error)) from error
+        if sha256 != file.sha256:
+            raise DigestMismatch(
+                f"{release.uri}/{file.name} has sha256 {sha256}, expected {file.sha256}, as its "
+                "manifest says: publish the release again; nothing was kept"
+            )
     return target
 
 

@@ -15,6 +15,7 @@ import logging
 import os
 import shutil
 import tempfile
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -44,6 +45,27 @@ class Aside:
 
     path: Path
     handle: int
+
+
+class OwnAside:
+    """Holds a folder aside for as long as this object lives, in the way of a temporary folder.
+
+    Attributes:
+        path: the folder.
+
+    Raises:
+        OSError: the parent, which must be there, cannot be written.
+    """
+
+    def __init__(self, parent: Path) -> None:
+        aside = hold_aside(parent)
+        self.path = aside.path
+        # Also at the interpreter's end.
+        self._drop = weakref.finalize(self, drop_aside, aside)
+
+    def drop(self) -> None:
+        """Removes it now."""
+        self._drop()
 
 
 @contextmanager
@@ -96,21 +118,20 @@ def drop_aside(aside: Aside) -> None:
         os.close(aside.handle)
 
 
-def remove_left_asides(parent: Path) -> None:
-    """Removes folders aside in `parent` whose process is gone.
+def remove_left_asides(*parents: Path) -> None:
+    """Removes folders aside in these folders whose process is gone.
 
     What a living process holds is not touched. What may be held by one that cannot be seen from
     here is left, and said once.
     """
-    try:
-        with os.scandir(parent) as entries:
-            found = [Path(item.path) for item in entries if item.name.startswith(ASIDE_PREFIX)]
-    except OSError:
-        return
-    for path in found:
+    for parent in parents:
         # Whatever is odd about somebody else's leftovers must not stop what is written now.
         with suppress(OSError):
-            _remove_if_left(path)
+            with os.scandir(parent) as entries:
+                found = [Path(item.path) for item in entries if item.name.startswith(ASIDE_PREFIX)]
+            for path in found:
+                with suppress(OSError):
+                    _remove_if_left(path)
 
 
 def remove_all_asides(parent: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,13 +20,16 @@ from mixnet_core.errors import (
     IntegrityError,
     MixnetError,
     ReleaseMissing,
+    TransientError,
 )
 from mixnet_core.evaluate.counting import JUDGED
 from mixnet_core.evaluate.prediction_table import PredictionTable, write_table
 from mixnet_core.model.variants import VARIANTS
 from mixnet_core.recipe.recipe import save_recipe
+from mixnet_core.release.catalog import CatalogEntry
 from mixnet_core.release.manifest import PublishedRelease
 from mixnet_core.release.publish import publish_release, read_release
+from mixnet_core.revalidation import release as release_module
 from mixnet_core.revalidation.all_releases import Item, fetch_item, items, revalidate_all
 from mixnet_core.revalidation.history import read_history
 from mixnet_core.revalidation.release import (
@@ -36,6 +41,8 @@ from mixnet_core.revalidation.states import Revalidation, unmeasured
 from mixnet_core.runs.run_dir import Workspace
 from mixnet_core.stages.options import adjusted_recipe
 from mixnet_core.stages.release_to_measure import imagenet_recipe
+from mixnet_core.storage.asides import hold_aside
+from mixnet_core.storage.files import read_json, write_json
 from tests.data.samples import write_image_folder
 
 NOW = "2026-11-26T03:00:00Z"
@@ -236,3 +243,122 @@ def test_what_was_measured_before_an_interruption_is_in_the_history(workspace: W
         revalidate_all(where, workspace=workspace, each=each)
     assert seen == ["a", "b"]
     assert [result.release for result in read_history(where)] == ["a", "b"]
+
+
+def entry(source: Path, **changes: Any) -> CatalogEntry:
+    """A file on this machine as a catalog's release, by its whole digest or its first digits."""
+    facts = {
+        "name": "mine",
+        "url": source.as_uri(),
+        "sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
+        "variant": "s",
+        "flavour": "mindcv",
+        "num_classes": 10,
+        "recipe": "digits",
+        "source": "me",
+    }
+    return CatalogEntry.model_validate(facts | changes)
+
+
+@pytest.mark.parametrize("name", ["w.ckpt", "w.safetensors", "w.onnx", "w", "w.json", "w.v2.bin"])
+@pytest.mark.parametrize("digits", [8, 64])
+def test_a_source_that_vanished_or_was_replaced_is_never_confirmed_whatever_its_name(
+    workspace: Workspace, tmp_path: Path, name: str, digits: int
+) -> None:
+    source = tmp_path / name
+    source.write_bytes(b"weights" * 100)
+    release = entry(source)
+    release = release.model_copy(update={"sha256": release.sha256[:digits]})
+    assert fetch_again(release, workspace).ready.weights.read_bytes() == source.read_bytes()
+    source.write_bytes(b"another" * 100)
+    with pytest.raises(DigestMismatch) as changed:
+        fetch_again(release, workspace)
+    assert state_of(changed.value) == "file changed"
+    source.unlink()
+    with pytest.raises(ReleaseMissing):
+        fetch_again(release, workspace)
+
+
+def test_a_pinned_digest_outlives_the_files_that_were_fetched(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    source = tmp_path / "w.safetensors"
+    source.write_bytes(b"weights")
+    release = entry(source)
+    release = release.model_copy(update={"sha256": release.sha256[:8]})
+    fetch_again(release, workspace)
+    folder = workspace.root / "revalidations" / "mine" / "weights"
+    (pin,) = folder.iterdir()
+    data = read_json(pin)
+    # Another file with the same first digits.
+    write_json(pin, data | {"sha256": data["sha256"][:-1] + "x"})
+    with pytest.raises(DigestMismatch, match=r"revalidations/mine/weights/mine-.*\.json pinned it"):
+        fetch_again(release, workspace)
+
+
+def test_what_an_earlier_version_kept_is_deleted_but_for_its_pins(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    source = tmp_path / "w.safetensors"
+    source.write_bytes(b"weights")
+    kept = workspace.root / "revalidations" / "mine" / "weights"
+    kept.mkdir(parents=True)
+    for name in ("mine-0a1b2c3d.safetensors", "mine-0a1b2c3d.json"):
+        (kept / name).touch()
+    fetch_again(entry(source), workspace)
+    assert [path.name for path in kept.iterdir()] == ["mine-0a1b2c3d.json"]
+
+
+def test_releases_of_one_name_in_two_registries_are_fetched_beside_each_other(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    first = publish(workspace)
+    other = Workspace(tmp_path / "other" / "workspace")
+    (tmp_path / "other").mkdir()
+    second = publish(other, classes=["bee", "ant"])
+    ours, theirs = fetch_again(first, workspace), fetch_again(second, workspace)
+    assert ours.own.path != theirs.own.path
+    for fetched, release in ((ours, first), (theirs, second)):
+        digest = hashlib.sha256(fetched.ready.weights.read_bytes()).hexdigest()
+        assert digest == release.files["weights"].sha256
+    del ours
+    # What one is done with is gone, the other's is not.
+    assert theirs.ready.weights.is_file()
+    assert len(list((workspace.root / "revalidations").glob(".aside-*"))) == 1
+    del theirs, fetched
+    assert not list((workspace.root / "revalidations").glob(".aside-*"))
+
+
+def test_what_a_killed_revalidation_left_is_removed_by_the_next(workspace: Workspace) -> None:
+    release = publish(workspace)
+    revalidations = workspace.root / "revalidations"
+    for folder in (revalidations, revalidations / "retired" / "attempts"):
+        folder.mkdir(parents=True, exist_ok=True)
+        os.close(hold_aside(folder).handle)
+    fetched = fetch_again(release, workspace)
+    assert list(revalidations.rglob(".aside-*")) == [fetched.own.path]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        DigestMismatch("https://example.org/images.gz has content sha256 0, expected 1"),
+        IntegrityError("the answers of worker 0 are not at /w: measure again"),
+        TransientError("no complete answer from https://example.org/images.gz"),
+        ReleaseMissing("no file at /images"),
+    ],
+)
+def test_what_fails_while_measuring_says_nothing_of_the_releases_files(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, error: MixnetError
+) -> None:
+    fetched = fetch_again(publish(workspace), workspace)
+
+    def failing(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(release_module, "prepare_dataset", failing)
+    with pytest.raises(MixnetError) as raised:
+        measure_again(fetched, workspace)
+    assert state_of(raised.value) == "not measured"
+    assert str(error) in str(raised.value)
+    assert raised.value.retryable == error.retryable
