@@ -1,6 +1,7 @@
 """What a run shows: progress, report and release in Prefect's dashboard, bars in a terminal.
 
 None of it can fail a stage: a dashboard that is down for a minute must not cost hours of training.
+The dashboard takes descriptions and tables' cells for Markdown; the functions here take plain text.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from prefect.runtime import flow_run
 
 from mixnet_core.errors import MixnetError
 from mixnet_core.evaluate.report.plots import curves_png
+from mixnet_core.runs.markup import in_markdown
 from mixnet_core.runs.summaries import summary
 from mixnet_core.runs.terminal import TerminalWatch
 from mixnet_core.runs.ticks import Tick, Watch
@@ -116,7 +118,7 @@ class Progress:
             self._update(self._percent, text)
 
     def _update(self, percent: float, text: str) -> None:
-        description = f"{self._title}: {text}" if text else self._title
+        description = in_markdown(f"{self._title}: {text}" if text else self._title)
         self._percent = percent
         wait = _SECONDS_BETWEEN_UPDATES
         try:
@@ -149,7 +151,8 @@ def show_report(run: str, report: Path) -> None:
 
 def show_markdown(key: str, file: Path, description: str) -> None:
     """Shows a file's text as a markdown artifact."""
-    _show(lambda: create_markdown_artifact(file.read_text(encoding="utf-8"), key, description))
+    text = in_markdown(description)
+    _show(lambda: create_markdown_artifact(file.read_text(encoding="utf-8"), key, text))
 
 
 def show_curves(run: str, report: Path) -> None:
@@ -166,7 +169,7 @@ def show_image(key: str, png: Callable[[], bytes], description: str) -> None:
 
     def create() -> None:
         uri = f"data:image/png;base64,{base64.b64encode(png()).decode()}"
-        create_image_artifact(uri, key, description)
+        create_image_artifact(uri, key, in_markdown(description))
 
     _show(create)
 
@@ -178,8 +181,12 @@ def show_release(run: str, release: Release) -> None:
 
 
 def show_table(key: str, rows: list[dict[str, Any]], description: str) -> None:
-    """Rows as a table artifact."""
-    _show(lambda: create_table_artifact(rows, key, description))
+    """Shows rows as a table artifact."""
+    plain = [
+        {name: in_markdown(cell) if isinstance(cell, str) else cell for name, cell in row.items()}
+        for row in rows
+    ]
+    _show(lambda: create_table_artifact(plain, key, in_markdown(description)))
 
 
 def artifact_key(run: str, what: str) -> str:

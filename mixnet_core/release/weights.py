@@ -124,7 +124,8 @@ def check_available(release: InitialWeights, *, cache: Path) -> Path | None:
         ReleaseMissing: the file is not there any more.
         MixnetError: as `fetch_release_weights`, on what a request for no content tells.
     """
-    wanted = _wanted(release, cache.absolute(), attempts=1)
+    cache = cache.absolute()
+    wanted = _wanted(release, cache, cache, attempts=1)
     if wanted.path.is_file():
         with os_errors_explained(wanted.path, "read"):
             whole = sha256_of(wanted.path).startswith(wanted.expected())
@@ -219,6 +220,7 @@ def _wanted(release: InitialWeights, cache: Path, pins: Path, attempts: int) -> 
         return _Wanted(
             name=release.name,
             path=cache / f"{path.stem}-{release.sha256[:12]}{release.suffix}",
+            pins=pins,
             published=release.sha256,
             origin=shown(str(path)),
             get=lambda aside, on_bytes: folder.download(path.name, aside, on_bytes),

@@ -25,6 +25,7 @@ from mixnet_core.evaluate.report.write import write_page
 from mixnet_core.release.manifest import PublishedRelease
 from mixnet_core.revalidation.history import last_measured, of_release, trend
 from mixnet_core.revalidation.states import Revalidation, judged_claims, judged_state
+from mixnet_core.runs.markup import literal
 from mixnet_core.runs.run_dir import Workspace
 from mixnet_core.runs.ticks import Tick, Watch, unwatched
 from mixnet_core.runs.values import PreparedDataset
@@ -184,7 +185,7 @@ def _measured_again(
         engine=measured.engine,
         note="; ".join(text for text in (note, other) if text),
     )
-    sentence = f"Measured again: {state}{': ' if note else ''}{note}."
+    sentence = literal(f"Measured again: {state}{': ' if note else ''}{note}.")
     _write_page(fetched, dataset, measured, sentence, [*mine, result])
     return result
 
@@ -211,10 +212,10 @@ def _write_page(
         dataset.classes,
         sentence=sentence,
         facts=[
-            ("release", result.uri),
+            ("release", literal(result.uri)),
             ("weights", f"sha256 `{result.sha256}`"),
             ("images", f"val split, fingerprint `{dataset.val_fingerprint[:12]}`"),
-            ("engine", measured.engine),
+            ("engine", literal(measured.engine)),
         ],
         claims=[claim.model_dump() for claim in result.claims],
         images_per_second=measured.images_per_second,

@@ -28,6 +28,7 @@ from mixnet_core.recipe.recipe import Recipe, with_stored_rules
 from mixnet_core.release.catalog import entry_of
 from mixnet_core.release.origin import Origin, origin_of
 from mixnet_core.revalidation.states import judged_claims
+from mixnet_core.runs.markup import literal
 from mixnet_core.runs.records import recorded
 from mixnet_core.runs.run_dir import RunDir, Workspace
 from mixnet_core.runs.ticks import Tick, Watch, unwatched
@@ -339,14 +340,17 @@ def _view(
         recipe,
         table,
         dataset.classes,
-        sentence=f"Measured on {images_of(found)}.",
+        sentence=f"Measured on {literal(images_of(found))}.",
         facts=[
-            ("file", f"{name}, sha256 `{found.sha256}`"),
-            ("read as", found.read_as),
-            *([("of the file", found.left_out)] if found.left_out else []),
-            ("images", f"{images_of(found)}, fingerprint `{dataset.val_fingerprint[:12]}`"),
-            ("labels", found.labels),
-            ("environment", ", ".join(f"{key} {text}" for key, text in environment.items())),
+            ("file", f"{literal(name)}, sha256 `{found.sha256}`"),
+            ("read as", literal(found.read_as)),
+            *([("of the file", literal(found.left_out))] if found.left_out else []),
+            (
+                "images",
+                f"{literal(images_of(found))}, fingerprint `{dataset.val_fingerprint[:12]}`",
+            ),
+            ("labels", literal(found.labels)),
+            ("environment", literal(", ".join(f"{k} {text}" for k, text in environment.items()))),
         ],
         claims=[claim.model_dump() for claim in claims],
         images_per_second=measured.images_per_second,

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from prefect.logging import disable_run_logger
@@ -16,8 +19,10 @@ from mixnet_core.errors import DigestMismatch, JobFailed, TransientError
 from mixnet_core.runs.terminal import TerminalWatch
 from mixnet_core.runs.ticks import Tick, Watch
 from mixnet_core.runs.values import FetchedWeights
+from mixnet_flows import showing
 from mixnet_flows.showing import Progress, artifact_key, in_terminal, told
 from mixnet_flows.tasks import worth_a_retry
+from tests.runs.test_markup import shown
 
 WEIGHTS = FetchedWeights(name="w", path="/w", sha256="0" * 64, reused=True)
 
@@ -81,3 +86,27 @@ def test_only_errors_that_may_pass_are_tried_again(error: Exception, again: bool
     from prefect.states import Failed
 
     assert worth_a_retry(None, None, Failed(data=error)) is again  # type: ignore[arg-type]
+
+
+def test_what_the_dashboard_takes_for_markdown_shows_names_as_they_are(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made: list[Any] = []
+    for kind in ("table", "image", "markdown", "progress"):
+        # Each has its description last.
+        monkeypatch.setattr(showing, f"create_{kind}_artifact", lambda *given: made.append(given))
+    monkeypatch.setattr(showing, "get_run_logger", lambda: logging.getLogger("test"))
+    name = "[x](javascript:alert(1)) <img src=x onerror=alert(1)> *a|b*"
+    (tmp_path / "report.md").write_text("*as it is*")
+    showing.show_table("key", [{"release": name, "images": 3, "bad": None}], name)
+    showing.show_image("key", lambda: b"png", name)
+    showing.show_markdown("key", tmp_path / "report.md", name)
+    showing.Progress("train", "r")(Tick("train", 1, 2, "img", detail=name))
+    assert [text for given in made for text in given[-1:] if "&lt;img" not in text] == []
+    for given in made:
+        found = shown(given[-1])
+        assert found.tags == ["p"]
+        assert name in found.text
+    ((row,), *_), _, (report, *_), _ = made
+    assert (row["images"], row["bad"], report) == (3, None, "*as it is*")
+    assert shown(row["release"]).tags == ["p"]

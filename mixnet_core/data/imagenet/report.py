@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mixnet_core.data.imagenet.classes import class_names, label_of
 from mixnet_core.data.imagenet.listing import SPLITS, Listed, Split, rows_of
 from mixnet_core.data.imagenet.records import LeftOut
+from mixnet_core.runs.markup import in_markdown
 from mixnet_core.storage.files import os_errors_explained, write_json, write_text
 
 _NAMED = 100
@@ -172,7 +173,9 @@ def _markdown(report: Mapping[str, Any]) -> str:
         lines += ["The images were not decoded; only their headers were read.", ""]
     lines += ["| archive | bytes | md5 |", "|---|---|---|"]
     for archive in report["archives"].values():
-        lines.append(f"| {archive['name']} | {archive['bytes']:,} | {archive['md5']} |")
+        lines.append(
+            f"| {in_markdown(archive['name'])} | {archive['bytes']:,} | {archive['md5']} |"
+        )
     lines += ["", "| split | images | classes | bytes |", "|---|---|---|---|"]
     for split, count in report["counts"].items():
         classes = len(report["classes"][split])
@@ -181,9 +184,10 @@ def _markdown(report: Mapping[str, Any]) -> str:
     lines += ["", "## Out of the ordinary", ""]
     lines += _note_lines(report) or ["Nothing."]
     lines += ["", "## Left out", ""]
-    lines += [f"- {image['name']}: {image['reason']}" for image in report["left_out"]] or [
-        "Nothing."
-    ]
+    lines += [
+        f"- {in_markdown(image['name'])}: {in_markdown(image['reason'])}"
+        for image in report["left_out"]
+    ] or ["Nothing."]
     lines += ["", "## The same content twice", "", *_duplicate_lines(report["duplicates"])]
     return "\n".join(lines) + "\n"
 
@@ -233,7 +237,7 @@ def _duplicate_lines(duplicates: Mapping[str, Any]) -> list[str]:
         f"- between train and val: {len(between):,} contents, of {images['train']:,} images of "
         f"train and {images['val']:,} of val"
     ]
-    lines += [f"  - {', '.join(paths)}" for paths in between]
+    lines += [f"  - {in_markdown(', '.join(paths))}" for paths in between]
     for split in SPLITS:
         within = duplicates[f"within_{split}"]
         several = within["contents_of_several_classes"]
@@ -241,10 +245,12 @@ def _duplicate_lines(duplicates: Mapping[str, Any]) -> list[str]:
             f"- within {split}: {within['contents']:,} contents of {within['images']:,} images, "
             f"{several:,} of them in several classes"
         )
-        lines += [f"  - {', '.join(paths)}" for paths in within["first"][:_IN_MARKDOWN]]
+        lines += [
+            f"  - {in_markdown(', '.join(paths))}" for paths in within["first"][:_IN_MARKDOWN]
+        ]
     return lines
 
 
 def _some(paths: Sequence[str], count: int) -> str:
     named = paths[:_IN_MARKDOWN]
-    return ", ".join(named) + (", ..." if count > len(named) else "")
+    return in_markdown(", ".join(named)) + (", ..." if count > len(named) else "")

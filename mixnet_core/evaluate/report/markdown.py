@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mixnet_core.runs.markup import in_markdown, literal, sentence_in_markdown
+
 # How many of the worst classes and the most frequent confusions it lists; the page and the data
 # have more.
 _ROWS = 10
@@ -21,11 +23,11 @@ def report_markdown(data: Mapping[str, Any]) -> str:
         f"Expected calibration error: {_percent(data['calibration']['error'])} %.",
         *(["## Acceptance", _acceptance_list(acceptance)] if acceptance else []),
         "## What was trained",
-        table(["", ""], [[name, text] for name, text in facts(data)]),
+        _rows(["", ""], [[in_markdown(n), sentence_in_markdown(t)] for n, t in facts(data)]),
         "## Batch",
-        sentence(data["batch"]["sentence"]),
+        in_markdown(sentence(data["batch"]["sentence"])),
         "## Candidates on the select split",
-        f"Rule: {data['selection']['rule']}",
+        f"Rule: {in_markdown(data['selection']['rule'])}",
         _candidates_table(data["selection"]["candidates"]),
         "## Classes",
         _classes_table(data["classes"]),
@@ -35,18 +37,18 @@ def report_markdown(data: Mapping[str, Any]) -> str:
 
 
 def facts(data: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Returns what was trained, on what and how: (name, text in Markdown)."""
+    """Returns what was trained, on what and how: (name, text that may hold `code`)."""
     recipe, dataset, training = data["recipe"], data["dataset"], data["training"]
     checkpoint = data["checkpoint"]
     found = {
-        "recipe": [recipe["name"], f"fingerprint `{recipe['fingerprint'][:12]}`"],
+        "recipe": [literal(recipe["name"]), f"fingerprint `{recipe['fingerprint'][:12]}`"],
         "network": [
             f"MixNet-{recipe['variant'].upper()}",
             f"{recipe['flavour']} flavour",
             f"{recipe['image_size']} px",
         ],
         "dataset": [
-            dataset["source"],
+            literal(dataset["source"]),
             f"{dataset['classes']} classes",
             *(f"{split} {dataset['counts'][split]:,}" for split in ("train", "select", "val")),
             f"fingerprint `{dataset['fingerprint'][:12]}`",
@@ -59,7 +61,7 @@ def facts(data: Mapping[str, Any]) -> list[tuple[str, str]]:
             f"{training['images_per_second']:.1f} img/s",
             f"{training['seconds']:.0f} s",
             *([f"resumed after step {start}"] if (start := training["resumed_from_step"]) else []),
-            *training["changes"],
+            *map(literal, training["changes"]),
             *(
                 [f"{unreadable} unreadable images replaced"]
                 if (unreadable := training["unreadable_images"])
@@ -78,7 +80,7 @@ def facts(data: Mapping[str, Any]) -> list[tuple[str, str]]:
             f"sha256 `{checkpoint['sha256']}`",
         ],
         "evaluation": [f"{data['evaluation']['images_per_second']:.1f} img/s"],
-        "environment": [f"{name} {version}" for name, version in data["environment"].items()],
+        "environment": [literal(f"{name} {text}") for name, text in data["environment"].items()],
     }
     return [(name, ", ".join(parts)) for name, parts in found.items()]
 
@@ -102,10 +104,13 @@ def _val_table(val: Mapping[str, Any]) -> str:
 
 
 def _acceptance_list(acceptance: Mapping[str, Any]) -> str:
-    lines = [f"- {'✓' if check['ok'] else '✗'} {check['line']}" for check in acceptance["checks"]]
+    lines = [
+        f"- {'✓' if check['ok'] else '✗'} {in_markdown(check['line'])}"
+        for check in acceptance["checks"]
+    ]
     lines = lines or ["- nothing is demanded by the recipe"]
     if acceptance["override"] is not None:
-        lines.append(f"- accepted anyway: {_cell(acceptance['override'])}")
+        lines.append(f"- accepted anyway: {in_markdown(acceptance['override'])}")
     return "\n".join(lines)
 
 
@@ -164,14 +169,11 @@ def _percent(share: float) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Returns a Markdown table; line breaks and bars in its cells are made harmless."""
+    """Returns a Markdown table whose cells show the texts as they are, whoever chose them."""
+    return _rows(list(map(in_markdown, header)), [list(map(in_markdown, row)) for row in rows])
+
+
+def _rows(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Returns a table of cells that are Markdown already, each on one line."""
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    """Returns a cell's text.
-
-    Names come from the user: a bar or line break in one must not end the cell.
-    """
-    return " ".join(text.split()).replace("|", "\\|")
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

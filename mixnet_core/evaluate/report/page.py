@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from mixnet_core.evaluate.report.plots import reliability_plot, training_curves, trend_plot, utc
+from mixnet_core.runs.markup import visible, with_code
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -39,7 +39,8 @@ def report_page(data: Mapping[str, Any], thumbnails: Mapping[str, str]) -> str:
     Args:
         data: title, subtitle, val (count, correct1, correct5, loss in nats, and shares in 0..1),
             split, sentence, facts; and what `_MAY_BE_MISSING` names, which is left out of the page
-            where it is missing, None or empty. Text may hold `code` in backticks.
+            where it is missing, None or empty. Sentences, facts' texts, rules and reasons may hold
+            `code` in backticks (`runs.markup`).
         thumbnails: an image's name in `data` -> a `data:` URI of its picture; may be missing.
 
     Raises:
@@ -88,6 +89,7 @@ def _template() -> Template:
         loader=FileSystemLoader(Path(__file__).parent),
         # Names of classes and files are whatever somebody chose.
         autoescape=True,
+        finalize=_shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -104,6 +106,13 @@ def _template() -> Template:
     return environment.get_template("page.html")
 
 
+def _shown(value: object) -> object:
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
 def _text(text: str) -> Markup:
     """Turns `backticks` into code."""
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+    return Markup().join(
+        Markup("<code>{}</code>").format(visible(part)) if is_code else visible(part)
+        for part, is_code in with_code(text)
+    )

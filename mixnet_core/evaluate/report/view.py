@@ -15,6 +15,7 @@ from mixnet_core.evaluate.report.findings import (
 )
 from mixnet_core.evaluate.report.markdown import facts, sentence
 from mixnet_core.recipe.recipe import Recipe
+from mixnet_core.runs.markup import literal
 
 
 def report_view(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -30,9 +31,9 @@ def report_view(data: Mapping[str, Any]) -> dict[str, Any]:
         "sentence": "Measured once on the val split, which neither training nor selection saw.",
         "facts": [list(fact) for fact in facts(data)],
         "acceptance": _acceptance(acceptance) if acceptance else None,
-        "batch_sentence": sentence(data["batch"]["sentence"]),
+        "batch_sentence": literal(sentence(data["batch"]["sentence"])),
         "candidates": {
-            "rule": data["selection"]["rule"],
+            "rule": literal(data["selection"]["rule"]),
             "rows": [
                 {"name": f"epoch {row['epoch']}, step {row['step']}", **row}
                 for row in data["selection"]["candidates"]
@@ -66,7 +67,8 @@ def measured_view(
 
     Args:
         classes: names in label order.
-        facts: name and text, in Markdown.
+        sentence: may hold `code` (`runs.markup`).
+        facts: name, and text likewise.
         claims: rows as `revalidation.states.Claim`.
         trend: earlier results and this one, the oldest first.
     """
@@ -90,9 +92,10 @@ def measured_view(
 
 
 def _acceptance(acceptance: Mapping[str, Any]) -> dict[str, Any]:
+    override = acceptance["override"]
     return {
         "accepted": acceptance["accepted"],
-        "lines": [check["line"] for check in acceptance["checks"]]
+        "lines": [literal(check["line"]) for check in acceptance["checks"]]
         or ["Nothing is demanded by the recipe."],
-        "override": acceptance["override"],
+        "override": None if override is None else literal(override),
     }
