@@ -74,7 +74,7 @@ def mixnet(
     name_flow_run(context.run.name)
 
     tasks.check(context)
-    dataset = tasks.prepare(context)
+    dataset = tasks.prepare(context, accept_anyway)
     initial = tasks.fetch(context)
     trained = tasks.train(context, dataset, initial)
     selection = tasks.select(context, dataset, trained)

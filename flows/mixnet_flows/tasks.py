@@ -69,9 +69,9 @@ def check(context: Context) -> None:
 
 
 @as_task(table.PREPARE)
-def prepare(context: Context) -> PreparedDataset:
+def prepare(context: Context, override: str | None = None) -> PreparedDataset:
     """Prepares the dataset, with a bar."""
-    return shown("prepare", context, prepare_stage)
+    return shown("prepare", context, lambda watched: prepare_stage(watched, override))
 
 
 @as_task(table.FETCH)

@@ -20,13 +20,14 @@ from mixnet_core.cli.options import (
 from mixnet_core.cli.outcome import print_json
 from mixnet_core.errors import InputError
 from mixnet_core.evaluate.job import BATCH
+from mixnet_core.evaluate.statistics import wilson_interval
 from mixnet_core.revalidation.all_releases import revalidate_all
 from mixnet_core.revalidation.release import STAGE
 from mixnet_core.revalidation.states import Revalidation, percent, require_all_confirmed
 from mixnet_core.revalidation.weights_file import evaluate_file, images_of
 from mixnet_core.runs.summaries import summary
 from mixnet_core.runs.terminal import TerminalWatch
-from mixnet_core.runs.values import Evaluation
+from mixnet_core.runs.values import Evaluation, seen_line
 from mixnet_core.stages.options import (
     DataOption,
     RegistryOption,
@@ -181,16 +182,22 @@ def _table(found: Evaluation) -> Table:
         ("top-1", score.top1, found.top1_interval),
         ("top-5", score.top5, found.top5_interval),
     )
+    unseen = found.unseen
     for name, share, (low, high) in rows:
         claimed = found.claims.get(name)
         said = "" if claimed is None else percent(claimed)
         if claimed is not None and claimed > high:
             said += ", not supported"
         table.add_row(name, percent(share), f"{percent(low)} to {percent(high)}", said)
+        if unseen is not None and name == "top-1":
+            low, high = wilson_interval(unseen.correct1, unseen.count)
+            interval = f"{percent(low)} to {percent(high)}"
+            table.add_row(f"  on the {unseen.count:,} not seen", percent(unseen.top1), interval, "")
     table.add_row("loss", f"{score.loss:.4f}")
     table.add_row("calibration error", percent(found.calibration_error))
     table.add_row("images", f"{score.count:,}")
+    table.add_row("seen before", "not known" if found.seen is None else f"{found.seen:,}")
     table.add_row("img/s", f"{found.images_per_second:.0f}")
-    where = f"{images_of(found)}\nlabels {found.labels}"
+    where = f"{images_of(found)}: {seen_line(found.seen, score.count)}\nlabels {found.labels}"
     table.caption = f"{where}\n{found.read_as}\n{found.engine}"
     return table

@@ -229,7 +229,7 @@ def _run(invocation: Invocation) -> Results:
 
 
 def _prepare(invocation: Invocation) -> Results:
-    return _finished(invocation, "prepare", prepare(invocation.context))
+    return _finished(invocation, "prepare", prepare(invocation.context, invocation.override))
 
 
 def _fetch(invocation: Invocation) -> Results:

@@ -3,6 +3,7 @@
 train.csv  select.csv  val.csv     path,label,sha256,bytes; one row per image, by label, then name;
                                    only val.csv where nobody trains
 classes.txt                        one name per line, in label order
+duplicates.csv                     images that stand more than once: see `data.overlap`
 manifest.json                      how it came about, its layout, its counts and its fingerprint
 
 Where the images are, by layout:
@@ -32,8 +33,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixnet_core.data.account import Account
+from mixnet_core.data.overlap import Copy, counted, duplicates
 from mixnet_core.errors import DatasetError, IntegrityError
-from mixnet_core.runs.values import PreparedDataset
+from mixnet_core.runs.values import Overlap, PreparedDataset
 from mixnet_core.storage.files import os_errors_explained, read_json
 
 FORMAT = 2
@@ -160,8 +162,22 @@ def open_prepared(root: Path) -> PreparedDataset:
         counts={split: len(rows[split]) for split in splits},
         val_fingerprint=dataset_fingerprint(classes, {"val": rows["val"]}),
         notes=_notes(manifest),
+        # Not the manifest's: datasets that earlier versions prepared have none.
+        overlap=counted(duplicates_in(classes, rows), splits),
         reused=True,
     )
+
+
+def overlap_of(dataset: PreparedDataset) -> Overlap:
+    """Returns which images stand more than once, counted now where the value does not say it.
+
+    Raises:
+        DatasetError, IntegrityError, MachineError: as `read_index`.
+    """
+    if dataset.overlap is not None:
+        return dataset.overlap
+    rows = {split: read_rows(Path(dataset.root), split) for split in dataset.counts}
+    return counted(duplicates_in(dataset.classes, rows), tuple(rows))
 
 
 def read_manifest(root: Path) -> dict[str, Any]:
@@ -207,6 +223,17 @@ def counts_by_class(
     return {
         split: {name: counted[split][label] for label, name in enumerate(classes)} for split in rows
     }
+
+
+def duplicates_in(classes: tuple[str, ...], rows: Mapping[str, Iterable[Row]]) -> list[list[Copy]]:
+    """Groups the rows whose images are the same, byte for byte (`data.overlap`)."""
+    return duplicates(
+        lambda: (
+            Copy(row.sha256, split, classes[row.label], row.path)
+            for split in rows
+            for row in rows[split]
+        )
+    )
 
 
 def dataset_fingerprint(classes: tuple[str, ...], rows: Mapping[str, Iterable[Row]]) -> str:

@@ -18,19 +18,22 @@ from mixnet_core.data.index import (
     Row,
     counts_by_class,
     dataset_fingerprint,
+    duplicates_in,
     open_prepared,
     read_manifest,
+    read_rows,
     write_classes,
     write_index,
 )
+from mixnet_core.data.overlap import counted, write_listing
 from mixnet_core.data.shards import SHARD_BYTES
 from mixnet_core.data.source import Source, source_of
 from mixnet_core.data.splits import Part, cut, whole_val
-from mixnet_core.errors import DatasetError, IntegrityError, UnusableImage
+from mixnet_core.errors import DatasetError, IntegrityError, MachineError, UnusableImage
 from mixnet_core.processes.cores import usable_cores
 from mixnet_core.processes.requests import PackedDataset, PackRequest
 from mixnet_core.recipe.sections import Data
-from mixnet_core.runs.values import PreparedDataset
+from mixnet_core.runs.values import DUPLICATES_FILE, PreparedDataset
 from mixnet_core.storage.asides import remove_left_asides
 from mixnet_core.storage.files import fingerprint as fingerprint_of
 from mixnet_core.storage.files import folder_aside, write_json
@@ -173,6 +176,7 @@ def _prepared(
     root = datasets / f"{data.source}-{key[:8]}"
     ready = _ready(root, key)
     if ready:
+        _expect_listing(ready)
         return ready
     parts = cut_parts()
     images = _images_folder(source, data.layout)
@@ -182,6 +186,8 @@ def _prepared(
             for split in rows:
                 write_index(aside, split, rows[split])
             write_classes(aside, source.classes)
+            groups = duplicates_in(source.classes, rows)
+            write_listing(aside, groups)
             manifest = {
                 "layout": data.layout,
                 **_images_facts(aside, data.layout, images, pack),
@@ -193,6 +199,7 @@ def _prepared(
                 "splits": [part.split for part in parts],
                 "counts": counts_by_class(source.classes, rows),
                 "origin": _places(source),
+                "duplicates": counted(groups, list(rows)).model_dump(),
                 "account": source.account.as_json(),
                 "fingerprint": dataset_fingerprint(source.classes, rows),
             }
@@ -260,6 +267,19 @@ def _ready(root: Path, key: str, quiet: bool = False) -> PreparedDataset | None:
         if not quiet:
             _log.warning("preparing anew: %s", error)
         return None
+
+
+def _expect_listing(dataset: PreparedDataset) -> None:
+    """Lists the duplicates of a dataset that an earlier version prepared."""
+    root = Path(dataset.root)
+    if (root / DUPLICATES_FILE).is_file():
+        return
+    try:
+        rows = {split: read_rows(root, split) for split in dataset.counts}
+        write_listing(root, duplicates_in(dataset.classes, rows))
+    except MachineError as error:
+        # Nothing but the listing is lost: they are counted all the same.
+        _log.warning("duplicates are not listed: %s", error)
 
 
 def _images_folder(source: Source, layout: str) -> Path | None:

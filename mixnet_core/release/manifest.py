@@ -4,7 +4,8 @@
         weights-<12 hex>.ckpt  report-<12 hex>.json  ...   named by role and digest
         manifest.json                                      written last: without it no release
 
-Two releases are the same exactly if their manifests are; a manifest holds no time and no path.
+Two releases are the same exactly if their manifests are; a manifest holds no time, and no path but
+that of the folder which its figures were counted on.
 """
 
 from __future__ import annotations

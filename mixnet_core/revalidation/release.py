@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mixnet_core.data.index import read_index
 from mixnet_core.data.prepare import expect_classes, prepare_val
+from mixnet_core.data.seen import Seen
 from mixnet_core.errors import (
     DigestMismatch,
     IntegrityError,
@@ -19,11 +20,13 @@ from mixnet_core.errors import (
 )
 from mixnet_core.evaluate.counting import Judged
 from mixnet_core.evaluate.job import Measured
+from mixnet_core.evaluate.measured_on import measured_on
 from mixnet_core.evaluate.prediction_table import PredictionTable, read_table
 from mixnet_core.evaluate.report.view import measured_view
 from mixnet_core.evaluate.report.write import write_page
 from mixnet_core.release.manifest import PublishedRelease
 from mixnet_core.revalidation.history import last_measured, of_release, trend
+from mixnet_core.revalidation.seen import fetch_seen
 from mixnet_core.revalidation.states import Revalidation, judged_claims, judged_state
 from mixnet_core.runs.markup import literal
 from mixnet_core.runs.run_dir import Workspace
@@ -55,6 +58,7 @@ class Fetched:
         own_images: whether its images are those of its recipe, and of no other folder.
         own: the folder of the files, which goes with this object: another revalidation of the
             same name, perhaps of another registry, has its own.
+        seen: what its weights were trained and selected on; None where it does not say.
     """
 
     release: AnyRelease
@@ -63,6 +67,7 @@ class Fetched:
     predictions: Path | None
     own: OwnAside
     own_images: bool = True
+    seen: Seen | None = None
 
 
 def now() -> str:
@@ -106,7 +111,8 @@ def fetch_again(
     predictions = None
     if isinstance(release, PublishedRelease) and "answers" in release.files:
         predictions = fetch_file(release, "answers", own.path / "published-answers.csv")
-    return Fetched(release, ready, folder, predictions, own, own_images=data is None)
+    seen = fetch_seen(release, own.path)
+    return Fetched(release, ready, folder, predictions, own, own_images=data is None, seen=seen)
 
 
 def measure_again(
@@ -172,6 +178,7 @@ def _measured_again(
         earlier=last_measured(mine, ready.sha256, dataset.val_fingerprint),
         tolerance=tolerance,
     )
+    on = measured_on(ready.recipe.data, dataset, predictions, fetched.seen)
     other = "" if same_images or not claims else "on other images than the claim's, or unknown ones"
     result = Revalidation(
         release=release.name,
@@ -181,6 +188,7 @@ def _measured_again(
         sha256=ready.sha256,
         dataset=dataset.val_fingerprint,
         measured=found,
+        measured_on=on,
         claims=claims,
         engine=measured.engine,
         note="; ".join(text for text in (note, other) if text),
@@ -204,6 +212,8 @@ def _write_page(
         results: of this release, the oldest first, this one last.
     """
     result = results[-1]
+    on = result.measured_on
+    assert on is not None
     images = read_index(Path(dataset.root), "val").paths
     view = measured_view(
         result.release,
@@ -214,10 +224,11 @@ def _write_page(
         facts=[
             ("release", literal(result.uri)),
             ("weights", f"sha256 `{result.sha256}`"),
-            ("images", f"val split, fingerprint `{dataset.val_fingerprint[:12]}`"),
+            ("images", f"{literal(on.line)}, fingerprint `{dataset.val_fingerprint[:12]}`"),
             ("engine", literal(measured.engine)),
         ],
         claims=[claim.model_dump() for claim in result.claims],
+        unseen=on.unseen,
         images_per_second=measured.images_per_second,
         trend=trend(results),
     )

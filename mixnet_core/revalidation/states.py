@@ -23,7 +23,7 @@ from mixnet_core.errors import (
 from mixnet_core.evaluate.counting import Judged, score
 from mixnet_core.evaluate.statistics import wilson_interval, worse
 from mixnet_core.runs.summaries import summary
-from mixnet_core.runs.values import Score, Value
+from mixnet_core.runs.values import MeasuredOn, Score, Value
 from mixnet_core.stages.acceptance import paired
 
 State = Literal[
@@ -68,6 +68,7 @@ class Revalidation(Value):
         sha256: of the weights file, hex; empty if it was not fetched.
         dataset: fingerprint of the images; empty if there were none.
         measured: on the val split; None where it was not.
+        measured_on: the images; None likewise, and in the history of earlier versions.
         claims: what it states, beside what was measured.
         engine: the one that computed the logits; empty likewise.
         note: the reason for the state, in one line.
@@ -80,6 +81,7 @@ class Revalidation(Value):
     sha256: str = ""
     dataset: str = ""
     measured: Score | None = None
+    measured_on: MeasuredOn | None = None
     claims: tuple[Claim, ...] = ()
     engine: str = ""
     note: str = ""
@@ -96,6 +98,8 @@ class Revalidation(Value):
         if self.measured is not None:
             figures.append(f"top-1 {percent(self.measured.top1)}")
         figures += [f"claimed {claim.figure} {percent(claim.claimed)}" for claim in self.claims]
+        if self.measured_on is not None:
+            figures.append(f"on {self.measured_on.line}")
         figures += [text for text in (self.engine and f"by {self.engine}", self.note) if text]
         return f"{self.release} {self.state}" + (f" ({', '.join(figures)})" if figures else "")
 
@@ -206,6 +210,8 @@ def table(results: Iterable[Revalidation]) -> list[dict[str, Any]]:
             "top-1": percent(result.measured.top1) if result.measured else "",
             "claimed": ", ".join(f"{c.figure} {percent(c.claimed)}" for c in result.claims),
             "images": f"{result.measured.count:,}" if result.measured else "",
+            "on": result.measured_on.place if result.measured_on else "",
+            "seen": _seen(result.measured_on),
             "engine": result.engine,
             "note": result.note,
         }
@@ -225,6 +231,13 @@ def require_all_confirmed(results: Sequence[Revalidation]) -> None:
             f"{len(bad)} of {len(results)} releases were not confirmed: {', '.join(bad)}; do not "
             "use them until it is clear why"
         )
+
+
+def _seen(on: MeasuredOn | None) -> str:
+    """Returns how many images the weights had seen, for a table."""
+    if on is None:
+        return ""
+    return "not known" if on.seen is None else f"{on.seen:,}"
 
 
 def percent(share: float) -> str:

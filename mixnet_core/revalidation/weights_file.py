@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from mixnet_core.data.class_names import ambiguous_order, read_classes
-from mixnet_core.data.index import read_index, read_manifest
+from mixnet_core.data.index import read_index
 from mixnet_core.data.prepare import prepare_val
 from mixnet_core.data.source import source_of
 from mixnet_core.errors import DatasetError, MixnetError
 from mixnet_core.evaluate.job import BATCH, Measured, measure
 from mixnet_core.evaluate.look import look
+from mixnet_core.evaluate.measured_on import measured_on
 from mixnet_core.evaluate.prediction_table import PredictionTable, write_table
 from mixnet_core.evaluate.report.data import versions
 from mixnet_core.evaluate.report.findings import calibration, score_data
@@ -25,14 +26,16 @@ from mixnet_core.evaluate.report.write import write_page
 from mixnet_core.processes.launch import run_job
 from mixnet_core.processes.requests import LookRequest, LookResult
 from mixnet_core.recipe.recipe import Recipe, with_stored_rules
+from mixnet_core.recipe.sections import Data
 from mixnet_core.release.catalog import entry_of
 from mixnet_core.release.origin import Origin, origin_of
+from mixnet_core.revalidation.seen import seen_by
 from mixnet_core.revalidation.states import judged_claims
 from mixnet_core.runs.markup import literal
 from mixnet_core.runs.records import recorded
 from mixnet_core.runs.run_dir import RunDir, Workspace
 from mixnet_core.runs.ticks import Tick, Watch, unwatched
-from mixnet_core.runs.values import Evaluation, PreparedDataset
+from mixnet_core.runs.values import Evaluation, PreparedDataset, seen_line
 from mixnet_core.stages.options import adjusted_recipe
 from mixnet_core.stages.release_to_measure import PLAIN_CPU, imagenet_recipe
 from mixnet_core.storage.asides import remove_left_asides
@@ -109,7 +112,7 @@ def evaluate_file(
         watch=watch,
     )
     table = PredictionTable(read_index(Path(dataset.root), "val").paths, measured.predictions[0])
-    found = _evaluation(checkpoint, dataset, measured, read_as, chosen.data.path, labels)
+    found = _evaluation(checkpoint, dataset, measured, read_as, chosen.data, labels)
     if predictions is not None:
         write_table(predictions, table, dataset.classes)
     if page is not None:
@@ -297,12 +300,12 @@ def _evaluation(
     dataset: PreparedDataset,
     measured: Measured,
     read_as: str,
-    folder: str | None,
+    data: Data,
     labels: _Labels,
 ) -> Evaluation:
     """Sums the predictions up."""
     rows = measured.predictions[0]
-    origin = read_manifest(Path(dataset.root)).get("origin", {})
+    on = measured_on(data, dataset, rows, seen_by(checkpoint.origin, checkpoint.file))
     totals = score_data(rows)
     return Evaluation(
         file=str(checkpoint.file),
@@ -317,8 +320,10 @@ def _evaluation(
         left_out=checkpoint.network.left_out,
         images_per_second=round(measured.images_per_second, 1),
         claims=_claims(checkpoint),
-        folder=str(folder),
-        split=origin.get("val", "val"),
+        folder=on.folder or "",
+        split=on.split,
+        seen=on.seen,
+        unseen=on.unseen,
         classes=(len(np.unique(rows["label"])), len(dataset.classes)),
         labels=str(labels),
     )
@@ -340,7 +345,9 @@ def _view(
         recipe,
         table,
         dataset.classes,
-        sentence=f"Measured on {literal(images_of(found))}.",
+        sentence=(
+            f"Measured on {literal(images_of(found))}: {seen_line(found.seen, found.score.count)}."
+        ),
         facts=[
             ("file", f"{literal(name)}, sha256 `{found.sha256}`"),
             ("read as", literal(found.read_as)),
@@ -353,5 +360,6 @@ def _view(
             ("environment", literal(", ".join(f"{k} {text}" for k, text in environment.items()))),
         ],
         claims=[claim.model_dump() for claim in claims],
+        unseen=found.unseen,
         images_per_second=measured.images_per_second,
     )

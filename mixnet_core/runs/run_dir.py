@@ -121,6 +121,11 @@ class RunDir:
         return self.root / "answers.csv"
 
     @property
+    def seen(self) -> Path:
+        """Returns the path of the digests of what training and selection saw; see `data.seen`."""
+        return self.root / "seen.bin"
+
+    @property
     def report_markdown(self) -> Path:
         """Returns the path of the report as Markdown."""
         return self.root / "report.md"

@@ -5,8 +5,10 @@ from __future__ import annotations
 from functools import singledispatch
 
 from mixnet_core.runs.values import (
+    DUPLICATES_FILE,
     Decision,
     FetchedWeights,
+    Overlap,
     PreparedDataset,
     Release,
     Score,
@@ -36,7 +38,7 @@ def _(value: None) -> str:
 def _(value: PreparedDataset) -> str:
     counts = ", ".join(f"{count:,} {split}" for split, count in value.counts.items())
     found = f"{counts} images of {len(value.classes)} classes in {value.root}"
-    return "; ".join((found, *value.notes)) + _skipped(value.reused)
+    return "; ".join((found, *value.notes, *_duplicates(value))) + _skipped(value.reused)
 
 
 @summary.register
@@ -69,7 +71,8 @@ def _(value: Selection) -> str:
 
 @summary.register
 def _(value: Validation) -> str:
-    return f"val split: {figures(value.score)}{_skipped(value.reused)}"
+    said = f"; {value.measured_on.seen_line}" if value.measured_on else ""
+    return f"val split: {figures(value.score)}{said}{_skipped(value.reused)}"
 
 
 @summary.register
@@ -92,6 +95,29 @@ def figures(score: Score) -> str:
         f"top-1 {100 * score.top1:.2f} %, top-5 {100 * score.top5:.2f} %, loss {score.loss:.4f} "
         f"on {score.count:,} images"
     )
+
+
+def overlap_line(overlap: Overlap) -> str:
+    """Says which images of a dataset stand in it more than once."""
+    training = "train" if overlap.select_in_train is None else "train or select"
+    several = ((f"more than once in {split}", count) for split, count in overlap.within.items())
+    found = (
+        (f"of val in {training} too", overlap.val_in_training),
+        ("of select in train too", overlap.select_in_train),
+        *several,
+        ("under several classes", overlap.in_several_classes),
+    )
+    said = ", ".join(f"{count:,} {where}" for where, count in found if count)
+    if not said:
+        return "no image stands twice, byte for byte"
+    return f"images that stand twice, byte for byte: {said}"
+
+
+def _duplicates(dataset: PreparedDataset) -> tuple[str, ...]:
+    if dataset.overlap is None:
+        return ()
+    listed = f", listed in {dataset.root}/{DUPLICATES_FILE}" if dataset.overlap.all else ""
+    return (f"{overlap_line(dataset.overlap)}{listed}",)
 
 
 def _skipped(reused: bool) -> str:

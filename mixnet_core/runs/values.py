@@ -13,12 +13,33 @@ from pydantic import BaseModel, ConfigDict
 # The file of a bundle that holds the network's weights as training left them; its other file of
 # weights are their moving averages. `checkpoints.bundle` has the whole layout.
 WEIGHTS_FILE = "weights.ckpt"
+# Of a prepared dataset: its images that stand in it more than once; see `data.overlap`.
+DUPLICATES_FILE = "duplicates.csv"
 
 
 class Value(BaseModel):
     """Stays as it was made, and refuses keys that it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Overlap(Value):
+    """Counts the images of a prepared dataset whose bytes stand in it more than once, by sha256.
+
+    Attributes:
+        val_in_training: val images that also stand in train or select; None where there is no
+            train.
+        select_in_train: select images that also stand in train; None where there is no select.
+        within: split -> images that stand more than once in that split.
+        in_several_classes: images that stand under two classes or more, in whichever splits.
+        all: images that stand more than once, in whichever splits: as many as are listed.
+    """
+
+    val_in_training: int | None
+    select_in_train: int | None
+    within: dict[str, int]
+    in_several_classes: int
+    all: int
 
 
 class PreparedDataset(Value):
@@ -31,6 +52,7 @@ class PreparedDataset(Value):
         counts: images per split; only "val" where nobody trains.
         val_fingerprint: hex sha256 over the classes and the images of val alone.
         notes: what preparing left out or took otherwise than its name says, a line each.
+        overlap: which images stand in it more than once; None in records of earlier versions.
         reused: whether it was prepared already and nothing was done.
     """
 
@@ -40,6 +62,7 @@ class PreparedDataset(Value):
     counts: dict[str, int]
     val_fingerprint: str = ""
     notes: tuple[str, ...] = ()
+    overlap: Overlap | None = None
     reused: bool = False
 
 
@@ -155,6 +178,51 @@ class Score(Value):
         return self.correct5 / self.count
 
 
+class MeasuredOn(Value):
+    """Says which images a figure was counted on.
+
+    Attributes:
+        folder: where they came from, as it may be said; None for an embedded source.
+        split: "val/", "cut from train/", or what else stood for it; empty: all of the folder.
+        count: images.
+        seen: of these, how many stand byte for byte among the images that the weights were trained
+            or selected on; None where those are not known.
+        unseen: the figures on the others; None where none was seen, all were, or it is not known.
+    """
+
+    folder: str | None
+    split: str
+    count: int
+    seen: int | None = None
+    unseen: Score | None = None
+
+    @property
+    def place(self) -> str:
+        """Says where the images came from."""
+        if self.folder is None:
+            return self.split or "the val split"
+        return f"{self.split} of {self.folder}" if self.split else self.folder
+
+    @property
+    def seen_line(self) -> str:
+        """Says how many of them training or selection saw."""
+        return seen_line(self.seen, self.count)
+
+    @property
+    def line(self) -> str:
+        """Says all of it but the figures."""
+        return f"{self.count:,} images, {self.place}: {self.seen_line}"
+
+
+def seen_line(seen: int | None, count: int) -> str:
+    """Says how many of so many images training or selection saw; the arguments: `MeasuredOn`."""
+    if seen is None:
+        return "how many of them training or selection saw is not known"
+    if not seen:
+        return "none of them stands in training or selection, byte for byte"
+    return f"{seen:,} of {count:,} stand in training or selection, byte for byte"
+
+
 class Candidate(Value):
     """Pairs a checkpoint with its figures on the select split."""
 
@@ -186,6 +254,9 @@ class Validation(Value):
         answers_sha256: hex, of that file; "" in records of earlier versions.
         report_json, report_markdown, report_page: absolute paths.
         engine: as `EvaluateResult`.
+        measured_on: the images; None in records of earlier versions.
+        seen_sha256: hex, of the file with the digests of the images that training and selection
+            saw (`data.seen`); "" likewise.
     """
 
     checkpoint: Checkpoint
@@ -197,6 +268,8 @@ class Validation(Value):
     report_markdown: str
     report_page: str
     engine: str
+    measured_on: MeasuredOn | None = None
+    seen_sha256: str = ""
     reused: bool = False
 
 
@@ -265,6 +338,7 @@ class Evaluation(Value):
         classes: how many of the weights' classes have images, and of how many.
         labels: how each image's label was found, in words.
         left_out: in one line, what else the file holds and was not used; "" if nothing.
+        seen, unseen: as `MeasuredOn`; known where the file lies in a run or a release that knows.
     """
 
     file: str
@@ -283,3 +357,5 @@ class Evaluation(Value):
     classes: tuple[int, int] = (0, 0)
     labels: str = ""
     left_out: str = ""
+    seen: int | None = None
+    unseen: Score | None = None

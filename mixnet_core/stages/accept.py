@@ -19,7 +19,7 @@ from mixnet_core.runs.values import (
 )
 from mixnet_core.stages.acceptance import decide, decided_on, differences, paired, require_accepted
 from mixnet_core.stages.context import Context
-from mixnet_core.stages.demand import judged_demands
+from mixnet_core.stages.demand import judged_demands, judged_images
 from mixnet_core.stages.evidence import evidence
 from mixnet_core.stages.made_from import accept_inputs
 from mixnet_core.stages.release_to_measure import fetch_release, measure_release
@@ -63,7 +63,10 @@ def accept(
                 validation.score,
                 replaced=wanted.replaces,
                 pair=pair,
-                further=judged_demands(wanted, ours, dataset.classes),
+                further=(
+                    *judged_images(wanted, dataset),
+                    *judged_demands(wanted, ours, dataset.classes),
+                ),
                 override=override,
             )
             decision = decided_on(judged, wanted, validation)

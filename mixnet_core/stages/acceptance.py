@@ -104,6 +104,16 @@ def require_accepted(decision: Decision) -> None:
         )
 
 
+def require_images(checks: Sequence[Check]) -> None:
+    """Raises NotAccepted with every reason not to train on these images, before anybody does."""
+    reasons = "; ".join(check.line for check in checks if not check.ok)
+    if reasons:
+        raise NotAccepted(
+            f"not accepted: {reasons}; change the images or acceptance.* in the recipe, or go on "
+            "all the same with --accept-anyway REASON (accept_anyway), which is recorded"
+        )
+
+
 def _threshold(name: str, correct: int, count: int, threshold: float) -> Check:
     low, high = wilson_interval(correct, count)
     measured = (

@@ -38,7 +38,7 @@ def run_stages(
         'tiny'
     """
     check(context)
-    dataset = prepare(context)
+    dataset = prepare(context, override)
     weights = fetch(context)
     trained = train(context, dataset, weights)
     selection = select(context, dataset, trained)

@@ -12,13 +12,18 @@ from mixnet_core.processes.requests import PackedDataset, PackRequest
 from mixnet_core.runs.records import write_record
 from mixnet_core.runs.ticks import Tick
 from mixnet_core.runs.values import PreparedDataset
+from mixnet_core.stages.acceptance import require_images
 from mixnet_core.stages.context import Context
+from mixnet_core.stages.demand import judged_images
 from mixnet_core.stages.fitting import expect_fit
 from mixnet_core.stages.made_from import prepare_inputs
 
 
-def prepare(context: Context) -> PreparedDataset:
+def prepare(context: Context, override: str | None = None) -> PreparedDataset:
     """Checks, splits and indexes the recipe's images (`data.prepare.prepare_dataset`).
+
+    Args:
+        override: a reason to publish whatever is demanded, of the images too; `accept` records it.
 
     Returns:
         The dataset, which runs with the same images and splits share.
@@ -26,6 +31,7 @@ def prepare(context: Context) -> PreparedDataset:
     Raises:
         DatasetError: the images are missing or malformed, or of other classes than the recipe says.
         RecipeError: there are fewer training images than in a global batch.
+        NotAccepted: the recipe demands of the images what they are not; they are on record.
         JobFailed: the process that writes shards failed.
         MixnetError: as `data.prepare.prepare_dataset`.
     """
@@ -55,4 +61,6 @@ def prepare(context: Context) -> PreparedDataset:
     # What was prepared before was prepared for another recipe perhaps.
     expect_fit(recipe, len(dataset.classes), dataset.counts["train"])
     write_record(run, "prepare", prepare_inputs(recipe), dataset)
+    if override is None:
+        require_images(judged_images(recipe.acceptance, dataset))
     return dataset

@@ -59,6 +59,8 @@ def publish(
                 "report": run.report_json,
                 "report_markdown": run.report_markdown,
                 "report_page": run.report_page,
+                # A run that an earlier version validated has none, and is published as it was.
+                **({"seen": run.seen} if validation.seen_sha256 else {}),
             },
             facts=_facts(recipe, dataset, validation, decision, weights),
         )
@@ -79,6 +81,13 @@ def _check_files(recipe: Recipe, run: RunDir, validation: Validation, decision: 
         raise IntegrityError(
             f"{weights} is not what was validated: run `mixnet run --run {run.name}`, which trains "
             "what is missing, or restore the file"
+        )
+    if validation.seen_sha256 and (
+        not run.seen.is_file() or sha256_of(run.seen) != validation.seen_sha256
+    ):
+        raise InputError(
+            f"{run.seen} is not what this validation left: run `mixnet validate --run {run.name}` "
+            "again"
         )
     if stored_recipe(run.recipe) != recipe:
         raise InputError(
@@ -122,7 +131,17 @@ def _facts(
             mode="json", exclude={"reused", "weights_sha256", "answers_sha256", "demands"}
         ),
         **_measured_by(recipe),
+        **_measured_on(validation),
     }
+
+
+def _measured_on(validation: Validation) -> dict[str, object]:
+    """Returns which images the figures are on; nothing where an earlier version validated."""
+    on = validation.measured_on
+    if on is None:
+        return {}
+    unseen = {**on.unseen.model_dump(), "top1": on.unseen.top1} if on.unseen else None
+    return {"measured_on": {**on.model_dump(), "unseen": unseen}}
 
 
 def _measured_by(recipe: Recipe) -> dict[str, object]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mixnet_core.data.index import read_index
+from mixnet_core.data.index import overlap_of, read_index
+from mixnet_core.data.seen import seen_in_training, write_seen
 from mixnet_core.evaluate.counting import score
 from mixnet_core.evaluate.job import measure
+from mixnet_core.evaluate.measured_on import measured_on
 from mixnet_core.evaluate.prediction_table import PredictionTable, read_table, write_table
 from mixnet_core.evaluate.report.data import report_data, versions
 from mixnet_core.evaluate.report.write import report_is_there, write_report
@@ -42,7 +44,7 @@ def validate(
             if not done.answers_sha256:
                 done = _with_digest(run, dataset, done)
                 write_record(run, "validate", inputs, done)
-            if sha256_of(run.predictions) == done.answers_sha256:
+            if sha256_of(run.predictions) == done.answers_sha256 and _seen_stands(run, done):
                 return done
         measured = measure(
             recipe,
@@ -59,14 +61,19 @@ def validate(
         images = read_index(Path(dataset.root), "val").paths
         table = PredictionTable(images, measured.predictions[0])
         write_table(run.predictions, table, dataset.classes)
+        seen = seen_in_training(Path(dataset.root))
+        assert seen is not None, "what a run trains on has all splits"
+        write_seen(run.seen, seen)
+        on = measured_on(recipe.data, dataset, table.rows, seen)
         report = report_data(
             run=run.name,
             release=None,
             recipe=recipe,
-            dataset=dataset,
+            dataset=dataset.model_copy(update={"overlap": overlap_of(dataset)}),
             trained=trained,
             selection=selection,
             table=table,
+            measured_on=on,
             evaluated_per_second=measured.images_per_second,
             metrics=read_metrics(run.metrics),
             environment=versions() | {"engine": measured.engine},
@@ -82,9 +89,18 @@ def validate(
             report_markdown=str(run.report_markdown),
             report_page=str(run.report_page),
             engine=measured.engine,
+            measured_on=on,
+            seen_sha256=sha256_of(run.seen),
         )
         write_record(run, "validate", inputs, validation)
     return validation
+
+
+def _seen_stands(run: RunDir, done: Validation) -> bool:
+    """Tells whether the digests of what was seen are the record's, where it has them."""
+    if not done.seen_sha256:
+        return True
+    return run.seen.is_file() and sha256_of(run.seen) == done.seen_sha256
 
 
 def _with_digest(run: RunDir, dataset: PreparedDataset, validation: Validation) -> Validation:

@@ -62,8 +62,8 @@ def test_nothing_but_shards_and_indexes_is_left(packed: PreparedDataset, folder:
     names = {path.name for path in root.iterdir()}
     manifest = read_manifest(root)
     listed = {shard["file"] for shards in manifest["shards"].values() for shard in shards}
-    indexes = {"train.csv", "select.csv", "val.csv", "classes.txt", "manifest.json"}
-    assert names == listed | indexes
+    indexes = {"train.csv", "select.csv", "val.csv", "classes.txt", "duplicates.csv"}
+    assert names == listed | indexes | {"manifest.json"}
     train = [name for name in listed if name.startswith("train-")]
     assert len(train) > 4
     assert {shard_name("train", 0), shard_name("train", 0) + ".db"} <= set(train)

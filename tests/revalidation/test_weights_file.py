@@ -105,8 +105,43 @@ def test_a_file_in_a_release_is_read_by_its_recipe_and_held_to_its_claims(case: 
     assert found["score"]["loss"] == pytest.approx(case.val["loss"], rel=1e-5)
     assert found["score"]["correct1"] == case.val["correct1"]
     assert found["claims"] == {"top-1": case.val["top1"], "top-5": case.val["top5"]}
+    assert (found["seen"], found["unseen"]) == (0, None)
+    assert found["folder"] == str(case.images)
     said = "short side 8 px bilinear, crop 8 px (recipe digits, of release "
     assert said in found["read_as"]
+
+
+def test_images_that_it_was_trained_on_are_counted_beside_the_figure(
+    case: Case, tmp_path: Path
+) -> None:
+    images = tmp_path / "images"
+    shutil.copytree(case.images, images / "val")
+    trained_on = sorted((case.images.parent / "train").glob("*/*.png"))
+    for path in trained_on[::5]:
+        shutil.copy(path, images / "val" / path.parent.name / f"copy-{path.name}")
+    copies, rest = len(trained_on[::5]), case.val["count"]
+    arguments = ("evaluate", str(case.files["ckpt"]), f"--data={images}")
+    done = mixnet(*arguments, "--json", "--report=page.html", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["evaluation"]
+    assert (found["score"]["count"], found["seen"]) == (rest + copies, copies)
+    assert found["unseen"]["correct1"] == case.val["correct1"]
+    page = (tmp_path / "page.html").read_text()
+    said = f"{copies} of {rest + copies} stand in training or selection, byte for byte"
+    assert said in page
+    assert "Not seen in training or selection" in page
+    # The same file by itself says that it does not know.
+    shutil.copy(case.files["ckpt"], tmp_path / "w.ckpt")
+    printed = mixnet(
+        "evaluate",
+        "w.ckpt",
+        "--recipe=digits",
+        "--set=input.image_size=8",
+        f"--data={images}",
+        cwd=tmp_path,
+    ).stdout
+    assert "seen before" in printed
+    assert "not known" in printed
 
 
 def test_a_file_that_is_not_what_its_release_states_is_refused(case: Case, tmp_path: Path) -> None:

@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 from mixnet_core.data.imagenet.classes import class_names, label_of
 from mixnet_core.data.imagenet.listing import SPLITS, Listed, Split, rows_of
 from mixnet_core.data.imagenet.records import LeftOut
+from mixnet_core.data.overlap import Copy, counted, duplicates
 from mixnet_core.runs.markup import in_markdown
+from mixnet_core.runs.summaries import overlap_line
+from mixnet_core.runs.values import Overlap
 from mixnet_core.storage.files import os_errors_explained, write_json, write_text
 
 _NAMED = 100
 _IN_MARKDOWN = 10
 _QUANTILES = (0, 1, 25, 50, 75, 99, 100)
-# Enough of a digest to tell what is no duplicate; whole digests are compared for the rest.
-_PREFIX_HEX = 16
 
 
 def write_report(
@@ -40,7 +41,7 @@ def write_report(
     """
     with os_errors_explained(root, "read"):
         splits = {split: _Split(_rows(root, split)) for split in SPLITS}
-        duplicates = _duplicates(root, splits)
+        found_twice = _duplicates(root)
     report = {
         "fingerprint": facts["fingerprint"],
         "subset": facts["subset"],
@@ -53,7 +54,7 @@ def write_report(
         "sizes": {split: found.sizes() for split, found in splits.items() if found.classes},
         "notes": _notes(splits),
         "left_out": [image._asdict() for image in left_out],
-        "duplicates": duplicates,
+        "duplicates": found_twice,
     }
     write_json(root / "report.json", report)
     path = root / "report.md"
@@ -69,12 +70,10 @@ class _Split:
         self.notes: Counter[str] = Counter()
         self.noted: dict[str, list[str]] = {}
         figures: list[NDArray[np.int64]] = []
-        prefixes: list[NDArray[np.uint64]] = []
         chunk: list[Listed] = []
 
         def take() -> None:
             figures.append(np.array([(r.bytes, r.width, r.height) for r in chunk], np.int64))
-            prefixes.append(np.array([_prefix(r) for r in chunk], np.uint64))
             chunk.clear()
 
         for row in rows:
@@ -90,7 +89,6 @@ class _Split:
         take()
         table = np.concatenate([part.reshape(-1, 3) for part in figures])
         self.bytes, self.width, self.height = table.T
-        self.prefixes = np.concatenate(prefixes)
 
     def sizes(self) -> dict[str, dict[str, int]]:
         """Returns quantiles of an image's bytes, width, height and pixels: figure -> % -> value."""
@@ -113,10 +111,6 @@ def _rows(root: Path, split: Split) -> Iterator[Listed]:
     return rows_of(root / f"{split}.csv", split)
 
 
-def _prefix(row: Listed) -> int:
-    return int(row.sha256[:_PREFIX_HEX], 16)
-
-
 def _notes(splits: Mapping[Split, _Split]) -> dict[str, dict[str, Any]]:
     """Returns word -> how many images have it, and the first of them."""
     words = sorted({word for found in splits.values() for word in found.notes})
@@ -129,39 +123,44 @@ def _notes(splits: Mapping[Split, _Split]) -> dict[str, dict[str, Any]]:
     }
 
 
-def _duplicates(root: Path, splits: Mapping[Split, _Split]) -> dict[str, Any]:
+def _duplicates(root: Path) -> dict[str, Any]:
     """Lists images with the same content: all between train and val, the first within each."""
-    prefixes = np.concatenate([found.prefixes for found in splits.values()])
-    values, counts = np.unique(prefixes, return_counts=True)
-    suspects = {int(value) for value in values[counts > 1]}
-    groups: dict[str, dict[Split, list[Listed]]] = {}
-    for split in SPLITS if suspects else ():
-        for row in _rows(root, split):
-            if _prefix(row) in suspects:
-                group = groups.setdefault(row.sha256, {one: [] for one in SPLITS})
-                group[split].append(row)
-    between = [group for group in groups.values() if all(group[split] for split in SPLITS)]
+    groups = duplicates(
+        lambda: (
+            Copy(row.sha256, split, row.wnid, row.path)
+            for split in SPLITS
+            for row in _rows(root, split)
+        )
+    )
+    between = [group for group in groups if {image.split for image in group} == set(SPLITS)]
     return {
-        "train_and_val": [_paths(group["train"] + group["val"]) for group in between],
+        "counted": counted(groups, SPLITS).model_dump(mode="json"),
+        "train_and_val": [_paths(group) for group in between],
         "train_and_val_images": {
-            split: sum(len(group[split]) for group in between) for split in SPLITS
+            split: sum(len(_of(split, group)) for group in between) for split in SPLITS
         },
-        **{f"within_{split}": _within(groups.values(), split) for split in SPLITS},
+        **{f"within_{split}": _within(groups, split) for split in SPLITS},
     }
 
 
-def _within(groups: Any, split: Split) -> dict[str, Any]:
-    found = [group[split] for group in groups if len(group[split]) > 1]
+def _within(groups: Sequence[Sequence[Copy]], split: Split) -> dict[str, Any]:
+    found = [images for group in groups if len(images := _of(split, group)) > 1]
     return {
-        "images": sum(len(rows) for rows in found),
+        "images": sum(len(images) for images in found),
         "contents": len(found),
-        "contents_of_several_classes": sum(len({row.wnid for row in rows}) > 1 for rows in found),
-        "first": [_paths(rows) for rows in found[:_NAMED]],
+        "contents_of_several_classes": sum(
+            len({image.name for image in images}) > 1 for images in found
+        ),
+        "first": [_paths(images) for images in found[:_NAMED]],
     }
 
 
-def _paths(rows: Sequence[Listed]) -> list[str]:
-    return [row.path for row in rows]
+def _of(split: Split, group: Sequence[Copy]) -> list[Copy]:
+    return [image for image in group if image.split == split]
+
+
+def _paths(images: Sequence[Copy]) -> list[str]:
+    return [image.path for image in images]
 
 
 def _markdown(report: Mapping[str, Any]) -> str:
@@ -230,16 +229,18 @@ def _images(count: int) -> str:
     return f"{count:,} image{'' if count == 1 else 's'}"
 
 
-def _duplicate_lines(duplicates: Mapping[str, Any]) -> list[str]:
-    between = duplicates["train_and_val"]
-    images = duplicates["train_and_val_images"]
+def _duplicate_lines(found: Mapping[str, Any]) -> list[str]:
+    between = found["train_and_val"]
+    images = found["train_and_val_images"]
     lines = [
+        f"In short: {overlap_line(Overlap.model_validate(found['counted']))}.",
+        "",
         f"- between train and val: {len(between):,} contents, of {images['train']:,} images of "
-        f"train and {images['val']:,} of val"
+        f"train and {images['val']:,} of val",
     ]
     lines += [f"  - {in_markdown(', '.join(paths))}" for paths in between]
     for split in SPLITS:
-        within = duplicates[f"within_{split}"]
+        within = found[f"within_{split}"]
         several = within["contents_of_several_classes"]
         lines.append(
             f"- within {split}: {within['contents']:,} contents of {within['images']:,} images, "

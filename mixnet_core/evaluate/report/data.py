@@ -1,6 +1,7 @@
 """The report of a validated run as plain data, from which its Markdown and its page are made.
 
-Equal inputs give equal bytes: it holds no times of day and no paths of the machine.
+Equal inputs give equal bytes: it holds no times of day, and of the machine's paths only the folder
+that the images came from.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from mixnet_core.evaluate.report.findings import (
     confusions,
     extremes,
     score_data,
+    totals,
 )
 from mixnet_core.recipe.recipe import Recipe
 from mixnet_core.runs.values import (
     WEIGHTS_FILE,
     Decision,
+    MeasuredOn,
     PreparedDataset,
     Score,
     Selection,
@@ -43,6 +46,7 @@ def report_data(
     trained: TrainedRun,
     selection: Selection,
     table: PredictionTable,
+    measured_on: MeasuredOn,
     evaluated_per_second: float,
     metrics: Sequence[Mapping[str, Any]],
     environment: Mapping[str, str],
@@ -53,6 +57,7 @@ def report_data(
         run: the run's name.
         release: the name it is published under, if that is known.
         table: the predictions of `selection.chosen` for the val split.
+        measured_on: the val images.
         evaluated_per_second: how many images were predicted per second.
         metrics: rows of `train.metrics`.
         environment: `versions()` of where it was measured, and the engine.
@@ -62,6 +67,8 @@ def report_data(
         "run": run,
         "release": release,
         "val": score_data(table.rows),
+        "measured_on": measured_on.model_dump(mode="json"),
+        "unseen": totals(measured_on.unseen) if measured_on.unseen else None,
         "calibration": calibration(table.rows),
         "classes": class_accuracies(table.rows, dataset.classes),
         "confusions": confusions(table.rows, dataset.classes),
@@ -77,6 +84,8 @@ def report_data(
             "source": recipe.data.source,
             "classes": len(dataset.classes),
             "counts": dict(dataset.counts),
+            "overlap": dataset.overlap.model_dump(mode="json") if dataset.overlap else None,
+            "notes": list(dataset.notes),
             "fingerprint": dataset.fingerprint,
         },
         "recipe": {

@@ -14,6 +14,7 @@ import numpy as np
 from mixnet_core.evaluate.counting import Judged, score
 from mixnet_core.evaluate.prediction_table import PredictionTable
 from mixnet_core.evaluate.statistics import calibration_error, reliability, wilson_interval
+from mixnet_core.runs.values import Score
 
 MOST_CONFUSIONS = 20
 # As many of the best as of the worst.
@@ -22,7 +23,11 @@ MOST_IMAGES = 12
 
 def score_data(rows: Judged) -> dict[str, Any]:
     """Returns the totals, with 95 % intervals of the shares."""
-    found = score(rows)
+    return totals(score(rows))
+
+
+def totals(found: Score) -> dict[str, Any]:
+    """Returns counted figures, with 95 % intervals of the shares."""
     low1, high1 = wilson_interval(found.correct1, found.count)
     low5, high5 = wilson_interval(found.correct5, found.count)
     return {

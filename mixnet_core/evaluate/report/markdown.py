@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mixnet_core.evaluate.report.images import images_facts, measured_sentence
 from mixnet_core.runs.markup import in_markdown, literal, sentence_in_markdown
 
 # How many of the worst classes and the most frequent confusions it lists; the page and the data
@@ -18,8 +19,8 @@ def report_markdown(data: Mapping[str, Any]) -> str:
     parts = [
         f"# {data['run']}",
         *([f"Release: `{data['release']}`"] if data["release"] else []),
-        _val_table(data["val"]),
-        "Measured once on the val split, which neither training nor selection saw.",
+        _val_table(data["val"], data.get("unseen")),
+        measured_sentence(data),
         f"Expected calibration error: {_percent(data['calibration']['error'])} %.",
         *(["## Acceptance", _acceptance_list(acceptance)] if acceptance else []),
         "## What was trained",
@@ -53,6 +54,7 @@ def facts(data: Mapping[str, Any]) -> list[tuple[str, str]]:
             *(f"{split} {dataset['counts'][split]:,}" for split in ("train", "select", "val")),
             f"fingerprint `{dataset['fingerprint'][:12]}`",
         ],
+        **images_facts(data),
         "training": [
             f"{training['epochs']} epochs",
             f"{training['steps']} steps",
@@ -85,22 +87,21 @@ def facts(data: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(name, ", ".join(parts)) for name, parts in found.items()]
 
 
-def _val_table(val: Mapping[str, Any]) -> str:
+def _val_table(val: Mapping[str, Any], unseen: Mapping[str, Any] | None) -> str:
+    """Returns the figures on all images, and where some were seen those on the others."""
+    header = ["top-1 %", "95 % interval", "top-5 %", "95 % interval", "loss", "images"]
+    if unseen is None:
+        return table(header, [_figures(val)])
+    rows = [["all", *_figures(val)], ["not seen in training or selection", *_figures(unseen)]]
+    return table(["val images", *header], rows)
+
+
+def _figures(val: Mapping[str, Any]) -> list[str]:
     def interval(figure: str) -> str:
         return f"{_percent(val[f'{figure}_low'])} – {_percent(val[f'{figure}_high'])}"
 
-    return table(
-        ["top-1 %", "95 % interval", "top-5 %", "95 % interval", "loss", "images"],
-        [
-            [
-                _percent(val["top1"]),
-                interval("top1"),
-                _percent(val["top5"]),
-                interval("top5"),
-                *_loss_and_count(val),
-            ]
-        ],
-    )
+    top1, top5 = _percent(val["top1"]), _percent(val["top5"])
+    return [top1, interval("top1"), top5, interval("top5"), *_loss_and_count(val)]
 
 
 def _acceptance_list(acceptance: Mapping[str, Any]) -> str:

@@ -30,6 +30,7 @@ _MAY_BE_MISSING = (
     "release",
     "throughput",
     "trend",
+    "unseen",
 )
 
 

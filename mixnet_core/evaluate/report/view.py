@@ -12,10 +12,13 @@ from mixnet_core.evaluate.report.findings import (
     confusions,
     extremes,
     score_data,
+    totals,
 )
+from mixnet_core.evaluate.report.images import measured_sentence
 from mixnet_core.evaluate.report.markdown import facts, sentence
 from mixnet_core.recipe.recipe import Recipe
 from mixnet_core.runs.markup import literal
+from mixnet_core.runs.values import Score
 
 
 def report_view(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -28,7 +31,8 @@ def report_view(data: Mapping[str, Any]) -> dict[str, Any]:
         "release": data["release"],
         "val": data["val"],
         "split": "val",
-        "sentence": "Measured once on the val split, which neither training nor selection saw.",
+        "sentence": measured_sentence(data),
+        "unseen": data.get("unseen"),
         "facts": [list(fact) for fact in facts(data)],
         "acceptance": _acceptance(acceptance) if acceptance else None,
         "batch_sentence": literal(sentence(data["batch"]["sentence"])),
@@ -60,6 +64,7 @@ def measured_view(
     sentence: str,
     facts: Sequence[tuple[str, str]],
     claims: Sequence[Mapping[str, Any]],
+    unseen: Score | None,
     images_per_second: float,
     trend: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
@@ -70,6 +75,8 @@ def measured_view(
         sentence: may hold `code` (`runs.markup`).
         facts: name, and text likewise.
         claims: rows as `revalidation.states.Claim`.
+        unseen: what was counted without the images that the weights had seen; None where there
+            are none of these, or they are not known.
         trend: earlier results and this one, the oldest first.
     """
     return {
@@ -78,6 +85,7 @@ def measured_view(
         f"{recipe.input.image_size} px",
         "release": None,
         "val": score_data(table.rows),
+        "unseen": totals(unseen) if unseen else None,
         "split": "val",
         "sentence": sentence,
         "facts": [list(fact) for fact in facts],
