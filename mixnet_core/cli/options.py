@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from mixnet_core.data.hamming import MOST_BITS
 from mixnet_core.errors import EXIT_CODES, InputError
 from mixnet_core.stages.options import DEFAULT_RECIPE
 from mixnet_core.storage.uris import shown
@@ -45,6 +46,18 @@ SetOption = Annotated[
 ]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Results as one JSON object on standard output.")
+]
+NearDuplicatesOption = Annotated[
+    int | None,
+    typer.Option(
+        "--near-duplicates",
+        help="Count and list images that look alike too: their hashes differ in at most so many "
+        f"of 64 bits, 0 to {MOST_BITS}; 4 finds what was saved again. Decodes each image once more "
+        "(package imagehash).",
+        metavar="BITS",
+        min=0,
+        max=MOST_BITS,
+    ),
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 

@@ -13,6 +13,7 @@ from mixnet_core.cli import imagenet as cli_imagenet
 from mixnet_core.cli.options import (
     EPILOG,
     JsonOption,
+    NearDuplicatesOption,
     QuietOption,
     RecipeArgument,
     RecipeOption,
@@ -20,6 +21,7 @@ from mixnet_core.cli.options import (
     one_recipe,
 )
 from mixnet_core.cli.outcome import print_json
+from mixnet_core.data.near_duplicates import find_near_duplicates
 from mixnet_core.errors import InputError
 from mixnet_core.recipe.lines import recipe_lines
 from mixnet_core.recipe.recipe import Recipe, stored_recipe
@@ -27,7 +29,8 @@ from mixnet_core.runs.records import existing_run
 from mixnet_core.runs.run_dir import Workspace
 from mixnet_core.runs.summaries import summary
 from mixnet_core.runs.terminal import TerminalWatch
-from mixnet_core.runs.values import Decision, Validation, Value
+from mixnet_core.runs.ticks import Tick
+from mixnet_core.runs.values import NEAR_DUPLICATES_FILE, Decision, Validation, Value
 from mixnet_core.stages import table
 from mixnet_core.stages.accept import accept, standing_decision
 from mixnet_core.stages.check import check
@@ -69,12 +72,14 @@ class Invocation:
     Attributes:
         release: name of what is published; None: the run's.
         override: a reason to publish it whatever is demanded.
+        near_duplicates: bits within which images that look alike are counted too.
     """
 
     context: Context
     watch: TerminalWatch
     release: str | None
     override: str | None
+    near_duplicates: int | None
 
     @property
     def records(self) -> OnRecord:
@@ -86,7 +91,7 @@ def add_to(app: typer.Typer) -> None:
     """Registers the subcommands in the order of the work."""
     _add(app, "run", _run, "All stages; started again, it goes on where it stopped.")
     for stage, work, own in (
-        (table.PREPARE, _prepare, ()),
+        (table.PREPARE, _prepare, ("near_duplicates",)),
         (table.FETCH, _fetch, ()),
         (table.TRAIN, _train, ()),
         (table.SELECT, _select, ()),
@@ -120,6 +125,7 @@ def _add(
         registry: RegistryOption = None,
         release: ReleaseOption = None,
         accept_anyway: AcceptAnywayOption = None,
+        near_duplicates: NearDuplicatesOption = None,
         data: DataOption = None,
         weights: WeightsOption = None,
         epochs: EpochsOption = None,
@@ -148,7 +154,11 @@ def _add(
             scale_lr=scale_lr,
         )
         with TerminalWatch(quiet=quiet) as watch:
-            results = work(Invocation(context.watched_by(watch), watch, release, accept_anyway))
+            results = work(
+                Invocation(
+                    context.watched_by(watch), watch, release, accept_anyway, near_duplicates
+                )
+            )
         if as_json:
             values = {
                 stage: value.model_dump(mode="json") if value else None
@@ -159,7 +169,7 @@ def _add(
     # typer makes an option of each parameter that the signature says; one that is set has to have
     # types, not their names.
     signature = inspect.signature(command, eval_str=True)
-    others = {"accept_anyway", "release"} - set(own)
+    others = {"accept_anyway", "release", "near_duplicates"} - set(own)
     kept = [item for item in signature.parameters.values() if item.name not in others]
     command.__signature__ = signature.replace(parameters=kept)  # type: ignore[attr-defined]
     app.command(name, help=text, epilog=EPILOG)(command)
@@ -229,7 +239,19 @@ def _run(invocation: Invocation) -> Results:
 
 
 def _prepare(invocation: Invocation) -> Results:
-    return _finished(invocation, "prepare", prepare(invocation.context, invocation.override))
+    dataset = prepare(invocation.context, invocation.override)
+    results = _finished(invocation, "prepare", dataset)
+    if invocation.near_duplicates is not None:
+
+        def on_image(done: int, total: int) -> None:
+            detail = "compared with each other"
+            invocation.watch(Tick("prepare", done, total, "img", detail=detail))
+
+        found = find_near_duplicates(dataset, invocation.near_duplicates, on_image)
+        listed = f", listed in {dataset.root}/{NEAR_DUPLICATES_FILE}" if found.all else ""
+        invocation.watch.line("prepare", f"{summary(found)}{listed}")
+        results["near_duplicates"] = found
+    return results
 
 
 def _fetch(invocation: Invocation) -> Results:

@@ -43,7 +43,7 @@ class Seen:
         Returns:
             (len(digests),).
         """
-        return np.isin(_prefixes(digests), self.prefixes)
+        return np.isin(prefixes_of(digests), self.prefixes)
 
     def count(self, digests: Iterable[str]) -> int:
         """Counts how many of the images are among these; arguments as `mask`."""
@@ -59,7 +59,7 @@ def seen_in_training(root: Path) -> Seen | None:
     if not all((root / f"{split}.csv").is_file() for split in ("train", "select")):
         return None
     digests = [row.sha256 for split in ("train", "select") for row in read_rows(root, split)]
-    return Seen(np.unique(_prefixes(digests)))
+    return Seen(np.unique(prefixes_of(digests)))
 
 
 def val_digests(root: Path) -> list[str]:
@@ -103,5 +103,6 @@ def read_seen(path: Path) -> Seen:
     return Seen(prefixes)
 
 
-def _prefixes(digests: Iterable[str]) -> NDArray[np.uint64]:
+def prefixes_of(digests: Iterable[str]) -> NDArray[np.uint64]:
+    """Returns the first 8 bytes of each digest, hex, as a number."""
     return np.fromiter((int(digest[:_PREFIX_HEX], 16) for digest in digests), np.uint64)

@@ -8,6 +8,7 @@ from mixnet_core.runs.values import (
     DUPLICATES_FILE,
     Decision,
     FetchedWeights,
+    NearDuplicates,
     Overlap,
     PreparedDataset,
     Release,
@@ -98,9 +99,10 @@ def figures(score: Score) -> str:
 
 
 def overlap_line(overlap: Overlap) -> str:
-    """Says which images of a dataset stand in it more than once."""
+    """Says which images of a dataset stand in it more than once, or look alike."""
+    again = "among themselves" if isinstance(overlap, NearDuplicates) else "more than once"
     training = "train" if overlap.select_in_train is None else "train or select"
-    several = ((f"more than once in {split}", count) for split, count in overlap.within.items())
+    several = ((f"{again} in {split}", count) for split, count in overlap.within.items())
     found = (
         (f"of val in {training} too", overlap.val_in_training),
         ("of select in train too", overlap.select_in_train),
@@ -108,9 +110,19 @@ def overlap_line(overlap: Overlap) -> str:
         ("under several classes", overlap.in_several_classes),
     )
     said = ", ".join(f"{count:,} {where}" for where, count in found if count)
+    if isinstance(overlap, NearDuplicates):
+        within = f"within {overlap.distance} of 64 bits"
+        if not said:
+            return f"no two images look alike {within}"
+        return f"images that look like others {within}: {said}"
     if not said:
         return "no image stands twice, byte for byte"
     return f"images that stand twice, byte for byte: {said}"
+
+
+@summary.register
+def _(value: NearDuplicates) -> str:
+    return overlap_line(value)
 
 
 def _duplicates(dataset: PreparedDataset) -> tuple[str, ...]:

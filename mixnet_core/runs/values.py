@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict
 WEIGHTS_FILE = "weights.ckpt"
 # Of a prepared dataset: its images that stand in it more than once; see `data.overlap`.
 DUPLICATES_FILE = "duplicates.csv"
+# Likewise those that look alike, where that was asked for; see `data.near_duplicates`.
+NEAR_DUPLICATES_FILE = "near_duplicates.csv"
 
 
 class Value(BaseModel):
@@ -40,6 +42,16 @@ class Overlap(Value):
     within: dict[str, int]
     in_several_classes: int
     all: int
+
+
+class NearDuplicates(Overlap):
+    """Counts the images that look like another one, whose bytes are others; fields as `Overlap`.
+
+    Attributes:
+        distance: bits of 64 in which two images' hashes may differ.
+    """
+
+    distance: int
 
 
 class PreparedDataset(Value):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mixnet_core.data.index import overlap_of, read_index
+from mixnet_core.data.near_duplicates import near_duplicates_of
 from mixnet_core.data.seen import seen_in_training, write_seen
 from mixnet_core.evaluate.counting import score
 from mixnet_core.evaluate.job import measure
@@ -74,6 +75,7 @@ def validate(
             selection=selection,
             table=table,
             measured_on=on,
+            near_duplicates=near_duplicates_of(Path(dataset.root)),
             evaluated_per_second=measured.images_per_second,
             metrics=read_metrics(run.metrics),
             environment=versions() | {"engine": measured.engine},

@@ -25,6 +25,7 @@ from mixnet_core.runs.values import (
     WEIGHTS_FILE,
     Decision,
     MeasuredOn,
+    NearDuplicates,
     PreparedDataset,
     Score,
     Selection,
@@ -47,6 +48,7 @@ def report_data(
     selection: Selection,
     table: PredictionTable,
     measured_on: MeasuredOn,
+    near_duplicates: NearDuplicates | None = None,
     evaluated_per_second: float,
     metrics: Sequence[Mapping[str, Any]],
     environment: Mapping[str, str],
@@ -58,6 +60,7 @@ def report_data(
         release: the name it is published under, if that is known.
         table: the predictions of `selection.chosen` for the val split.
         measured_on: the val images.
+        near_duplicates: of the dataset; None where nobody asked for them.
         evaluated_per_second: how many images were predicted per second.
         metrics: rows of `train.metrics`.
         environment: `versions()` of where it was measured, and the engine.
@@ -86,6 +89,7 @@ def report_data(
             "counts": dict(dataset.counts),
             "overlap": dataset.overlap.model_dump(mode="json") if dataset.overlap else None,
             "notes": list(dataset.notes),
+            "near_duplicates": near_duplicates.model_dump(mode="json") if near_duplicates else None,
             "fingerprint": dataset.fingerprint,
         },
         "recipe": {

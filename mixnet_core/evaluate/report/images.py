@@ -7,7 +7,7 @@ from typing import Any
 
 from mixnet_core.runs.markup import literal
 from mixnet_core.runs.summaries import overlap_line
-from mixnet_core.runs.values import DUPLICATES_FILE, MeasuredOn, Overlap
+from mixnet_core.runs.values import DUPLICATES_FILE, MeasuredOn, NearDuplicates, Overlap
 
 
 def measured_sentence(data: Mapping[str, Any]) -> str:
@@ -49,6 +49,9 @@ def images_facts(data: Mapping[str, Any]) -> dict[str, list[str]]:
     overlap = data["dataset"].get("overlap")
     if overlap is not None:
         found["duplicates"] = [overlap_line(Overlap.model_validate(overlap))]
+    near = data["dataset"].get("near_duplicates")
+    if near is not None:
+        found["near duplicates"] = [overlap_line(NearDuplicates.model_validate(near))]
     return found
 
 
