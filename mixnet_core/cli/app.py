@@ -124,7 +124,7 @@ def releases(
     for item in found:
         val = item.facts.get("val")
         top1 = f"top-1 {100 * val['top1']:.2f} %" if val else "no figures"
-        typer.echo(f"{item.name:<24} {top1:<14} {item.uri}")
+        typer.echo(f"{item.name:<24} {top1:<14} {item.uri}{item.images}")
 
 
 @recipe_app.command("list")

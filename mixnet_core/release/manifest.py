@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from mixnet_core.errors import InputError, IntegrityError
 from mixnet_core.runs.run_dir import checked_name
+from mixnet_core.runs.values import MeasuredOn
 from mixnet_core.storage.faults import faults
 from mixnet_core.storage.files import os_errors_explained, sha256_of
 from mixnet_core.storage.uris import shown
@@ -123,6 +124,15 @@ class PublishedRelease(Manifest):
         """Returns the fingerprint of the val images that its claims were counted on, if stated."""
         value = self._fact("dataset", "val_fingerprint")
         return value if isinstance(value, str) else None
+
+    @property
+    def images(self) -> str:
+        """Returns which images its figures are on, for the end of a line; "" if not stated."""
+        try:
+            on = MeasuredOn.model_validate({**self.facts["measured_on"], "unseen": None})
+        except (KeyError, TypeError, ValidationError):
+            return ""
+        return f" ({on.line})"
 
     def _fact(self, section: str, key: str) -> Any:
         """Returns a fact of a section; facts are whatever the publisher chose."""

@@ -157,6 +157,7 @@ def test_a_release_is_found_by_name_and_weights_of_another_network_are_refused(
 ) -> None:
     listed = mixnet("releases", cwd=finished_job.folder)
     assert listed.stdout.startswith("tiny ")
+    assert "none of them stands in training or selection, byte for byte" in listed.stdout
     done = mixnet(
         "run",
         "digits",

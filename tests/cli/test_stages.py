@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import typer
+from PIL import Image
 from typer.testing import CliRunner
 
 from mixnet_core.cli.app import app
@@ -82,6 +83,7 @@ def test_the_flow_and_the_command_line_have_the_stages_of_the_table_in_its_order
         ("train", "--release=x"),
         ("select", "--name=x"),
         ("accept", "--release=x"),
+        ("run", "--near-duplicates=4"),
         ("check", "--epochs=3"),
         ("releases", "--data=x"),
     ],
@@ -211,3 +213,28 @@ def test_training_does_not_ask_for_images_that_are_prepared_already(tmp_path: Pa
     shutil.rmtree(images)
     done = typed("train", *place, "--registry=/proc/nowhere")
     assert "cannot write /proc/nowhere" in done.stderr
+
+
+def test_preparing_counts_what_looks_alike_where_that_is_asked_for(tmp_path: Path) -> None:
+    images = write_image_folder(tmp_path / "images", {"ant": 9, "bee": 9}, {"ant": 2, "bee": 2})
+    again = images / "train" / "bee" / "again.bmp"
+    Image.open(images / "val" / "ant" / "000.png").save(again)
+    arguments = (
+        "prepare",
+        "finetune",
+        f"--data={images}",
+        "--set=weights.name=null",
+        "--set=training.global_batch=4",
+        f"--workspace={tmp_path / 'workspace'}",
+    )
+    done = typed(*arguments, "--near-duplicates=0", "--json")
+    found = json.loads(done.stdout)
+    assert found["prepare"]["overlap"]["all"] == 0
+    assert found["near_duplicates"]["val_in_training"] == 1
+    listing = Path(found["prepare"]["root"]) / "near_duplicates.csv"
+    assert f"1 of val in train or select too, 2 under several classes, listed in {listing}" in (
+        done.stderr
+    )
+    assert len(listing.read_text().splitlines()) == 3
+    assert "near_duplicates" not in json.loads(typed(*arguments, "--json").stdout)
+    assert typed(*arguments, "--near-duplicates=11").returncode == 2

@@ -93,3 +93,17 @@ def test_a_fact_that_is_no_finite_number_is_refused(manifest: Manifest, value: s
     content = manifest_bytes(manifest).replace(b"0.5", value.encode())
     with pytest.raises(IntegrityError, match=r"format 1 \(facts: "):
         parse_manifest(content, URI)
+
+
+def test_which_images_its_figures_are_on_is_said_where_its_facts_say_it(manifest: Manifest) -> None:
+    on = {"folder": "/d", "split": "val/", "count": 16, "seen": 3, "unseen": {"top1": 0.5}}
+    told = parse_manifest(edited(manifest, facts={"measured_on": on}), URI)
+    said = "16 images, val/ of /d: 3 of 16 stand in training or selection, byte for byte"
+    assert told.images == f" ({said})"
+    for facts in (
+        {},
+        {"measured_on": None},
+        {"measured_on": "val"},
+        {"measured_on": {"count": "x"}},
+    ):
+        assert parse_manifest(edited(manifest, facts=facts), URI).images == ""
