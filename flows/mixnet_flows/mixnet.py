@@ -20,6 +20,7 @@ from mixnet_core.stages.options import (
     ReleaseOption,
     RunOption,
     ScaleLrOption,
+    SingleWriterOption,
     Text,
     WeightsOption,
     WorkspaceOption,
@@ -50,6 +51,7 @@ def mixnet(
     ranks: RanksOption = None,
     scale_lr: ScaleLrOption = False,
     accept_anyway: AcceptAnywayOption = None,
+    single_writer: SingleWriterOption = False,
     settings: dict[str, Any] | None = None,
     publish_to: Text | None = None,
 ) -> Release:
@@ -70,7 +72,7 @@ def mixnet(
         scale_lr=scale_lr,
         settings=settings,
     )
-    context = open_context(chosen, opened, run=run, registry=uri)
+    context = open_context(chosen, opened, run=run, registry=uri, single_writer=single_writer)
     name_flow_run(context.run.name)
 
     tasks.check(context)

@@ -29,11 +29,12 @@ from mixnet_core.cli.options import (
 from mixnet_core.cli.outcome import ended, print_json
 from mixnet_core.errors import InputError
 from mixnet_core.recipe.recipe import load_recipe, recipe_names
-from mixnet_core.release.publish import list_releases
+from mixnet_core.release.publish import list_releases, require_registry
 from mixnet_core.stages.check import check_all, require
 from mixnet_core.stages.options import (
     DataOption,
     RegistryOption,
+    SingleWriterOption,
     WeightsOption,
     WorkspaceOption,
     adjusted_recipe,
@@ -41,7 +42,7 @@ from mixnet_core.stages.options import (
     parse_settings,
     registry_uri,
 )
-from mixnet_core.storage.uris import refuse_arguments
+from mixnet_core.storage.uris import refuse_arguments, shown
 from mixnet_core.storage.yaml_files import dump_yaml
 
 app = typer.Typer(
@@ -86,6 +87,7 @@ def check(
     registry: RegistryOption = None,
     data: DataOption = None,
     weights: WeightsOption = None,
+    single_writer: SingleWriterOption = False,
     set_: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -96,7 +98,7 @@ def check(
     checked = adjusted_recipe(
         named, data=data, weights=weights, registry=uri, settings=parse_settings(set_ or [])
     )
-    results = check_all(checked, workspace=opened, registry=uri)
+    results = check_all(checked, workspace=opened, registry=uri, single_writer=single_writer)
     if as_json:
         print_json({"checks": [result.model_dump(mode="json") for result in results]})
     else:
@@ -117,13 +119,18 @@ def releases(
     """List what is published."""
     if workspace is not None and registry is not None:
         raise InputError("--workspace says nothing beside --registry here: leave one out")
-    found = list_releases(registry_uri(open_workspace(workspace), registry))
+    uri = registry_uri(open_workspace(workspace), registry)
+    found = list_releases(uri)
+    if not found:
+        require_registry(uri)
     if as_json:
         print_json({"releases": [item.model_dump(mode="json") for item in found]})
         return
+    if not found:
+        typer.echo(f"{shown(uri)} is empty: no release is published there")
     for item in found:
-        val = item.facts.get("val")
-        top1 = f"top-1 {100 * val['top1']:.2f} %" if val else "no figures"
+        claimed = item.claims.get("top-1")
+        top1 = "no figures" if claimed is None else f"top-1 {100 * claimed:.2f} %"
         typer.echo(f"{item.name:<24} {top1:<14} {item.uri}{item.images}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import typer
@@ -49,6 +49,7 @@ from mixnet_core.stages.options import (
     ReleaseOption,
     RunOption,
     ScaleLrOption,
+    SingleWriterOption,
     WeightsOption,
     WorkspaceOption,
     adjusted_recipe,
@@ -63,6 +64,10 @@ from mixnet_core.stages.train import train
 from mixnet_core.stages.validate import validate
 
 Results = dict[str, Value | None]
+
+# Of publishing, mostly: a stage that does not heed one refuses it.
+_OF_A_RUN = ("accept_anyway", "release", "single_writer")
+_NOT_OF_EVERY_STAGE = (*_OF_A_RUN, "near_duplicates")
 
 
 @dataclass(frozen=True)
@@ -93,11 +98,11 @@ def add_to(app: typer.Typer) -> None:
     for stage, work, own in (
         (table.PREPARE, _prepare, ("near_duplicates",)),
         (table.FETCH, _fetch, ()),
-        (table.TRAIN, _train, ()),
+        (table.TRAIN, _train, ("single_writer",)),
         (table.SELECT, _select, ()),
         (table.VALIDATE, _validate, ()),
         (table.ACCEPT, _accept, ("accept_anyway",)),
-        (table.PUBLISH, _publish, ("accept_anyway", "release")),
+        (table.PUBLISH, _publish, ("accept_anyway", "release", "single_writer")),
     ):
         _add(app, stage.name, work, stage.help, own)
         if stage is table.PREPARE:
@@ -109,7 +114,7 @@ def _add(
     name: str,
     work: Callable[[Invocation], Results],
     text: str,
-    own: tuple[str, ...] = ("accept_anyway", "release"),
+    own: tuple[str, ...] = _OF_A_RUN,
 ) -> None:
     """Registers a subcommand.
 
@@ -126,6 +131,7 @@ def _add(
         release: ReleaseOption = None,
         accept_anyway: AcceptAnywayOption = None,
         near_duplicates: NearDuplicatesOption = None,
+        single_writer: SingleWriterOption = False,
         data: DataOption = None,
         weights: WeightsOption = None,
         epochs: EpochsOption = None,
@@ -153,6 +159,7 @@ def _add(
             ranks=ranks,
             scale_lr=scale_lr,
         )
+        context = replace(context, single_writer=single_writer)
         with TerminalWatch(quiet=quiet) as watch:
             results = work(
                 Invocation(
@@ -169,7 +176,7 @@ def _add(
     # typer makes an option of each parameter that the signature says; one that is set has to have
     # types, not their names.
     signature = inspect.signature(command, eval_str=True)
-    others = {"accept_anyway", "release", "near_duplicates"} - set(own)
+    others = set(_NOT_OF_EVERY_STAGE) - set(own)
     kept = [item for item in signature.parameters.values() if item.name not in others]
     command.__signature__ = signature.replace(parameters=kept)  # type: ignore[attr-defined]
     app.command(name, help=text, epilog=EPILOG)(command)

@@ -7,6 +7,7 @@ leaves is files that no manifest names: nobody sees them, and publishing the sam
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 from pathlib import Path
@@ -25,13 +26,26 @@ from mixnet_core.runs.run_dir import checked_name
 from mixnet_core.runs.values import Release
 from mixnet_core.storage.files import fingerprint
 from mixnet_core.storage.open import open_object, open_storage
-from mixnet_core.storage.storage import Storage
+from mixnet_core.storage.storage import Storage, stored_wrongly
+from mixnet_core.storage.trial import require_refusal
+from mixnet_core.storage.uris import shown
+
+NO_RELEASES = {"revalidations"}
+"""Folders of a registry in which something else is kept (`revalidation.history`)."""
+
+# Of what is passed over, so many are named.
+_SAID = 5
 
 log = logging.getLogger(__name__)
 
 
 def publish_release(
-    name: str, *, registry: str, files: dict[str, Path], facts: dict[str, Any]
+    name: str,
+    *,
+    registry: str,
+    files: dict[str, Path],
+    facts: dict[str, Any],
+    single_writer: bool = False,
 ) -> Release:
     """Makes a release, or confirms that it is there and whole.
 
@@ -40,6 +54,8 @@ def publish_release(
         registry: where releases are, as `storage.open_storage` takes it.
         files: role -> local file; "weights" is required.
         facts: JSON values; with the digests of the files they decide what "the same release" means.
+        single_writer: whether nobody else publishes there: then also to a store that does not
+            refuse to overwrite.
 
     Returns:
         `reused` is True where this very release stood there; missing or damaged files of it have
@@ -49,20 +65,23 @@ def publish_release(
         ReleaseConflict: another release has this name. Nothing of it was touched.
         InputError: an unusable name, role or target, a missing file.
         IntegrityError: a file changed meanwhile or was stored wrongly, or the manifest is broken.
-        MachineError, TransientError: as `storage.Storage`.
+        MachineError: the store does not refuse to overwrite; and as `storage.Storage`.
+        TransientError: as `storage.Storage`.
     """
     manifest = manifest_of(name, files, facts)
     content = manifest_bytes(manifest)
-    storage = open_storage(registry)
+    storage = open_storage(registry, single_writer=single_writer)
     exists = storage.exists(f"{name}/{MANIFEST}")
     if exists:
         _check_same(_read(storage, name), manifest)
     for role, file in manifest.files.items():
         if storage.upload(files[role], f"{name}/{file.name}", file.sha256) and exists:
             log.warning("%s/%s/%s was missing or damaged: put right", storage.uri, name, file.name)
-    if not exists and not storage.create(f"{name}/{MANIFEST}", content):
-        exists = True
-        _check_same(_read(storage, name), manifest)
+    if not exists:
+        _require_refusal(storage, manifest)
+        if not storage.create(f"{name}/{MANIFEST}", content):
+            exists = True
+            _check_same(_read(storage, name), manifest)
     return Release(
         name=name,
         uri=f"{storage.uri}/{name}",
@@ -92,6 +111,8 @@ def read_release(uri: str) -> PublishedRelease:
 def release_names(registry: str) -> list[str]:
     """Lists the names in a registry that have a manifest, readable or not, sorted.
 
+    What else stands there is passed over, and said once.
+
     Raises:
         InputError, MachineError, TransientError: as `storage.Storage`.
     """
@@ -102,6 +123,7 @@ def list_releases(registry: str) -> list[PublishedRelease]:
     """Reads the releases in a registry, by name.
 
     A broken manifest is left out, with a warning; `release_names` and `read_release` miss none.
+    A registry that does not exist has none; `require_registry` tells it from an empty one.
 
     Raises:
         InputError, MachineError, TransientError: as `storage.Storage`.
@@ -121,12 +143,65 @@ def list_releases(registry: str) -> list[PublishedRelease]:
     return found
 
 
+def require_registry(registry: str) -> None:
+    """Makes sure that a registry is there: a slip in its URI must not look like an empty one.
+
+    Raises:
+        InputError: there is nothing.
+        MachineError, TransientError: as `storage.Storage`.
+    """
+    storage = open_storage(registry)
+    if not storage.is_there():
+        raise InputError(
+            f"no registry at {storage.uri}: nothing was ever published there; check the URI"
+        )
+
+
+def _require_refusal(storage: Storage, manifest: Manifest) -> None:
+    """Makes sure that the store refuses to overwrite, on the smallest of what it was just given.
+
+    A manifest that is only thought to be made under that condition would be a release already.
+    """
+    file = min(manifest.files.values(), key=lambda file: file.bytes)
+    key = f"{manifest.name}/{file.name}"
+    content = storage.read(key)
+    sha256 = hashlib.sha256(content).hexdigest()
+    if sha256 != file.sha256:
+        raise stored_wrongly(f"{storage.uri}/{key}", sha256, file.sha256)
+    require_refusal(storage, key, content)
+
+
 def _names(storage: Storage) -> list[str]:
-    return [
-        folder.rstrip("/")
-        for folder in storage.names()
-        if folder.endswith("/") and storage.exists(f"{folder}{MANIFEST}")
-    ]
+    found, strays = [], []
+    for entry in storage.names():
+        name = entry.removesuffix("/")
+        # Files beside releases, and folders that are hidden or known, are nobody's mistake.
+        if name == entry or name.startswith(".") or name in NO_RELEASES:
+            continue
+        if not _is_usable(name):
+            strays.append(f"{shown(name)!r} (no release can be named so)")
+        elif storage.exists(f"{name}/{MANIFEST}"):
+            found.append(name)
+        else:
+            strays.append(f"{shown(name)!r} (no {MANIFEST})")
+    _say_passed_over(storage.uri, tuple(strays))
+    return found
+
+
+def _is_usable(name: str) -> bool:
+    try:
+        checked_name(name, "release")
+    except InputError:
+        return False
+    return True
+
+
+@functools.cache
+def _say_passed_over(where: str, strays: tuple[str, ...]) -> None:
+    """Says once what is no release: a registry is listed several times in one go."""
+    if strays:
+        more = f", and {len(strays) - _SAID} more" if len(strays) > _SAID else ""
+        log.warning("passed over in %s: %s%s", where, ", ".join(strays[:_SAID]), more)
 
 
 def _read(storage: Storage, name: str) -> PublishedRelease:

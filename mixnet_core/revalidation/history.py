@@ -42,7 +42,9 @@ def add_to_history(registry: str, results: Sequence[Revalidation]) -> str | None
     content = "".join(result.model_dump_json() + "\n" for result in results).encode()
     stamp = max(result.time for result in results).replace("-", "").replace(":", "")
     key = f"{FOLDER}/{stamp}-{hashlib.sha256(content).hexdigest()[:8]}.jsonl"
-    storage = open_storage(registry)
+    # Its name holds its digest: whoever else writes it, where the store does not refuse, writes the
+    # same.
+    storage = open_storage(registry, single_writer=True)
     # A repeated request may find what an unanswered first one made.
     if not storage.create(key, content) and storage.read(key) != content:
         raise IntegrityError(f"{storage.uri}/{key} is there with other content: look what wrote it")

@@ -82,6 +82,7 @@ def check(context: Context, prepared: PreparedDataset | None = None) -> None:
             registry=context.registry,
             prepared=prepared,
             fetched=fetched_before(context),
+            single_writer=context.single_writer,
         )
     )
 
@@ -93,6 +94,7 @@ def check_all(
     registry: str,
     prepared: PreparedDataset | None = None,
     fetched: FetchedWeights | None = None,
+    single_writer: bool = False,
 ) -> list[CheckResult]:
     """Runs every check; what they find is returned, not raised.
 
@@ -102,6 +104,7 @@ def check_all(
         registry: URI, as `storage.open_storage` takes it.
         prepared: the dataset that is looked at instead of its source; None: there is none yet.
         fetched: the initial weights that the run has, so that nobody is asked for them.
+        single_writer: whether nobody else publishes to the registry.
     """
     return [
         check_workspace(workspace),
@@ -116,7 +119,7 @@ def check_all(
         check_prepared(prepared)
         if prepared
         else check_data(recipe.data, workspace.datasets, partial(expect_fit, recipe)),
-        check_publish(registry),
+        check_publish(registry, single_writer=single_writer),
     ]
 
 
@@ -317,13 +320,18 @@ def check_prepared(dataset: PreparedDataset) -> CheckResult:
     return CheckResult(name="data", ok=True, detail=f"prepared in {dataset.root}")
 
 
-def check_publish(uri: str) -> CheckResult:
-    """Writes a small object to the registry and deletes it again."""
+def check_publish(uri: str, *, single_writer: bool = False) -> CheckResult:
+    """Does with small objects in the registry what publishing does, and deletes them again.
+
+    Args:
+        single_writer: as `check_all`.
+    """
     try:
-        open_storage(uri).check_writable()
+        lacks = open_storage(uri, single_writer=single_writer).check_writable()
     except MixnetError as error:
         return _from_error("publish", error)
-    return CheckResult(name="publish", ok=True, detail=f"{shown(uri)} is writable")
+    detail = "; ".join((f"{shown(uri)} is writable", *lacks))
+    return CheckResult(name="publish", ok=True, detail=detail)
 
 
 def _existing(path: Path) -> Path:

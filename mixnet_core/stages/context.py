@@ -22,6 +22,7 @@ class Context:
         workspace: where datasets and fetched weights are shared between runs.
         registry: URI where releases are published and looked up, after the catalog.
         watch: is told how far a stage is.
+        single_writer: nobody else publishes there (`storage.storage.Storage.single_writer`).
     """
 
     recipe: Recipe
@@ -29,6 +30,7 @@ class Context:
     workspace: Workspace
     registry: str
     watch: Watch = unwatched
+    single_writer: bool = False
 
     def watched_by(self, watch: Watch) -> Context:
         """Returns the same for somebody else who looks."""
@@ -41,6 +43,7 @@ def open_context(
     *,
     run: str | None = None,
     registry: str | None = None,
+    single_writer: bool = False,
 ) -> Context:
     """Opens a run, new or begun earlier, for its stages.
 
@@ -48,6 +51,7 @@ def open_context(
         workspace: a folder, made if missing.
         run: its name; None: as `runs.records.open_run`.
         registry: None: the workspace's own.
+        single_writer: as `Context`.
 
     Raises:
         InputError, MachineError, TransientError: as `runs.records.open_run`.
@@ -63,4 +67,10 @@ def open_context(
         refuse_credentials(str(workspace))
         workspace = Workspace(Path(workspace).expanduser().absolute())
     opened, kept = open_run(recipe, workspace, run)
-    return Context(kept, opened, workspace, registry or str(workspace.releases))
+    return Context(
+        kept,
+        opened,
+        workspace,
+        registry or str(workspace.releases),
+        single_writer=single_writer,
+    )

@@ -49,6 +49,8 @@ HELP = {
     "scale_lr": "With ranks: keep the images per rank instead, so that the global batch follows. "
     "The learning rates are scaled with the global batch.",
     "accept_anyway": "A reason to publish whatever acceptance.* demands; it is recorded.",
+    "single_writer": "Nobody else publishes there: publish even where the store does not refuse to "
+    "overwrite.",
     "settings": 'Any other key of the recipe, dotted, as in {"training.seed": 7}.',
     "publish_to": "The registry, under the name that it had before.",
 }
@@ -82,6 +84,7 @@ AcceptAnywayOption = Annotated[
     Field(min_length=1),
     typer.Option("--accept-anyway", metavar="REASON", help=HELP["accept_anyway"]),
 ]
+SingleWriterOption = Annotated[bool, typer.Option("--single-writer", help=HELP["single_writer"])]
 
 F = TypeVar("F", bound=Callable[..., Any])
 

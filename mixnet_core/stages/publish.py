@@ -63,6 +63,7 @@ def publish(
                 **({"seen": run.seen} if validation.seen_sha256 else {}),
             },
             facts=_facts(recipe, dataset, validation, decision, weights),
+            single_writer=context.single_writer,
         )
         write_record(run, "publish", {"to": registry, "name": published.name}, published)
     return published

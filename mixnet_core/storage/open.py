@@ -15,33 +15,20 @@ from mixnet_core.storage.uris import refuse_credentials, shown
 SCHEMES: Kind[Scheme] = Kind("mixnet_core.storage.schemes", "SCHEME")
 
 
-def open_storage(uri: str) -> Storage:
+def open_storage(uri: str, *, single_writer: bool = False) -> Storage:
     """Opens the storage at a URI. Nothing is contacted or made yet.
 
     Args:
         uri: `file:///abs/path`, `s3://bucket` or `s3://bucket/prefix`, or a path without a scheme.
+        single_writer: as `storage.Storage.single_writer`.
 
     Raises:
         InputError: another scheme, no bucket, a relative `file://`, credentials inside the URI.
         MachineError: the AWS configuration on this machine is broken.
     """
-    refuse_credentials(uri)
-    scheme, separator, rest = uri.partition("://")
-    known = SCHEMES.names()
-    if not separator:
-        if not uri.strip() or re.match(rf"({'|'.join(known)}):", uri):
-            raise InputError(
-                f"{shown(uri)!r} is no storage: expected file:///abs/path, s3://bucket/prefix or a "
-                "path"
-            )
-        return FileStorage(Path(uri).expanduser().absolute())
-    if scheme not in known:
-        raise InputError(
-            f"the scheme of {shown(uri)!r} is not supported: expected "
-            f"{' or '.join(f'{name}://' for name in known)}"
-        )
-    # Only now: boto3 takes a third of a second to import, which local folders need not pay.
-    return SCHEMES.load(scheme).open(rest, uri)
+    storage = _opened(uri)
+    storage.single_writer = single_writer
+    return storage
 
 
 def open_object(uri: str) -> tuple[Storage, str]:
@@ -65,3 +52,23 @@ def open_object(uri: str) -> tuple[Storage, str]:
     if parent == "file://":
         parent = "file:///"
     return open_storage(parent), unquote(name) if uri.startswith("file://") else name
+
+
+def _opened(uri: str) -> Storage:
+    refuse_credentials(uri)
+    scheme, separator, rest = uri.partition("://")
+    known = SCHEMES.names()
+    if not separator:
+        if not uri.strip() or re.match(rf"({'|'.join(known)}):", uri):
+            raise InputError(
+                f"{shown(uri)!r} is no storage: expected file:///abs/path, s3://bucket/prefix or a "
+                "path"
+            )
+        return FileStorage(Path(uri).expanduser().absolute())
+    if scheme not in known:
+        raise InputError(
+            f"the scheme of {shown(uri)!r} is not supported: expected "
+            f"{' or '.join(f'{name}://' for name in known)}"
+        )
+    # Only now: boto3 takes a third of a second to import, which local folders need not pay.
+    return SCHEMES.load(scheme).open(rest, uri)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from mixnet_core.errors import InputError, IntegrityError
+from mixnet_core.errors import InputError, IntegrityError, MachineError
 from mixnet_core.storage.uris import shown
 
 CHUNK_BYTES = 1 << 20
@@ -30,6 +30,13 @@ class Storage(Protocol):
 
     uri: str
     """Canonical, without a slash at the end."""
+
+    single_writer: bool
+    """The user says that nobody else writes here: `create` does without what the store lacks."""
+
+    def is_there(self) -> bool:
+        """Tells whether the place exists; an empty prefix of a bucket does not."""
+        ...
 
     def read(self, key: str) -> bytes:
         """Reads a small object's content.
@@ -51,7 +58,8 @@ class Storage(Protocol):
     def upload(self, path: Path, key: str, sha256: str) -> bool:
         """Puts a file at `key`; what is there already with this digest is left alone.
 
-        The stored bytes are read back and hashed, so on return they are known to be right.
+        On return the stored bytes are known to be right: by a digest that the store confirmed, else
+        by reading them back. Which it was is logged at debug level.
 
         Returns:
             Whether anything was transferred.
@@ -63,6 +71,9 @@ class Storage(Protocol):
     def download(self, key: str, target: Path, on_bytes: OnBytes | None = None) -> str:
         """Copies an object to a file that appears complete or not at all.
 
+        Args:
+            on_bytes: told of progress; its counts start again when an answer was cut short.
+
         Returns:
             Hex sha256 of what was written; comparing it is the caller's.
 
@@ -73,12 +84,25 @@ class Storage(Protocol):
     def create(self, key: str, content: bytes) -> bool:
         """Puts `content` at `key` if nothing is there: at most one racing caller gets True.
 
-        False does not prove that another wrote it: a repeated request may find the object that an
-        unanswered first one made. Compare the content.
+        A request that is repeated because its answer was lost finds its own object, and is True.
+
+        Raises:
+            MachineError: the store cannot refuse to overwrite, and `single_writer` is not said.
         """
 
-    def check_writable(self) -> None:
-        """Writes and deletes a small object: a missing permission shows before hours of work."""
+    def remove(self, key: str) -> None:
+        """Deletes the object at `key`, if there is one."""
+
+    def check_writable(self) -> list[str]:
+        """Writes, reads and deletes small objects as publishing does (`storage.trial`).
+
+        Returns:
+            What the store cannot do, and what is done instead, a sentence each; nothing is left.
+
+        Raises:
+            InputError, MachineError, TransientError: as publishing would.
+        """
+        ...
 
 
 class Scheme(Protocol):
@@ -127,6 +151,18 @@ def check_digest(actual: str, expected: str, path: Path) -> None:
             f"{path} has sha256 {actual[:12]}, expected {expected[:12]}: it changed after it was "
             "hashed; nothing was stored, run the stage again"
         )
+
+
+def no_create_if_absent(uri: str, why: str) -> MachineError:
+    """Returns what to raise where a store would let one publisher overwrite another.
+
+    Args:
+        why: what it said or did instead of refusing.
+    """
+    return MachineError(
+        f"{shown(uri)} does not refuse to overwrite ({why}), so two publishers could overwrite "
+        "each other: choose another registry, or say --single-writer if nobody else publishes there"
+    )
 
 
 def stored_wrongly(uri: str, actual: str | None, expected: str) -> IntegrityError:

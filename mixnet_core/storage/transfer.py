@@ -10,7 +10,6 @@ import ipaddress
 import logging
 import os
 import random
-import ssl
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ import certifi
 import urllib3
 
 from mixnet_core.errors import InputError, MachineError, MixnetError, TransientError
+from mixnet_core.storage import tls
 from mixnet_core.storage.open import open_object
 from mixnet_core.storage.storage import CHUNK_BYTES, OnBytes
 from mixnet_core.storage.uris import holds_credentials, shown, shown_words
@@ -273,16 +273,19 @@ def _client(url: str) -> urllib3.PoolManager:
 
 
 def _explained(url: str, error: urllib3.exceptions.HTTPError) -> MixnetError | _Passing:
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return MachineError(
-                f"cannot fetch {shown(url)}: its TLS certificate is not trusted "
-                f"({cause.verify_message}); set SSL_CERT_FILE to your network's certificates"
-            )
+    untrusted = tls.untrusted(error)
+    if untrusted is not None:
+        return MachineError(
+            f"cannot fetch {shown(url)}: its TLS certificate is not trusted "
+            f"({untrusted}); set SSL_CERT_FILE to your network's certificates"
+        )
+    if tls.spoke_no_tls(error):
+        return InputError(
+            f"cannot fetch {shown(url)}: its port does not speak TLS; correct the URL's port"
+        )
+    for cause in tls.causes(error):
         if isinstance(cause, urllib3.exceptions.IncompleteRead):
             return _Passing(f"it ended after {cause.partial} bytes, {cause.expected} were missing")
-        cause = cause.__cause__ or cause.__context__
     # Kinds, not texts: those repeat the whole URL.
     return _Passing(f"the connection failed ({type(error).__name__})")
 

@@ -133,8 +133,30 @@ def test_one_of_eight_racing_creators_wins(storage: Storage) -> None:
 
 
 def test_a_writability_check_leaves_nothing(storage: Storage) -> None:
-    storage.check_writable()
+    assert storage.check_writable() == []
     assert storage.names() == []
+    assert not storage.is_there()
+
+
+def test_a_check_does_not_disturb_what_is_there(storage: Storage, path: Path) -> None:
+    storage.upload(path, "folder/file.bin", SHA256)
+    storage.check_writable()
+    assert storage.names() == ["folder/"]
+    assert storage.is_there()
+
+
+def test_what_is_removed_is_gone_and_again_is_no_error(storage: Storage, path: Path) -> None:
+    storage.upload(path, "folder/file.bin", SHA256)
+    storage.remove("folder/file.bin")
+    storage.remove("folder/file.bin")
+    assert not storage.exists("folder/file.bin")
+
+
+def test_a_single_writer_creates_once_too(storage: Storage) -> None:
+    storage.single_writer = True
+    assert storage.create("key", b"first")
+    assert not storage.create("key", b"second")
+    assert storage.read("key") == b"first"
 
 
 def test_an_interrupted_download_leaves_the_old_file(storage: Storage, path: Path) -> None:

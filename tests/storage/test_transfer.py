@@ -40,8 +40,11 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 @pytest.fixture
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_certificate(tmp_path_factory.mktemp("certificate"))
+
+
+def make_certificate(folder: Path) -> Path:
     """For this machine and NOWHERE, signed by nobody; its key is key.pem beside it."""
-    folder = tmp_path_factory.mktemp("certificate")
     command = (
         "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=127.0.0.1 "
         "-addext subjectAltName=IP:127.0.0.1,DNS:nowhere.invalid "
@@ -230,6 +233,13 @@ def test_a_certificate_that_nobody_signed_is_refused_at_once(
     server.answers = [(302, {"Location": "http://127.0.0.1/w"})]
     with pytest.raises(InputError, match="expected https://"):
         transfer(url, tmp_path / "w", attempts=1)
+
+
+def test_https_at_a_port_of_http_is_said_at_once(server: Server, tmp_path: Path) -> None:
+    url = server.url.replace("http:", "https:")
+    with pytest.raises(InputError, match="its port does not speak TLS"):
+        transfer(url, tmp_path / "w", attempts=4)
+    assert server.connections == 1
 
 
 @needs_openssl

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
 import shutil
-import uuid
 from pathlib import Path
 from urllib.parse import unquote
 
-from mixnet_core.errors import InputError, MachineError
+from mixnet_core.errors import InputError
 from mixnet_core.storage.asides import held_aside
 from mixnet_core.storage.files import ASIDE_PREFIX, file_aside, os_errors_explained, sha256_of
-from mixnet_core.storage.storage import CHUNK_BYTES, OnBytes, Storage, check_digest, checked_key
+from mixnet_core.storage.storage import (
+    CHUNK_BYTES,
+    OnBytes,
+    Storage,
+    check_digest,
+    checked_key,
+    no_create_if_absent,
+)
+from mixnet_core.storage.trial import try_publishing
 from mixnet_core.storage.uris import shown
+
+# What file systems without hard links answer, some that run as programs too.
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+_LINKLESS = "it has no hard links: that nobody else publishes here is taken on trust"
 
 
 class _File:
@@ -44,6 +56,13 @@ class FileStorage:
         self.root = root
         # Only the root folder's own URI ends in a slash.
         self.uri = root.as_uri().removesuffix("/")
+        self.single_writer = False
+        self._lacks: list[str] = []
+
+    def is_there(self) -> bool:
+        """Tells whether the folder exists."""
+        with os_errors_explained(self.root, "read"):
+            return self.root.is_dir()
 
     def read(self, key: str) -> bytes:
         """Reads a small object's content, as `Storage.read`."""
@@ -63,6 +82,8 @@ class FileStorage:
         path = self._path(folder.rstrip("/")) if folder else self.root
         with os_errors_explained(path, "read"):
             if not path.is_dir():
+                if path.exists():
+                    raise InputError(f"{path} is a file: expected a folder")
                 return []
             return sorted(
                 item.name + ("/" if item.is_dir() else "")
@@ -114,18 +135,8 @@ class FileStorage:
                 complete = held.path / target.name
                 with file_aside(complete) as aside:
                     aside.write_bytes(content)
-                try:
-                    # A link fails if the name is taken, where a rename would replace what it names.
-                    os.link(complete, target)
-                except FileExistsError:
+                if not self._named(complete, target):
                     return False
-                except OSError as error:
-                    if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP):
-                        raise
-                    raise MachineError(
-                        f"cannot create {target}: its file system has no hard links, without which "
-                        "two writers could overwrite each other; choose another folder"
-                    ) from error
             folder = os.open(target.parent, os.O_RDONLY)
             try:
                 os.fsync(folder)
@@ -133,13 +144,46 @@ class FileStorage:
                 os.close(folder)
         return True
 
-    def check_writable(self) -> None:
-        """Writes and deletes a small object."""
-        probe = self.root / f"{ASIDE_PREFIX}{uuid.uuid4().hex}"
-        with file_aside(probe) as aside:
-            aside.write_bytes(b"writable\n")
-        with os_errors_explained(probe, "delete"):
-            probe.unlink()
+    def _named(self, complete: Path, target: Path) -> bool:
+        """Gives a complete file its name, unless the name is taken."""
+        try:
+            # A link fails if the name is taken, where a rename would replace what it names.
+            os.link(complete, target)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            if not self.single_writer:
+                raise no_create_if_absent(self.uri, "the file system has no hard links") from error
+            if _LINKLESS not in self._lacks:
+                self._lacks.append(_LINKLESS)
+            if target.exists():
+                return False
+            complete.rename(target)
+        return True
+
+    def remove(self, key: str) -> None:
+        """Deletes the file at `key`, and its folder if nothing else is in it."""
+        path = self._path(key)
+        with os_errors_explained(path, "delete"):
+            path.unlink(missing_ok=True)
+        if path.parent != self.root:
+            # Another writer's file may be in it by now.
+            with contextlib.suppress(OSError):
+                path.parent.rmdir()
+
+    def check_writable(self) -> list[str]:
+        """Does what publishing does with small files, as `Storage.check_writable`."""
+        made = [folder for folder in (self.root, *self.root.parents) if not folder.exists()]
+        try:
+            try_publishing(self, joined_by="/")
+        finally:
+            # A mistyped path that was looked at must not look like an empty registry afterwards.
+            for folder in made:
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+        return list(self._lacks)
 
     def _path(self, key: str) -> Path:
         return self.root / checked_key(key)

@@ -1,60 +1,47 @@
-"""`s3://bucket/prefix`: any S3 service through boto3.
+"""`s3://bucket/prefix`: an S3-compatible object store.
 
-Secrets come from boto3's default chain, another server than Amazon's from AWS_ENDPOINT_URL_S3 or
-AWS_ENDPOINT_URL. See `storage.Storage` for what each method promises.
+Credentials, region, profile and endpoint come from boto3's own chain (AWS_ACCESS_KEY_ID and its
+siblings, AWS_ENDPOINT_URL_S3, ~/.aws), so they reach no recipe, flow parameter or database. Writing
+needs permission to list, read, write and delete below the prefix.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import os
+import logging
 import re
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
-import boto3
-from boto3.s3.transfer import TransferConfig
 from botocore import exceptions as boto
-from botocore.config import Config
 
-from mixnet_core.errors import InputError, IntegrityError, MachineError, MixnetError, TransientError
+from mixnet_core.errors import InputError, IntegrityError, TransientError
 from mixnet_core.storage.files import file_aside, os_errors_explained, sha256_of
+from mixnet_core.storage.s3.answers import code_of, may_pass, s3_errors_explained, status_of
+from mixnet_core.storage.s3.sending import Unconditional, send_file, send_if_absent, try_parts
+from mixnet_core.storage.s3.service import Service
 from mixnet_core.storage.storage import (
-    CHUNK_BYTES,
     OnBytes,
     Storage,
     check_digest,
     checked_key,
+    no_create_if_absent,
     stored_wrongly,
 )
-from mixnet_core.storage.uris import shown, shown_words
+from mixnet_core.storage.trial import try_publishing
+from mixnet_core.storage.uris import shown
 
 # One request up to here: the server then refuses the whole object unless our digest fits it.
 MULTIPART_BYTES = 64 << 20
 CONNECT_SECONDS = 5
 READ_SECONDS = 60
-# Standard mode waits up to 1, 2, 4 and 8 seconds between them.
+# botocore waits between them, longer each time; so do we where an answer is cut short.
 MAX_ATTEMPTS = 5
 
-_PROBE = ".write-probe"
-# What botocore and urllib say of an endpoint's URL.
-_ENDPOINT_FAULT = re.compile(r"Invalid endpoint|^Port |IPv6|netloc")
-_REFUSED = {
-    "AccessDenied", "ExpiredToken", "Forbidden", "InvalidAccessKeyId", "InvalidToken",
-    "RequestTimeTooSkewed", "SignatureDoesNotMatch", "Unauthorized",
-}  # fmt: skip
-_WRONG_BYTES = {
-    "BadDigest", "InvalidDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch",
-}  # fmt: skip
-_OVERLOADED = {
-    "ConditionalRequestConflict", "InternalError", "OperationAborted", "RequestTimeout",
-    "ServiceUnavailable", "SlowDown", "Throttling", "ThrottlingException", "TooManyRequests",
-}  # fmt: skip
-
-
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+
+log = logging.getLogger(__name__)
 
 
 class _S3:
@@ -83,47 +70,54 @@ class S3Storage:
     def __init__(self, bucket: str, prefix: str) -> None:
         self.bucket = bucket
         self.uri = f"s3://{bucket}/{prefix}" if prefix else f"s3://{bucket}"
+        self.single_writer = False
         self._prefix = f"{prefix}/" if prefix else ""
         with s3_errors_explained(self.uri):
-            # A session of its own: making clients from boto3's shared one is not thread-safe.
-            self._client = boto3.session.Session().client(
-                "s3",
-                config=Config(
-                    connect_timeout=CONNECT_SECONDS,
-                    read_timeout=READ_SECONDS,
-                    retries={"mode": "standard", "total_max_attempts": MAX_ATTEMPTS},
-                ),
+            self._service = Service(
+                self.uri,
+                connect_seconds=CONNECT_SECONDS,
+                read_seconds=READ_SECONDS,
+                attempts=MAX_ATTEMPTS,
             )
-        # Host and port only: an endpoint's user part would be a secret, whatever letters are in it.
-        address = self._client.meta.endpoint_url.rpartition("://")[2].rpartition("@")[2]
-        self._endpoint = address.partition("/")[0]
+        self._client = self._service.client
+
+    def is_there(self) -> bool:
+        """Tells whether the bucket, and anything below the prefix, exists."""
+        with self._explained(""):
+            answer = self._client.list_objects_v2(
+                Bucket=self.bucket, Prefix=self._prefix, MaxKeys=1
+            )
+        return not self._prefix or bool(answer.get("Contents"))
 
     def read(self, key: str) -> bytes:
         """Reads a small object's content, as `Storage.read`."""
+        content = bytearray()
         with self._explained(key):
-            answer = self._client.get_object(Bucket=self.bucket, Key=self._key(key))
-            # Not `with body`: that yields the raw stream, which checks neither length nor checksum.
-            with closing(answer["Body"]) as body:
-                return body.read()
+            self._service.receive(
+                self._where(key), content.clear, lambda chunk, _: content.extend(chunk)
+            )
+        return bytes(content)
 
     def exists(self, key: str) -> bool:
         """Tells whether there is an object at `key`."""
         with self._explained(key):
             try:
-                self._client.head_object(Bucket=self.bucket, Key=self._key(key))
+                self._client.head_object(**self._where(key))
             except boto.ClientError as error:
-                if _status(error) != 404:
+                if may_pass(error):
                     raise
             else:
                 return True
-            # HEAD's 404 carries no reason, and a missing bucket is not a missing object.
+            # No answer to HEAD has a reason: a missing bucket is not a missing object, and an
+            # expired token is neither.
             try:
-                self._client.head_bucket(Bucket=self.bucket)
+                answer = self._client.get_object(**self._where(key))
             except boto.ClientError as error:
-                if _status(error) == 404:
-                    raise self._no_bucket() from None
+                if _is_missing(error):
+                    return False
                 raise
-        return False
+            answer["Body"].close()
+        return True
 
     def names(self, folder: str = "") -> list[str]:
         """Lists the names directly in a folder, as `Storage.names`."""
@@ -145,80 +139,81 @@ class S3Storage:
             check_digest(sha256_of(path), sha256, path)
         if self._is_stored(key, size, sha256):
             return False
-        with os_errors_explained(path, "read"):
-            body = path.open("rb")
-        with body, self._explained(key):
-            if size <= MULTIPART_BYTES:
-                self._client.put_object(
-                    Bucket=self.bucket,
-                    Key=self._key(key),
-                    Body=body,
-                    ChecksumSHA256=base64.b64encode(bytes.fromhex(sha256)).decode(),
-                )
-            else:
-                # The server checks each part's digest; the whole is checked below.
-                self._client.upload_fileobj(
-                    body,
-                    self.bucket,
-                    self._key(key),
-                    ExtraArgs={"ChecksumAlgorithm": "SHA256"},
-                    Config=TransferConfig(
-                        multipart_threshold=MULTIPART_BYTES,
-                        multipart_chunksize=max(MULTIPART_BYTES // 4, 8 << 20),
-                        max_concurrency=4,
-                    ),
-                )
-        stored = self._stored_digest(key, size)
-        if stored != sha256:
-            raise stored_wrongly(f"{self.uri}/{key}", stored, sha256)
+        # Explained within: boto's errors are OSErrors.
+        with os_errors_explained(path, "read"), self._explained(key):
+            confirmed = send_file(
+                self._service, self._where(key), path, sha256, multipart_bytes=MULTIPART_BYTES
+            )
+        self._require_stored(key, size, sha256, confirmed)
         return True
 
     def download(self, key: str, target: Path, on_bytes: OnBytes | None = None) -> str:
         """Copies an object to a file, as `Storage.download`."""
         digest, done = hashlib.sha256(), 0
-        with self._explained(key):
-            answer = self._client.get_object(Bucket=self.bucket, Key=self._key(key))
-            total = answer["ContentLength"]
-            # Explained inside too: boto's errors are OSErrors, and file_aside blames the disk.
-            with (
-                closing(answer["Body"]) as body,
-                file_aside(target) as aside,
-                aside.open("wb") as out,
-                self._explained(key),
-            ):
-                for chunk in body.iter_chunks(CHUNK_BYTES):
-                    out.write(chunk)
-                    digest.update(chunk)
-                    done += len(chunk)
-                    if on_bytes is not None:
-                        on_bytes(done, total)
+        # Explained within: boto's errors are OSErrors, and file_aside blames the disk for those.
+        with file_aside(target) as aside, aside.open("wb") as out, self._explained(key):
+
+            def begin() -> None:
+                nonlocal digest, done
+                out.seek(0)
+                out.truncate()
+                digest, done = hashlib.sha256(), 0
+
+            def write(chunk: bytes, total: int | None) -> None:
+                nonlocal done
+                out.write(chunk)
+                digest.update(chunk)
+                done += len(chunk)
+                if on_bytes is not None:
+                    on_bytes(done, total)
+
+            self._service.receive(self._where(key), begin, write)
         return digest.hexdigest()
 
     def create(self, key: str, content: bytes) -> bool:
         """Puts `content` at `key` if nothing is there, as `Storage.create`."""
+        if self.single_writer and self.exists(key):
+            return False
         with self._explained(key):
             try:
-                self._client.put_object(
-                    Bucket=self.bucket, Key=self._key(key), Body=content, IfNoneMatch="*"
+                confirmed = send_if_absent(
+                    self._service, self._where(key), content, unconditionally=self.single_writer
                 )
-            except boto.ClientError as error:
-                if _status(error) == 412:
-                    return False
-                raise
+            except Unconditional as error:
+                raise no_create_if_absent(self.uri, str(error)) from None
+        if confirmed is None:
+            return False
+        self._require_stored(key, len(content), hashlib.sha256(content).hexdigest(), confirmed)
         return True
 
-    def check_writable(self) -> None:
-        """Writes and deletes a small object."""
-        with self._explained(_PROBE):
-            try:
-                self._client.head_bucket(Bucket=self.bucket)
-            except boto.ClientError as error:
-                # Some services make a missing bucket on the first write: a typing error would pass.
-                if _status(error) == 404:
-                    raise self._no_bucket() from None
-            # One fixed name: where deleting is forbidden, probes do not pile up.
-            self._client.put_object(Bucket=self.bucket, Key=self._key(_PROBE), Body=b"writable\n")
-            self._client.delete_object(Bucket=self.bucket, Key=self._key(_PROBE))
+    def remove(self, key: str) -> None:
+        """Deletes the object at `key`, if there is one."""
+        with self._explained(key):
+            self._client.delete_object(**self._where(key))
+
+    def check_writable(self) -> list[str]:
+        """Does what publishing does with small objects, as `Storage.check_writable`."""
+        # Some services keep a folder that is empty.
+        try_publishing(self, joined_by="-", more=self._try_parts)
+        return list(self._service.lacks)
+
+    def _try_parts(self, key: str) -> None:
+        with self._explained(key):
+            try_parts(self._service, self._where(key))
+
+    def _require_stored(self, key: str, size: int, sha256: str, confirmed: bool) -> None:
+        """Reads back what the service did not confirm.
+
+        Raises:
+            IntegrityError: it holds something else.
+        """
+        if confirmed:
+            log.debug("%s/%s: its sha256 was confirmed, not read back", self.uri, key)
+            return
+        stored = self._stored_digest(key, size)
+        log.debug("%s/%s: read back", self.uri, key)
+        if stored != sha256:
+            raise stored_wrongly(f"{self.uri}/{key}", stored, sha256)
 
     def _is_stored(self, key: str, size: int, sha256: str) -> bool:
         """Tells whether the object at `key` has this size and content already."""
@@ -235,127 +230,43 @@ class S3Storage:
     def _stored_digest(self, key: str, size: int) -> str | None:
         """Returns the hex sha256 of an object; None if it is missing or of another size."""
         digest = hashlib.sha256()
+
+        def begin() -> None:
+            nonlocal digest
+            digest = hashlib.sha256()
+
+        def write(chunk: bytes, total: int | None) -> None:
+            digest.update(chunk)
+
         with self._explained(key):
             try:
-                answer = self._client.get_object(Bucket=self.bucket, Key=self._key(key))
+                whole = self._service.receive(self._where(key), begin, write, size=size)
             except boto.ClientError as error:
-                if _code(error) == "NoSuchKey":
+                if _is_missing(error):
                     return None
                 raise
-            with closing(answer["Body"]) as body:
-                if answer["ContentLength"] != size:
-                    return None
-                for chunk in body.iter_chunks(CHUNK_BYTES):
-                    digest.update(chunk)
-        return digest.hexdigest()
+        return digest.hexdigest() if whole else None
+
+    def _where(self, key: str) -> dict[str, str]:
+        return {"Bucket": self.bucket, "Key": self._key(key)}
 
     def _key(self, key: str) -> str:
         return self._prefix + checked_key(key)
 
-    def _no_bucket(self) -> InputError:
-        return InputError(
-            f"no bucket {self.bucket!r} at {self._endpoint} (for {self.uri}): create it, or "
-            "correct the URI or AWS_ENDPOINT_URL_S3"
-        )
-
     @contextmanager
     def _explained(self, key: str) -> Iterator[None]:
-        with s3_errors_explained(f"{self.uri}/{key}" if key else self.uri, self._endpoint):
+        endpoint = self._service.endpoint
+        with s3_errors_explained(f"{self.uri}/{key}" if key else self.uri, endpoint):
             try:
                 yield
             except boto.ClientError as error:
-                if _code(error) == "NoSuchBucket":
-                    raise self._no_bucket() from None
-                raise
+                if code_of(error) != "NoSuchBucket":
+                    raise
+                raise InputError(
+                    f"no bucket {self.bucket!r} at {endpoint} (for {self.uri}): create it, or "
+                    "correct the URI or AWS_ENDPOINT_URL_S3"
+                ) from None
 
 
-@contextmanager
-def s3_errors_explained(uri: str, endpoint: str = "the S3 service") -> Iterator[None]:
-    """Turns what boto3 raises into one line with the URI and a remedy.
-
-    Only codes are quoted, and no error of boto3's is kept as the cause, whose text a log would
-    print: a service repeats the access key, boto3 an endpoint's URL with the password in it.
-
-    Raises:
-        InputError, MachineError, IntegrityError, TransientError: as the error tree describes them.
-    """
-    try:
-        yield
-    except MixnetError:
-        raise
-    except boto.ClientError as error:
-        raise _from_answer(error, uri, endpoint) from None
-    except (boto.NoCredentialsError, boto.PartialCredentialsError, boto.CredentialRetrievalError,
-            boto.TokenRetrievalError, boto.UnauthorizedSSOTokenError):  # fmt: skip
-        raise MachineError(
-            f"no complete S3 credentials for {uri}: set AWS_ACCESS_KEY_ID and "
-            "AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
-        ) from None
-    except boto.SSLError:
-        raise MachineError(
-            f"no trusted TLS connection to {endpoint} for {uri}: install its certificate authority "
-            "and name it in AWS_CA_BUNDLE; verification is never switched off"
-        ) from None
-    except (boto.ProfileNotFound, boto.ConfigParseError, boto.InvalidRegionError) as error:
-        raise MachineError(
-            f"the AWS configuration does not allow {uri}: {shown_words(str(error))}"
-        ) from None
-    except boto.ParamValidationError:
-        raise InputError(f"{uri} is no usable S3 URI: expected s3://bucket/prefix") from None
-    except (boto.ConnectionError, boto.HTTPClientError, boto.IncompleteReadError) as error:
-        raise TransientError(
-            f"no answer from {endpoint} for {uri} ({type(error).__name__}): check the network, the "
-            "service and AWS_ENDPOINT_URL_S3, or try again later"
-        ) from None
-    except boto.FlexibleChecksumError:
-        raise IntegrityError(
-            f"{uri} does not fit the checksum that {endpoint} keeps of it: publish it again from "
-            "its source"
-        ) from None
-    except boto.BotoCoreError as error:
-        raise MachineError(
-            f"cannot use {uri} ({type(error).__name__}): check the AWS configuration"
-        ) from None
-    except ValueError as error:
-        if not _ENDPOINT_FAULT.search(str(error)):
-            raise
-        # Its text is not quoted: an endpoint can hold a password.
-        raise InputError(
-            f"AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL is no URL (for {uri}): expected "
-            "http(s)://host:port"
-        ) from None
-
-
-def _from_answer(error: boto.ClientError, uri: str, endpoint: str) -> MixnetError:
-    code, status = _code(error), _status(error)
-    if code in _WRONG_BYTES:
-        return IntegrityError(
-            f"{endpoint} refused {uri} because its bytes do not fit their digest ({code}): nothing "
-            "was stored; run the stage again"
-        )
-    if code in _OVERLOADED or status == 429 or status >= 500:
-        return TransientError(f"{endpoint} failed on {uri} ({code}, {status}): try again later")
-    if code in _REFUSED or status in (401, 403):
-        return MachineError(
-            f"{endpoint} refused access to {uri} ({code}): check the credentials in use "
-            f"({_credential_source()}) and that they may list, read, write and delete there"
-        )
-    if status == 404:
-        return InputError(f"no object at {uri}: check the URI")
-    return InputError(
-        f"{endpoint} does not accept {uri} ({code}, {status}): check the URI and AWS_DEFAULT_REGION"
-    )
-
-
-def _credential_source() -> str:
-    if os.environ.get("AWS_ACCESS_KEY_ID"):
-        return "AWS_ACCESS_KEY_ID in the environment"
-    return f"profile {os.environ.get('AWS_PROFILE', 'default')} or this machine's role"
-
-
-def _code(error: boto.ClientError) -> str:
-    return error.response.get("Error", {}).get("Code", "")
-
-
-def _status(error: boto.ClientError) -> int:
-    return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+def _is_missing(error: boto.ClientError) -> bool:
+    return status_of(error) == 404 and code_of(error) != "NoSuchBucket"

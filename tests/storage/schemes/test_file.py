@@ -1,10 +1,79 @@
+"""What only folders can lack: hard links, room, permission."""
+
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from mixnet_core.errors import MachineError
+from mixnet_core.storage.open import open_storage
 from mixnet_core.storage.schemes.file import FileStorage
+
+LINKLESS = "it has no hard links: that nobody else publishes here is taken on trust"
+
+
+@pytest.fixture(params=[errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS])
+def linkless(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As FAT, many network file systems and some of FUSE."""
+
+    def link(source: object, target: Path) -> None:
+        number = errno.EEXIST if Path(target).exists() else request.param
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "link", link)
+
+
+@pytest.mark.usefixtures("linkless")
+def test_a_folder_without_hard_links_is_found_by_a_check(tmp_path: Path) -> None:
+    storage = open_storage(str(tmp_path / "releases"))
+    said = []
+    for verb in (storage.check_writable, lambda: storage.create("x/manifest.json", b"{}")):
+        with pytest.raises(MachineError, match=r"no hard links.*--single-writer") as caught:
+            verb()
+        said.append(str(caught.value))
+    assert said[0] == said[1]
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.usefixtures("linkless")
+def test_a_single_writer_does_without_hard_links(tmp_path: Path) -> None:
+    storage = open_storage(str(tmp_path), single_writer=True)
+    assert storage.check_writable() == [LINKLESS]
+    assert storage.create("x/manifest.json", b"{}")
+    assert not storage.create("x/manifest.json", b"other")
+    assert storage.read("x/manifest.json") == b"{}"
+    assert [path.name for path in (tmp_path / "x").iterdir()] == ["manifest.json"]
+
+
+def test_a_check_leaves_no_folder_that_it_made(tmp_path: Path) -> None:
+    open_storage(str(tmp_path / "a" / "b")).check_writable()
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "a").mkdir()
+    open_storage(str(tmp_path / "a" / "b")).check_writable()
+    assert list((tmp_path / "a").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [(errno.ENOSPC, "free space"), (errno.EROFS, "read-only"), (errno.EDQUOT, "quota")],
+)
+def test_a_disk_that_takes_nothing_is_found_by_a_check(
+    number: int, remedy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fsync(handle: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    storage = open_storage(str(tmp_path))
+    with pytest.raises(MachineError, match=f"cannot write {tmp_path}.*{remedy}"):
+        storage.check_writable()
+    assert list(tmp_path.iterdir()) == []
+
 
 KILLED = """
 import os, signal, sys

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import threading
 import uuid
@@ -16,9 +17,23 @@ import pytest
 
 from mixnet_core.errors import InputError, IntegrityError, MachineError, TransientError
 from mixnet_core.storage.open import open_storage
+from mixnet_core.storage.s3 import service
 from mixnet_core.storage.schemes import s3 as storage_s3
+from mixnet_core.storage.storage import Storage
 from tests.object_store import ObjectStore
+from tests.storage.fault_proxy import (
+    FAULTS,
+    Answer,
+    Fault,
+    FaultProxy,
+    Forward,
+    Request,
+    always,
+    at,
+    refusal,
+)
 from tests.storage.test_storage import CONTENT, FLIPPED, SHA256, VERBS
+from tests.storage.test_transfer import encryption, make_certificate, needs_openssl
 
 
 @pytest.fixture
@@ -198,3 +213,250 @@ def test_a_service_that_does_not_keep_what_it_confirmed_is_found_out(
     lying.checksum = b64encode(zlib.crc32(FLIPPED).to_bytes(4, "big")).decode()
     with pytest.raises(IntegrityError, match="did not keep what it confirmed"):
         open_storage("s3://releases/x").upload(path, "key", SHA256)
+
+
+@pytest.fixture
+def large(path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The path's file in two parts; its digest."""
+    monkeypatch.setattr(storage_s3, "MULTIPART_BYTES", 9 << 20)
+    path.write_bytes(CONTENT * 40)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def through(store: ObjectStore, fault: Fault, monkeypatch: pytest.MonkeyPatch) -> FaultProxy:
+    proxy = FaultProxy(store.endpoint_url, fault)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.url)
+    return proxy
+
+
+def anew() -> Storage:
+    return open_storage(f"s3://releases/{uuid.uuid4().hex}")
+
+
+def gets(proxy: FaultProxy) -> int:
+    return sum(asked.startswith("GET ") for asked in proxy.asked)
+
+
+@pytest.mark.parametrize("parts", [False, True], ids=["whole", "in parts"])
+@pytest.mark.parametrize(
+    ("fault", "read"),
+    [("none", "confirmed, not read back"), ("checksums ignored", "read back"),
+     ("no checksums", "read back")],
+)  # fmt: skip
+def test_only_what_the_service_did_not_confirm_is_read_back(
+    fault: str, read: str, parts: bool, path: Path, s3_environment: ObjectStore,
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    sha256 = request.getfixturevalue("large") if parts else SHA256
+    with through(s3_environment, FAULTS[fault](), monkeypatch) as proxy:
+        storage = anew()
+        storage.exists("before")
+        before = gets(proxy)
+        with caplog.at_level(logging.DEBUG, "mixnet_core"):
+            assert storage.upload(path, "key", sha256)
+        # The first looks whether it is there already; where checksums are refused, it is repeated.
+        looked = 2 if fault == "no checksums" else 1
+        assert gets(proxy) - before == looked + (read == "read back")
+    assert caplog.messages[-1].endswith(read)
+    assert storage.uri in caplog.messages[-1]
+
+
+def test_a_file_that_changes_while_it_is_sent_in_parts_is_found_out(
+    s3_environment: ObjectStore, path: Path, large: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def changing(request: Request, forward: Forward) -> Answer | None:
+        # It looks whether the object is there when the file is hashed, and sends it then.
+        if request.method == "GET":
+            path.write_bytes(FLIPPED * 40)
+        return forward(request)
+
+    with through(s3_environment, changing, monkeypatch):
+        storage = anew()
+        with pytest.raises(IntegrityError, match="reads back as"):
+            storage.upload(path, "key", large)
+
+
+def test_the_users_setting_for_services_without_checksums_is_kept_to(
+    s3_environment: ObjectStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: set[str] = set()
+
+    def noting(request: Request, forward: Forward) -> Answer | None:
+        sent.update(name for name in request.headers if "checksum" in name)
+        return forward(request)
+
+    with through(s3_environment, noting, monkeypatch) as proxy:
+        monkeypatch.setenv("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
+        monkeypatch.setenv("AWS_RESPONSE_CHECKSUM_VALIDATION", "when_required")
+        storage = anew()
+        assert storage.upload(path, "key", SHA256)
+        assert storage.create("other", CONTENT)
+        assert sent == set()
+        assert gets(proxy) == 3
+        assert storage.check_writable() == [service.NO_CHECKSUMS]
+
+
+def test_a_refused_header_is_tried_once(
+    s3_environment: ObjectStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with through(s3_environment, FAULTS["no checksums"](), monkeypatch) as proxy:
+        storage = anew()
+        storage.upload(path, "one", SHA256)
+        before = len(proxy.asked)
+        storage.upload(path, "two", SHA256)
+        # Looked for, put, read back.
+        assert len(proxy.asked) - before == 3
+
+
+def test_an_object_whose_answer_was_lost_is_known_as_ones_own(
+    s3_environment: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with through(s3_environment, FAULTS["answer lost after PUT"](), monkeypatch):
+        storage = anew()
+        assert storage.create("key", b"content")
+        # An equal one is not.
+        assert not storage.create("key", b"content")
+
+
+def test_a_completion_that_did_not_happen_is_transient(
+    s3_environment: ObjectStore, path: Path, large: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def given_up(request: Request, forward: Forward) -> Answer | None:
+        if request.is_completion:
+            return refusal(request, 404, "NoSuchUpload")
+        return forward(request)
+
+    with (
+        through(s3_environment, given_up, monkeypatch),
+        pytest.raises(TransientError, match="NoSuchUpload"),
+    ):
+        anew().upload(path, "key", large)
+
+
+def test_a_download_that_is_cut_short_begins_again(
+    s3_environment: ObjectStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    with through(s3_environment, FAULTS["none"](), monkeypatch):
+        storage = anew()
+        storage.upload(path, "key", SHA256)
+    with through(s3_environment, FAULTS["truncated GET"](), monkeypatch):
+        target = path.with_name("out")
+        again = open_storage(storage.uri)
+        assert again.download("key", target, lambda done, _: seen.append(done)) == SHA256
+    assert target.read_bytes() == CONTENT
+    assert seen[-1] == len(CONTENT)
+    assert len(seen) > 1
+
+
+def test_an_https_endpoint_at_a_port_of_http_is_said(
+    s3_environment: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    https = s3_environment.endpoint_url.replace("http://", "https://")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", https)
+    with pytest.raises(InputError, match=r"does not speak TLS .*write http:// instead") as caught:
+        anew().names()
+    one_line(caught.value, s3_environment)
+
+
+@pytest.fixture
+def encrypted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Host and port of a server that speaks TLS, with a certificate that nobody signed."""
+    monkeypatch.setattr(storage_s3, "MAX_ATTEMPTS", 1)
+    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        context = encryption(make_certificate(tmp_path))
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@needs_openssl
+@pytest.mark.parametrize("verb", ["names", "exists", "create"])
+def test_an_http_endpoint_at_a_port_of_https_is_said(
+    s3_environment: ObjectStore, encrypted: str, monkeypatch: pytest.MonkeyPatch, path: Path,
+    verb: str,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://{encrypted}")
+    with pytest.raises(InputError, match=r"speaks TLS .*write https://") as caught:
+        VERBS[verb](open_storage("s3://releases/x"), path)
+    one_line(caught.value, s3_environment)
+
+
+@needs_openssl
+def test_a_certificate_that_nobody_signed_is_another_matter(
+    s3_environment: ObjectStore, encrypted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"https://{encrypted}")
+    with pytest.raises(MachineError, match=r"self-signed certificate.*AWS_CA_BUNDLE") as caught:
+        anew().names()
+    one_line(caught.value, s3_environment)
+
+
+@pytest.mark.parametrize(
+    ("location", "said"),
+    [
+        ("https://other.example.org:9000/x?X-Amz-Signature=hush", "to https://other.example.org:9"),
+        ("//other.example.org/x", "to http://other.example.org "),
+        ("", "without saying where"),
+        ("/login?token=hush", "does not answer for s3://releases/x as an S3 service does"),
+        ("ftp://other.example.org/", "without saying where"),
+        ("https://user:hush@other.example.org/", "to https://other.example.org "),
+    ],
+)
+@pytest.mark.parametrize("status", [302, 308])
+def test_where_an_endpoint_redirects_to_is_said(
+    s3_environment: ObjectStore, status: int, location: str, said: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    with through(s3_environment, always(status, Location=location), monkeypatch):
+        storage = open_storage("s3://releases/x")
+        for verb in (storage.names, lambda: storage.exists("key")):
+            with pytest.raises(InputError) as caught:
+                verb()
+            assert said in one_line(caught.value, s3_environment)
+
+
+@pytest.mark.parametrize("status", [501, 505, 507, 511])
+def test_a_server_error_that_lasts_is_not_called_passing(
+    s3_environment: ObjectStore, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with through(s3_environment, always(status, "NotImplemented"), monkeypatch) as proxy:
+        with pytest.raises(MachineError):
+            open_storage("s3://releases/x").names()
+        assert len(proxy.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(503, "SlowDown"), (500, "InternalError"), (502, ""), (504, "")]
+)
+def test_a_server_error_that_passes_is_tried_again(
+    s3_environment: ObjectStore, status: int, code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with through(s3_environment, at({1}, always(status, code)), monkeypatch) as proxy:
+        assert anew().names() == []
+        assert len(proxy.asked) == 2
+
+
+def test_a_code_that_a_service_made_up_is_not_repeated(
+    s3_environment: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        through(s3_environment, always(409, "hush \x1b[31m"), monkeypatch),
+        pytest.raises(InputError, match="409, without a reason") as caught,
+    ):
+        open_storage("s3://releases/x").names()
+    one_line(caught.value, s3_environment)
+
+
+def test_where_the_clocks_agree_by_now_no_difference_is_said(
+    s3_environment: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        through(s3_environment, always(403, "RequestTimeTooSkewed"), monkeypatch),
+        pytest.raises(MachineError, match="clock and the service's differ: set this"),
+    ):
+        open_storage("s3://releases/x").names()
