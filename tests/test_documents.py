@@ -95,6 +95,8 @@ RUN_BY = {
     "test_its_deployments_are_deployed_as_the_command_says",
     "python -m tests.data.imagenet.bad_inputs": "tests/data/imagenet/test_bad_inputs.py",
     "python -m tests.oracle.trajectory": "not run here: half an hour beside PyTorch",
+    "python -m tests.storage.fault_table": "tests/storage/test_fault_table.py::"
+    "test_a_store_with_a_fault",
     "python -m tests.stages.orders": "tests/stages/test_in_all_orders.py::"
     "test_what_was_done_again_is_noticed_by_every_stage_after_it",
     "python infra/setup.py": "tests/flows/test_deployments.py::"

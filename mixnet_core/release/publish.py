@@ -138,7 +138,8 @@ def list_releases(registry: str) -> list[PublishedRelease]:
     for name in _names(storage):
         try:
             found.append(_read(storage, name))
-        except IntegrityError as error:
+        # Broken; or deleted since its name was listed.
+        except (IntegrityError, InputError) as error:
             log.warning("release passed over: %s", error)
     return found
 
@@ -176,7 +177,8 @@ def _names(storage: Storage) -> list[str]:
     for entry in storage.names():
         name = entry.removesuffix("/")
         # Files beside releases, and folders that are hidden or known, are nobody's mistake.
-        if name == entry or name.startswith(".") or name in NO_RELEASES:
+        hidden = name.startswith(".") and name.strip(".") != ""
+        if name == entry or hidden or name in NO_RELEASES:
             continue
         if not _is_usable(name):
             strays.append(f"{shown(name)!r} (no release can be named so)")

@@ -86,6 +86,8 @@ def test_the_flow_and_the_command_line_have_the_stages_of_the_table_in_its_order
         ("run", "--near-duplicates=4"),
         ("check", "--epochs=3"),
         ("releases", "--data=x"),
+        ("prepare", "--single-writer"),
+        ("accept", "--single-writer"),
     ],
 )
 def test_a_subcommand_refuses_options_that_are_not_its_own(command: str, option: str) -> None:
@@ -144,6 +146,11 @@ def test_a_tolerance_is_a_share(tolerance: str) -> None:
     done = typed("revalidate", f"--tolerance={tolerance}")
     assert done.returncode == 2
     assert "--tolerance" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["run", "train", "publish", "check"])
+def test_what_checks_or_publishes_takes_the_word_that_nobody_else_does(command: str) -> None:
+    assert parameters(command)["single_writer"].opts == ["--single-writer"]
 
 
 @pytest.mark.parametrize("flag", ["--registry", "--publish-to"])
