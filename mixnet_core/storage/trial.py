@@ -6,13 +6,14 @@ refuse the digest that comes with it, or the condition under which a manifest is
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import tempfile
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from mixnet_core.errors import IntegrityError, MixnetError
+from mixnet_core.errors import IntegrityError, MixnetError, TransientError
 from mixnet_core.storage.files import ASIDE_PREFIX, os_errors_explained
 from mixnet_core.storage.storage import Storage, no_create_if_absent, stored_wrongly
 
@@ -54,10 +55,11 @@ def try_publishing(
         if more is not None:
             more(f"{shared}more")
     except BaseException:
-        _remove(storage, uploaded, created)
+        # That error is the one to be told.
+        with contextlib.suppress(MixnetError):
+            _remove(storage, uploaded, created)
         raise
-    storage.remove(uploaded)
-    storage.remove(created)
+    _remove(storage, uploaded, created)
 
 
 def require_refusal(storage: Storage, key: str, content: bytes) -> None:
@@ -77,9 +79,15 @@ def require_refusal(storage: Storage, key: str, content: bytes) -> None:
 
 
 def _remove(storage: Storage, *keys: str) -> None:
-    """Deletes what can be deleted; the error that led here is the one to be told."""
+    """Deletes each that can be deleted; raises the first error of those that cannot."""
+    errors = []
     for key in keys:
         try:
             storage.remove(key)
-        except MixnetError:
-            return
+        except TransientError:
+            # Nor would it answer for the others.
+            raise
+        except MixnetError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]

@@ -62,6 +62,19 @@ def test_the_first_error_is_told_where_nothing_can_be_deleted_either(tmp_path: P
         try_publishing(Down(tmp_path), joined_by="/")
 
 
+def test_one_object_that_cannot_be_deleted_keeps_no_other(tmp_path: Path) -> None:
+    class Keeping(FileStorage):
+        def remove(self, key: str) -> None:
+            if key.endswith("upload"):
+                raise MachineError("may not delete")
+            super().remove(key)
+
+    with pytest.raises(MachineError, match="may not delete"):
+        try_publishing(Keeping(tmp_path), joined_by="-")
+    (left,) = files(tmp_path)
+    assert left.name.endswith("-upload")
+
+
 def test_what_only_one_kind_of_store_has_is_tried_before_anything_is_deleted(
     tmp_path: Path,
 ) -> None:

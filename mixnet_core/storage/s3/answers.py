@@ -57,6 +57,8 @@ _LASTING = {501, 505, 507, 511}
 _PASSING = {408, 425, 429}
 # What a service answers to a header or a request that it does not have.
 _LACKING = {400, 405, 411, 501}
+# What answers of S3 always have, and boto3 takes from them without looking.
+_ALWAYS_SENT = {"ETag", "UploadId"}
 _ANOTHER_REGION = {
     "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "PermanentRedirect",
     "TemporaryRedirect",
@@ -109,6 +111,10 @@ def s3_errors_explained(uri: str, endpoint: Endpoint | None = None) -> Iterator[
             "its source"
         ) from None
     except ResponseParserError:
+        raise no_s3(where, uri) from None
+    except KeyError as error:
+        if error.args[0] not in _ALWAYS_SENT:
+            raise
         raise no_s3(where, uri) from None
     except boto.BotoCoreError as error:
         raise MachineError(

@@ -124,14 +124,17 @@ def try_parts(service: Service, where: Where) -> None:
 
     try:
         upload = service.or_without(CHECKSUMS, begin, _PARTS_CHECKSUM)
-        service.client.abort_multipart_upload(**where, UploadId=upload["UploadId"])
     except boto.ClientError as error:
-        # Given up already: the answer that said so was lost.
-        if code_of(error) == "NoSuchUpload":
-            return
         if not lacks_something(error):
             raise
         service.note(NO_PARTS)
+        return
+    try:
+        service.client.abort_multipart_upload(**where, UploadId=upload["UploadId"])
+    except boto.ClientError as error:
+        # Given up already: the answer that said so was lost.
+        if code_of(error) != "NoSuchUpload":
+            raise
 
 
 def _put(service: Service, put: Any, digest: bytes) -> bool:

@@ -460,3 +460,18 @@ def test_where_the_clocks_agree_by_now_no_difference_is_said(
         pytest.raises(MachineError, match="clock and the service's differ: set this"),
     ):
         open_storage("s3://releases/x").names()
+
+
+@pytest.mark.parametrize("verb", ["check_writable", "upload"])
+def test_an_answer_without_what_s3_always_sends_is_one_line(
+    s3_environment: ObjectStore, path: Path, large: str, verb: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def empty(request: Request, forward: Forward) -> Answer | None:
+        return Answer(200) if request.method == "POST" else forward(request)
+
+    with through(s3_environment, empty, monkeypatch):
+        storage = anew()
+        with pytest.raises(InputError, match=r"does not answer for .* as an S3 service") as caught:
+            storage.upload(path, "key", large) if verb == "upload" else storage.check_writable()
+    one_line(caught.value, s3_environment)
