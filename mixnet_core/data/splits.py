@@ -106,8 +106,8 @@ def _expect(source: Source, classes: list[list[int]], needed: int, splits: str) 
     for name, positions in zip(source.classes, classes, strict=True):
         if len(positions) < needed and (positions or not source.sparse):
             raise DatasetError(
-                f"class {name!r} has {len(positions)} training images, expected at least {needed}, "
-                f"one each for {splits}: add images or remove the class"
+                f"class {name!r} has {len(positions)} training image{'s' * (len(positions) != 1)}, "
+                f"expected at least {needed}, one each for {splits}: add images or remove the class"
             )
 
 

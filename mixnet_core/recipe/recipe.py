@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import Field, ValidationError, model_validator
 
 from mixnet_core.errors import InputError, RecipeError
+from mixnet_core.kinds.kind import did_you_mean
 from mixnet_core.recipe.choices import Acceptance, Selection
 from mixnet_core.recipe.keys import keys_of, near_key, said, section_of
 from mixnet_core.recipe.kinds import POLICIES
@@ -204,7 +205,8 @@ class RecipeFile:
         for key, value in (overrides or {}).items():
             _override(data, key, number_of(value))
             document = document and document.without(key.split("."))
-        return parse_recipe(data, str(self.path), document)
+        bundled = self.path.parent == RECIPES
+        return parse_recipe(data, self.path.stem if bundled else str(self.path), document)
 
 
 def recipe_names() -> list[str]:
@@ -323,6 +325,7 @@ def _find(name_or_path: str) -> Path:
         what = "a folder, neither a file" if path.is_dir() else "neither a file"
     raise RecipeError(
         f"no recipe {shown(name_or_path)!r}: {what} nor one of {', '.join(recipe_names())}"
+        f"{did_you_mean(name_or_path, recipe_names())}"
     )
 
 
