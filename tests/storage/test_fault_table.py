@@ -95,8 +95,8 @@ def test_the_command_line_says_it_in_one_line(
     with FaultProxy(s3_environment.endpoint_url, FAULTS[fault]()) as proxy:
         done = subprocess.run(
             [sys.executable, "-m", "mixnet_core.cli", *words.split(),
-             "--workspace", str(tmp_path), "--registry", "s3://releases/x"],
-            env={**os.environ, "AWS_ENDPOINT_URL_S3": proxy.url},
+             "--registry", "s3://releases/x"],
+            env={**os.environ, "AWS_ENDPOINT_URL_S3": proxy.url, "MIXNET_HOME": str(tmp_path)},
             capture_output=True, text=True, check=False,
         )  # fmt: skip
     expected = EXPECTED[fault]

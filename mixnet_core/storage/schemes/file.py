@@ -177,13 +177,21 @@ class FileStorage:
         """Does what publishing does with small files, as `Storage.check_writable`."""
         made = [folder for folder in (self.root, *self.root.parents) if not folder.exists()]
         try:
-            try_publishing(self, joined_by="/")
+            with os_errors_explained(self.root):
+                if self.root.is_file():
+                    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+                self.root.mkdir(parents=True, exist_ok=True)
+                # What a killed check leaves is removed by the next one.
+                with held_aside(self.root) as held:
+                    trial = FileStorage(held.path)
+                    trial.uri, trial.single_writer = self.uri, self.single_writer
+                    try_publishing(trial, joined_by="/")
         finally:
             # A mistyped path that was looked at must not look like an empty registry afterwards.
             for folder in made:
                 with contextlib.suppress(OSError):
                     folder.rmdir()
-        return list(self._lacks)
+        return trial._lacks
 
     def _path(self, key: str) -> Path:
         return self.root / checked_key(key)

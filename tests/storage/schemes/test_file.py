@@ -58,6 +58,16 @@ def test_a_check_leaves_no_folder_that_it_made(tmp_path: Path) -> None:
     assert list((tmp_path / "a").iterdir()) == []
 
 
+def test_what_a_killed_check_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    program = KILLED.replace('.create("r/manifest.json", b"{}")', ".check_writable()")
+    killed = subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False)
+    assert killed.returncode == -9
+    assert list(tmp_path.iterdir()) != []
+    assert FileStorage(tmp_path).names() == []
+    FileStorage(tmp_path).check_writable()
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("number", "remedy"),
     [(errno.ENOSPC, "free space"), (errno.EROFS, "read-only"), (errno.EDQUOT, "quota")],
