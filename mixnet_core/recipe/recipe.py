@@ -44,6 +44,8 @@ RECIPES = Path(__file__).parent / "bundled"
 # The rules do change it, but a run's never change: see `recipe.rules`.
 NOT_COMPUTED = {"name", "description", "devices", "selection", "acceptance", "rules"}
 
+_TOO_DEEP = "a recipe has a few levels: a value holds far more, or itself"
+
 log = logging.getLogger(__name__)
 
 
@@ -203,7 +205,10 @@ class RecipeFile:
         data = copy.deepcopy(self.data)
         document = self.document
         for key, value in (overrides or {}).items():
-            _override(data, key, number_of(value))
+            try:
+                _override(data, key, number_of(value))
+            except RecursionError:
+                raise InputError(_TOO_DEEP) from None
             document = document and document.without(key.split("."))
         bundled = self.path.parent == RECIPES
         return parse_recipe(data, self.path.stem if bundled else str(self.path), document)
@@ -352,4 +357,4 @@ def _as_json(data: Any) -> str:
     except TypeError as error:
         raise InputError(f"a recipe holds only numbers, text, lists and keys: {error}") from error
     except (ValueError, RecursionError):
-        raise InputError("a recipe has a few levels: a value holds far more, or itself") from None
+        raise InputError(_TOO_DEEP) from None

@@ -8,7 +8,7 @@ exponent, as `1e-3`, is a number where one is wanted.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 _NULL = re.compile(r"null|Null|NULL|~|")
@@ -57,10 +57,17 @@ def resolved(text: str) -> Any:
 
 
 def number_of(value: Any) -> Any:
-    """Returns the number that a text such as `1e-3` is; anything else as it is.
+    """Returns the number that a text such as `1e-3` is, in lists and mappings too; else the value.
 
     Who reads YAML 1.1, as Prefect does, passes on such a number as text.
+
+    Raises:
+        RecursionError: it has a thousand levels.
     """
+    if isinstance(value, Mapping):
+        return {key: number_of(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [number_of(inner) for inner in value]
     if isinstance(value, str) and _FRACTION.fullmatch(value) and not _is_alike(value):
         number = Written(value)
         number.text = value

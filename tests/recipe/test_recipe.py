@@ -512,6 +512,8 @@ def test_a_rate_that_another_reader_of_yaml_passes_on_as_text_is_a_number() -> N
     """As Prefect does with a deployment's parameters."""
     assert load_recipe("digits", {"schedule.lr": "1e-3"}).schedule.lr == 1e-3
     assert load_recipe("digits", {"name": "1e-3"}).name == "1e-3"
+    crop = load_recipe("digits", {"augment.crop_scale": ("8e-2", 1.0)}).augment.crop_scale
+    assert crop == (0.08, 1.0)
 
 
 @pytest.mark.parametrize("text", ["no", "1:30", "2024-01-01", "010", "1e3", "1_000", "-.5"])
