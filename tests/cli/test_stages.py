@@ -211,7 +211,7 @@ def test_bundled_recipes_are_listed_a_line_each() -> None:
 
 def test_training_does_not_ask_for_images_that_are_prepared_already(tmp_path: Path) -> None:
     """It gets as far as the registry, which is looked at after the data."""
-    images = write_image_folder(tmp_path / "images", {"ant": 6, "bee": 6})
+    images = write_image_folder(tmp_path / "images", {"ant": 16, "bee": 16})
     place = (f"--workspace={tmp_path / 'workspace'}", "--run=r")
     prepared = typed(
         "prepare", "finetune", f"--data={images}", "--set=weights.name=null", *place, "--quiet"
