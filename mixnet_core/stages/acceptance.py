@@ -10,7 +10,7 @@ from mixnet_core.errors import InputError, NotAccepted
 from mixnet_core.evaluate.counting import Judged
 from mixnet_core.evaluate.statistics import Pairing, mcnemar, pairing, wilson_interval, worse
 from mixnet_core.recipe.choices import Acceptance
-from mixnet_core.runs.values import Check, Decision, Score, Validation
+from mixnet_core.runs.values import Check, Decision, PreparedDataset, Score, Validation
 
 
 def decide(
@@ -104,13 +104,14 @@ def require_accepted(decision: Decision) -> None:
         )
 
 
-def require_images(checks: Sequence[Check]) -> None:
+def require_images(checks: Sequence[Check], dataset: PreparedDataset) -> None:
     """Raises NotAccepted with every reason not to train on these images, before anybody does."""
     reasons = "; ".join(check.line for check in checks if not check.ok)
     if reasons:
         raise NotAccepted(
-            f"not accepted: {reasons}; change the images or acceptance.* in the recipe, or go on "
-            "all the same with --accept-anyway REASON (accept_anyway), which is recorded"
+            f"not accepted: {reasons} (prepared in {dataset.root}); change the images, or "
+            "acceptance.* in the recipe, or run it anyway with `mixnet run ... --accept-anyway "
+            "REASON` (accept_anyway), which is recorded"
         )
 
 

@@ -62,5 +62,5 @@ def prepare(context: Context, override: str | None = None) -> PreparedDataset:
     expect_fit(recipe, len(dataset.classes), dataset.counts["train"])
     write_record(run, "prepare", prepare_inputs(recipe), dataset)
     if override is None:
-        require_images(judged_images(recipe.acceptance, dataset))
+        require_images(judged_images(recipe.acceptance, dataset), dataset)
     return dataset

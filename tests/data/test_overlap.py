@@ -180,3 +180,22 @@ def test_digests_that_begin_alike_are_not_the_same() -> None:
     groups = duplicates(lambda: images)
     assert groups == [[images[1], images[2]]]
     assert counted(groups, ("train", "select", "val")).val_in_training == 1
+
+
+def test_each_count_is_of_images_and_not_of_contents() -> None:
+    def group(digest: str, *places: str) -> list[Copy]:
+        return [Copy(digest * 64, *place.split("/"), path=str(i)) for i, place in enumerate(places)]
+
+    groups = [
+        group("1", "train/ant", "select/ant", "select/ant"),
+        group("2", "train/ant", "train/ant", "train/bee", "select/ant", "val/ant", "val/bee"),
+        group("3", "select/ant", "val/ant"),
+        group("4", "val/bee", "val/bee"),
+    ]
+    assert counted(groups, ("train", "select", "val")) == Overlap(
+        val_in_training=3,
+        select_in_train=3,
+        within={"train": 3, "select": 2, "val": 4},
+        in_several_classes=6,
+        all=13,
+    )
