@@ -24,6 +24,7 @@ from mixnet_core.data.imagenet.unpack import unpack_imagenet
 from mixnet_core.errors import InputError, MixnetError
 from mixnet_core.recipe.recipe import load_recipe, parse_recipe, read_recipe, stored_recipe
 from mixnet_core.release.catalog import USER_CATALOG, CatalogEntry, find_release, load_catalog
+from mixnet_core.release.initial import find_initial
 from mixnet_core.release.manifest import parse_manifest
 from mixnet_core.release.publish import list_releases, publish_release, read_release
 from mixnet_core.release.start import find_start
@@ -132,7 +133,7 @@ def said(capsys: pytest.CaptureFixture[str]) -> Iterator[Said]:
 def nothing_goes_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Network errors as urllib3 has them: with the whole URL."""
 
-    def fail(client: object, method: str, url: str) -> NoReturn:
+    def fail(client: object, method: str, url: str, *rest: object) -> NoReturn:
         pool = urllib3.HTTPConnectionPool("host")
         raise urllib3.exceptions.MaxRetryError(pool, url, OSError(f"no route for {url}"))
 
@@ -325,6 +326,7 @@ def ways(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> dict[str, Way
         )
     for name in ("train_tar", "val_tar", "devkit", "val_labels", "to", "md5sums", "workspace"):
         found[f"unpacking flow's {name}"] = by_flow(flows_imagenet.imagenet, **{name: "TEXT"})
+    found["find_initial"] = lambda text: find_initial(text, releases)
     return found
 
 

@@ -201,8 +201,7 @@ KEYS: dict[str, Key] = {
     "ckpt_path": _fixed(
         folder_or_nothing,
         "",
-        "training starts from a release that --weights names: give the file an entry in a catalog "
-        "(MIXNET_CATALOG)",
+        "training starts from a release or a file that --weights names: give it the file's path",
     ),
     "resume_opt": _without_effect(
         yes_or_no, False, "a run that is started again goes on by itself"
