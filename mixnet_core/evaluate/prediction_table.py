@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -49,11 +50,14 @@ def write_table(path: Path, table: PredictionTable, classes: Sequence[str]) -> N
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_HEADER)
+    # Python 3.11 leaves a carriage return without quotes, and refuses to read it back.
+    quoting = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
     for image, row in zip(table.images, table.rows, strict=True):
         label, answer = classes[row["label"]], classes[row["answer"]]
         # Python's shortest decimals that read back as the same doubles.
         figures = float(row["confidence"]), float(row["loss"])
-        writer.writerow([image, label, answer, int(row["place"]), *map(repr, figures)])
+        cells = [image, label, answer, int(row["place"]), *map(repr, figures)]
+        (quoting if "\r" in f"{image}{label}{answer}" else writer).writerow(cells)
     write_text(path, text.getvalue())
 
 
@@ -68,11 +72,13 @@ def read_table(path: Path, classes: Sequence[str]) -> PredictionTable:
     """
     labels = {name: label for label, name in enumerate(classes)}
     try:
-        lines = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"))))
+        lines = list(csv.reader(io.StringIO(path.read_bytes().decode("utf-8"))))
         if not lines or lines[0] != _HEADER:
             raise ValueError("another header")
         rows = np.empty(len(lines) - 1, JUDGED)
         for position, (_, label, answer, place, confidence, loss) in enumerate(lines[1:]):
+            if not 0 <= int(place) < len(classes) or not math.isfinite(float(loss)):
+                raise ValueError(f"place {place}, loss {loss}")
             rows[position] = (
                 position,
                 labels[label],
@@ -81,7 +87,7 @@ def read_table(path: Path, classes: Sequence[str]) -> PredictionTable:
                 float(confidence),
                 float(loss),
             )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, csv.Error) as error:
         raise IntegrityError(
             f"{path} is no table of answers ({type(error).__name__}: {error}): expected the "
             f"columns {', '.join(_HEADER)} and the {len(classes)} classes' names"

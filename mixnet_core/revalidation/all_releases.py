@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from mixnet_core.errors import InputError, MixnetError, ReleaseMissing
+from mixnet_core.errors import InputError, JobFailed, MixnetError, ReleaseMissing
 from mixnet_core.release.catalog import CatalogEntry, load_catalog
 from mixnet_core.release.publish import read_release, release_names
 from mixnet_core.revalidation.history import add_to_history, read_history, vanished
@@ -14,6 +15,8 @@ from mixnet_core.revalidation.states import Revalidation, unmeasured
 from mixnet_core.runs.run_dir import Workspace
 from mixnet_core.runs.ticks import Watch, unwatched
 from mixnet_core.storage.uris import shown
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,12 @@ def one_by_one(
                 result = measure(item)
             except MixnetError as error:
                 result = unmeasured(item.name, item.uri, now(), error)
+            except Exception as error:
+                # A fault of this program; the other releases are measured all the same.
+                log.exception("%s could not be measured", item.name)
+                said = " ".join(f"{type(error).__name__}: {error}".split())
+                unforeseen = JobFailed(f"unforeseen, {said}", retryable=False)
+                result = unmeasured(item.name, item.uri, now(), unforeseen)
             results.append(result)
             each(result)
     finally:

@@ -40,10 +40,29 @@ def test_a_table_reads_back_to_the_last_bit(tmp_path: Path) -> None:
         "image,label,answer,place,confidence,loss\na,ant,wasp,0,1.0,0.0\n",
         "image,label,answer,place,confidence,loss\na,ant,ant,0,1.0\n",
         "image,label,answer,place,confidence,loss\na,ant,ant,x,1.0,0.0\n",
+        "image,label,answer,place,confidence,loss\na,ant,ant,99999999999,1.0,0.0\n",
+        "image,label,answer,place,confidence,loss\na,ant,ant,-1,1.0,0.0\n",
+        "image,label,answer,place,confidence,loss\na,ant,ant,0,1.0,nan\n",
     ],
-    ids=["empty", "header", "another-class", "short-row", "no-number"],
+    ids=[
+        "empty",
+        "header",
+        "another-class",
+        "short-row",
+        "no-number",
+        "no-place",
+        "negative",
+        "not-finite",
+    ],
 )
 def test_what_is_no_table_of_these_classes_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "answers.csv").write_text(text, encoding="utf-8")
     with pytest.raises(IntegrityError, match="is no table of answers"):
         read_table(tmp_path / "answers.csv", CLASSES)
+
+
+def test_names_with_line_breaks_read_back(tmp_path: Path) -> None:
+    classes = ["a\rb", "c\nd", "e\r\nf"]
+    images = tuple(f"val/{name}/1.png" for name in classes)
+    write_table(tmp_path / "answers.csv", PredictionTable(images, table().rows), classes)
+    assert read_table(tmp_path / "answers.csv", classes).images == images

@@ -29,6 +29,7 @@ from mixnet_core.recipe.recipe import save_recipe
 from mixnet_core.release.catalog import CatalogEntry
 from mixnet_core.release.manifest import PublishedRelease
 from mixnet_core.release.publish import publish_release, read_release
+from mixnet_core.revalidation import all_releases
 from mixnet_core.revalidation import release as release_module
 from mixnet_core.revalidation.all_releases import Item, fetch_item, items, revalidate_all
 from mixnet_core.revalidation.history import read_history
@@ -356,9 +357,30 @@ def test_what_fails_while_measuring_says_nothing_of_the_releases_files(
     def failing(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(release_module, "prepare_dataset", failing)
+    monkeypatch.setattr(release_module, "prepare_val", failing)
     with pytest.raises(MixnetError) as raised:
         measure_again(fetched, workspace)
     assert state_of(raised.value) == "not measured"
     assert str(error) in str(raised.value)
     assert raised.value.retryable == error.retryable
+
+
+def test_a_fault_of_this_program_with_one_release_stops_no_other(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        publish(workspace, name, recipe=False)
+    real = all_releases.fetch_item
+
+    def odd(item: Item, *arguments: Any, **named: Any) -> Any:
+        if item.name == "a":
+            raise ZeroDivisionError("division\nby zero")
+        return real(item, *arguments, **named)
+
+    monkeypatch.setattr(all_releases, "fetch_item", odd)
+    where = f"file://{workspace.releases}"
+    first, second = revalidate_all(where, workspace=workspace, each=lambda result: None)
+    assert (first.state, second.state) == ("not measured", "not measured")
+    assert first.note == "unforeseen, ZeroDivisionError: division by zero"
+    assert "holds no recipe" in second.note
+    assert len(read_history(where)) == 2
