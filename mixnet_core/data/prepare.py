@@ -180,8 +180,16 @@ def _prepared(
         return ready
     parts = cut_parts()
     images = _images_folder(source, data.layout)
+    reused = False
+
+    def prepared_meanwhile() -> bool:
+        # Replacing it would take the images away from under a training that already reads them.
+        nonlocal reused
+        reused = _ready(root, key, quiet=True) is not None
+        return reused
+
     try:
-        with folder_aside(root) as aside:
+        with folder_aside(root, unless=prepared_meanwhile) as aside:
             rows = _all_rows(aside, source.classes, parts, images, on_image)
             for split in rows:
                 write_index(aside, split, rows[split])
@@ -204,12 +212,11 @@ def _prepared(
                 "fingerprint": dataset_fingerprint(source.classes, rows),
             }
             write_json(aside / "manifest.json", manifest)
-            # Replacing it would take the images away from under a training that already reads them.
-            if _ready(root, key, quiet=True):
+            if prepared_meanwhile():
                 raise _PreparedMeanwhile
     except _PreparedMeanwhile:
         return open_prepared(root)
-    return open_prepared(root).model_copy(update={"reused": False})
+    return open_prepared(root).model_copy(update={"reused": reused})
 
 
 def expect_classes(dataset: PreparedDataset, num_classes: int | None) -> int:

@@ -114,11 +114,15 @@ def file_aside(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def folder_aside(target: Path) -> Iterator[Path]:
+def folder_aside(target: Path, *, unless: Callable[[], bool] = lambda: False) -> Iterator[Path]:
     """Yields an empty folder beside `target`; renames it to `target` if the block succeeds.
 
     An existing `target` is replaced only then: it is first renamed aside, so a crash between the
     two renames leaves no `target` rather than a mixture.
+
+    Args:
+        unless: asked when all is on the disk, which takes minutes for a million files: where it is
+            true, as because another process was first, what stands at `target` stays.
 
     Raises:
         MachineError: the parent cannot be written, the disk is full.
@@ -136,13 +140,19 @@ def folder_aside(target: Path) -> Iterator[Path]:
                     _piece_done()
             _sync(aside)
             aside.chmod(0o755)
-            if target.exists():
+            # Before it is asked: what comes after that is not taken away, and makes renaming fail.
+            exists = target.exists()
+            if unless():
+                return
+            if exists:
                 target.rename(old)
             try:
                 aside.rename(target)
             except OSError:
                 if old.exists():
                     old.rename(target)
+                elif unless():
+                    return
                 raise
             _sync(target.parent)
 

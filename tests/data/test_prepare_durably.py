@@ -16,6 +16,7 @@ import pytest
 from mixnet_core.data.index import read_index
 from mixnet_core.data.prepare import prepare_dataset
 from mixnet_core.errors import MachineError
+from mixnet_core.storage import files
 from tests.data.samples import contents, data, snapshot, write_idx_folder
 
 LABELS = [0, 1, 2, 3] * 25
@@ -63,6 +64,26 @@ def test_a_dataset_that_another_process_finished_meanwhile_is_left_alone(
     assert dataset.reused
     assert finished
     assert snapshot(Path(dataset.root)) == finished
+
+
+def test_the_dataset_that_another_process_finished_while_ours_went_to_the_disk_stays(
+    tmp_path: Path, idx: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = data("fashion_mnist", idx)
+    finished: dict[str, int] = {}
+    real = files._sync
+
+    def meanwhile(path: Path) -> None:
+        if path.suffix == ".png" and not finished:
+            finished["begun"] = 0
+            theirs = prepare_dataset(settings, tmp_path / "datasets")
+            finished["inode"] = Path(theirs.root).stat().st_ino
+        real(path)
+
+    monkeypatch.setattr(files, "_sync", meanwhile)
+    dataset = prepare_dataset(settings, tmp_path / "datasets")
+    assert dataset.reused
+    assert Path(dataset.root).stat().st_ino == finished["inode"]
 
 
 KILLED = """

@@ -229,3 +229,24 @@ def test_a_folder_that_cannot_take_its_place_leaves_the_old_one(
         (aside / "new").touch()
     assert [path.name for path in target.iterdir()] == ["old"]
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+@pytest.mark.parametrize("when", ["asked", "just after"])
+def test_what_another_process_put_there_meanwhile_stays_where_that_is_wanted(
+    tmp_path: Path, when: str
+) -> None:
+    target = tmp_path / "folder"
+    asked: list[bool] = []
+
+    def another_was_first() -> bool:
+        asked.append(target.exists() or when == "asked")
+        if len(asked) == 1:
+            target.mkdir()
+            (target / "theirs").touch()
+        return asked[-1]
+
+    with folder_aside(target, unless=another_was_first) as aside:
+        (aside / "ours").touch()
+    assert names(target) == ["theirs"]
+    assert names(tmp_path) == ["folder"]
+    assert asked == ([True] if when == "asked" else [False, True])
