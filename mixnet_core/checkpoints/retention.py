@@ -117,8 +117,9 @@ def clear_leftovers(folder: Path) -> None:
     Args:
         folder: of the run's checkpoints; may be missing.
     """
-    for prefix in (_DELETED_PREFIX, ASIDE_PREFIX):
-        for leftover in folder.glob(f"{prefix}*"):
+    # Within a bundle, of its scores.
+    for pattern in (f"{_DELETED_PREFIX}*", f"{ASIDE_PREFIX}*", f"step-*/{ASIDE_PREFIX}*"):
+        for leftover in folder.glob(pattern):
             shutil.rmtree(leftover, ignore_errors=True)
 
 

@@ -27,6 +27,7 @@ from mixnet_core.errors import MachineError
 from mixnet_core.model import mixnet
 from mixnet_core.model.device import use_device
 from mixnet_core.recipe.recipe import Recipe
+from mixnet_core.storage.asides import held_aside
 from mixnet_core.storage.files import file_aside, fingerprint
 from mixnet_core.storage.user_cache import cache_folder
 
@@ -134,9 +135,9 @@ def _keep(folder: Path, key: str, content: bytes) -> None:
 def _exported(recipe: Recipe, classes: int) -> bytes:
     size = recipe.input.image_size
     images = Tensor(np.zeros((1, recipe.network.in_channels, size, size), np.float32))
-    with tempfile.TemporaryDirectory() as folder:
+    with held_aside(Path(tempfile.gettempdir())) as aside:
         # The exporter writes in place and adds the suffix where it is missing.
-        path = Path(folder) / "network.onnx"
+        path = aside.path / "network.onnx"
         mindspore.onnx.export(
             plain_network(recipe, classes),
             images,

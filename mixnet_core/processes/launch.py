@@ -35,6 +35,7 @@ from mixnet_core.processes.failure import LOG, WORKERS, cause_of, failed_worker,
 from mixnet_core.processes.oom_kills import OomKills
 from mixnet_core.processes.row_follower import RowFollower
 from mixnet_core.processes.watchdog import Patience, Watchdog
+from mixnet_core.storage.asides import remove_left_asides
 from mixnet_core.storage.files import os_errors_explained, read_json, write_json
 
 __all__ = ["ATTEMPT_VARIABLE", "Patience", "held_port", "run_job"]
@@ -121,6 +122,8 @@ def run_job(
             with suppress(subprocess.TimeoutExpired):
                 process.wait(_POLL_SECONDS)
     report()
+    # Of processes that were killed while they wrote there.
+    remove_left_asides(attempt)
     code = process.returncode
     # What hangs at its exit, with its result written, has done its work.
     if (code == 0 or hang is not None) and (attempt / child.RESULT).exists():

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from mixnet_core.errors import InputError, IntegrityError, TransientError
+from mixnet_core.errors import InputError, IntegrityError, MachineError, TransientError
 from mixnet_core.recipe.recipe import (
     NOT_COMPUTED,
     Recipe,
@@ -119,6 +119,7 @@ def exclusive(run: RunDir, seconds: float = LOCK_SECONDS) -> Iterator[int]:
 
     Raises:
         TransientError: another process still held it after `seconds`.
+        MachineError: it cannot be written, or its file system has no locks.
     """
     with os_errors_explained(run.lock):
         run.root.mkdir(parents=True, exist_ok=True)
@@ -136,6 +137,12 @@ def exclusive(run: RunDir, seconds: float = LOCK_SECONDS) -> Iterator[int]:
                         "choose another run name"
                     ) from None
                 time.sleep(0.2)
+            except OSError as error:
+                raise MachineError(
+                    f"cannot lock {run.lock}: {error.strerror or error}; without locks two "
+                    "processes could write one run: put the workspace on a file system that has "
+                    "them (NFS: version 4, or mounted without nolock)"
+                ) from error
         yield handle
     finally:
         os.close(handle)

@@ -30,7 +30,7 @@ _UNLOCKED = "unlocked"
 _LOCAL = ("bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "tmpfs", "xfs", "zfs")
 
 log = logging.getLogger(__name__)
-_said: set[str] = set()
+_said: set[tuple[Path, str]] = set()
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,11 @@ def remove_left_asides(*parents: Path) -> None:
         # Whatever is odd about somebody else's leftovers must not stop what is written now.
         with suppress(OSError):
             with os.scandir(parent) as entries:
-                found = [Path(item.path) for item in entries if item.name.startswith(ASIDE_PREFIX)]
+                found = [
+                    Path(item.path)
+                    for item in entries
+                    if item.name.startswith(ASIDE_PREFIX) and not item.is_symlink()
+                ]
             for path in found:
                 with suppress(OSError):
                     _remove_if_left(path)
@@ -157,7 +161,9 @@ def _remove_if_left(path: Path) -> None:
         except FileNotFoundError:
             return
         except OSError:
-            _say(path, "an earlier version of this program, or another program")
+            # Unless it was just being held.
+            if not (path / _HELD).exists():
+                _say(path, "an earlier version of this program, or another program")
         return
     try:
         try:
@@ -237,6 +243,7 @@ def _is_local(path: Path) -> bool:
 
 
 def _say(path: Path, whose: str) -> None:
-    if str(path) not in _said:
-        _said.add(str(path))
+    """Says it once per folder: where nothing can be locked, neighbours at work look like this."""
+    if (path.parent, whose) not in _said:
+        _said.add((path.parent, whose))
         log.warning("%s is left: it is of %s; delete it if nothing works there", path, whose)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import atexit
-import shutil
 import tempfile
 from contextlib import chdir
 from pathlib import Path
 
 import mindspore
 from mindspore import nn
+
+from mixnet_core.storage.asides import OwnAside
 
 
 def at_level(net: nn.Cell, level: str) -> nn.Cell:
@@ -29,7 +30,7 @@ def at_level(net: nn.Cell, level: str) -> nn.Cell:
     if level != "O1":
         return mindspore.amp.auto_mixed_precision(net, level)
     # Compiling reads the code again, at the first step.
-    code = Path(tempfile.mkdtemp(prefix="mixnet-o1-"))
-    atexit.register(shutil.rmtree, code, ignore_errors=True)
-    with chdir(code):
+    code = OwnAside(Path(tempfile.gettempdir()))
+    atexit.register(code.drop)
+    with chdir(code.path):
         return mindspore.amp.auto_mixed_precision(net, level)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from mixnet_core.checkpoints.retention import (
 from mixnet_core.errors import IntegrityError
 from mixnet_core.recipe.choices import Selection
 from mixnet_core.runs.values import Score
+from mixnet_core.storage.asides import hold_aside
 
 DIVISION = Division(
     ranks=1, accumulation=1, threads=1, operators="plain", target="CPU", mindspore="2.10.0"
@@ -161,6 +163,19 @@ def test_a_kill_while_a_bundle_is_deleted_leaves_nothing_that_looks_like_one(
     assert {path.name[:5] for path in tmp_path.iterdir()} == {"step-"}
     prune(tmp_path, 1, Selection(policy="best"))
     assert steps(tmp_path) == [40]
+
+
+def test_scores_that_a_kill_left_half_written_go_with_the_next_start(tmp_path: Path) -> None:
+    path = bundle(tmp_path, 10, 5)
+    os.close(hold_aside(path).handle)
+    clear_leftovers(tmp_path)
+    assert {found.name for found in path.iterdir()} == {
+        WEIGHTS,
+        OPTIMIZER,
+        AVERAGES,
+        SCORES,
+        "bundle.json",
+    }
 
 
 @pytest.mark.parametrize("gone", [(SCORES, WEIGHTS), (SCORES, "bundle.json"), (SCORES, OPTIMIZER)])

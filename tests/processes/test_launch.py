@@ -20,6 +20,7 @@ import pytest
 from mixnet_core.errors import DatasetError, JobFailed, MachineError, MixnetError, TransientError
 from mixnet_core.processes import child
 from mixnet_core.processes.launch import Patience, held_port, run_job
+from mixnet_core.storage.asides import hold_aside
 from mixnet_core.storage.files import read_json
 from tests.marked import VARIABLE, assert_nothing_left, marked, wait_until
 from tests.processes.programs.acts import Act
@@ -346,6 +347,23 @@ def test_a_stage_that_never_takes_a_step_is_ended_after_the_longer_time(
     patience = Patience(first_seconds=2.0, stall_seconds=0.5)
     with pytest.raises(JobFailed, match=r"no first step within 2 s \(it is running but silent\)"):
         run("stay", patience=patience)
+
+
+def test_what_a_killed_job_was_writing_into_its_attempt_is_removed(
+    run: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    attempt = tmp_path / "attempts" / "attempt-001"
+
+    def leave_and_kill() -> None:
+        os.close(hold_aside(attempt).handle)
+        os.kill(read_json(attempt / child.process_file("0")), signal.SIGKILL)
+
+    thread = when_ready(tmp_path, 1, leave_and_kill)
+    with pytest.raises(JobFailed, match="SIGKILL"):
+        run("wait")
+    thread.join()
+    assert attempt.is_dir()
+    assert list(attempt.glob(".aside-*")) == []
 
 
 def test_a_stage_that_hangs_at_its_exit_has_done_its_work(

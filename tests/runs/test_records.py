@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 
-from mixnet_core.errors import InputError, TransientError
+from mixnet_core.errors import InputError, MachineError, TransientError
 from mixnet_core.recipe.lines import recipe_lines
 from mixnet_core.recipe.recipe import load_recipe, save_recipe, stored_recipe
 from mixnet_core.runs.records import exclusive, existing_run, open_run
@@ -109,3 +112,18 @@ def test_a_record_that_is_none_is_refused_by_name(
     path.write_text(json.dumps(record))
     with pytest.raises(Exception, match=named):
         done.records.selection()
+
+
+def test_a_file_system_without_locks_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", without)
+    with (
+        pytest.raises(MachineError, match=r"cannot lock .*/\.lock: No locks available; ") as raised,
+        exclusive(Workspace(tmp_path).run("r")),
+    ):
+        pass
+    assert "\n" not in str(raised.value)

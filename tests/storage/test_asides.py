@@ -16,6 +16,7 @@ import pytest
 from mixnet_core.storage import asides
 from mixnet_core.storage.asides import (
     ASIDE_PREFIX,
+    OwnAside,
     drop_aside,
     held_aside,
     hold_aside,
@@ -267,9 +268,48 @@ def test_what_has_no_lock_is_left_and_said(
     with caplog.at_level(logging.WARNING), file_aside(tmp_path / "file") as aside:
         aside.write_text("text")
     assert [path.name for path in left(tmp_path)] == [".aside-file", ".aside-folder"]
-    assert len(caplog.records) == 2
+    # Of a folder it is said once.
+    assert len(caplog.records) == 1
     remove_all_asides(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_neighbours_that_is_just_being_held_is_not_said_to_be_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Ranks of a job write into one folder at the same instant."""
+    (tmp_path / ".aside-new").mkdir()
+    real = Path.rmdir
+
+    def held_meanwhile(path: Path) -> None:
+        (path / ".held").touch()
+        real(path)
+
+    monkeypatch.setattr(Path, "rmdir", held_meanwhile)
+    with caplog.at_level(logging.WARNING):
+        remove_left_asides(tmp_path)
+    assert caplog.records == []
+    assert [path.name for path in left(tmp_path)] == [".aside-new"]
+
+
+def test_a_link_is_not_followed_to_what_somebody_else_points_at(tmp_path: Path) -> None:
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / ".held").touch()
+    (tmp_path / "precious" / "image").touch()
+    (tmp_path / ".aside-link").symlink_to(tmp_path / "precious")
+    remove_left_asides(tmp_path)
+    assert (tmp_path / "precious" / "image").is_file()
+
+
+def test_one_that_an_object_owns_goes_with_it(tmp_path: Path) -> None:
+    own, other = OwnAside(tmp_path), OwnAside(tmp_path)
+    (own.path / "file").touch()
+    assert len(left(tmp_path)) == 2
+    del own
+    assert left(tmp_path) == [other.path]
+    other.drop()
+    other.drop()
+    assert left(tmp_path) == []
 
 
 def test_what_is_still_written_into_while_it_is_removed_is_found_by_the_next(
