@@ -56,7 +56,8 @@ _BRANDS = {
     **dict.fromkeys((b"heic", b"heix", b"hevc", b"heim", b"heis", b"hevm", b"hevs"), "HEIC"),
     **dict.fromkeys((b"mif1", b"msf1"), "HEIC"),
 }
-_PPM = re.compile(rb"P[1-6](?:\s+|\s*#[^\n]*\n\s*)\d")
+# Programs put their name into a comment, which may be longer than the head.
+_PPM = re.compile(rb"P[1-6](?:\s+\d|\s*#)")
 _BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)
 
 
