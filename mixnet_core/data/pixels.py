@@ -1,10 +1,10 @@
 """From image files to pixels and to the network's input: one way for training and evaluation.
 
-All of it is OpenCV's, whose C++ code lets other threads run. mindspore.dataset is built on the same
-library and gives the same pixels (bicubic: one grey level at most), but its own operators cannot be
-used. In a pipeline they draw their own random numbers, which depend on threads and cannot be
-entered in the middle; called one by one they keep Python's lock; and its JPEG decoder takes twice
-the time.
+All of it is OpenCV's but some rare formats (`data.decoding`): its C++ code lets other threads run.
+mindspore.dataset is built on the same library and gives the same pixels (bicubic: one grey level at
+most), but its own operators cannot be used. In a pipeline they draw their own random numbers, which
+depend on threads and cannot be entered in the middle; called one by one they keep Python's lock;
+and its JPEG decoder takes twice the time.
 
 Letters: H, W pixels of the decoded image, C channels, S pixels of `Input.image_size`. Images are
 uint8 RGB, (H, W, 3) or (S, S, 3).
@@ -18,12 +18,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mixnet_core.data.decoding import decode
 from mixnet_core.recipe.sections import Input
 
 Pixels = NDArray[np.uint8]
 
-# Colours whatever the file has, of 16 bits the upper 8, and not turned by EXIF: as MindCV and timm.
-_READ = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 _INTERPOLATIONS = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}
 
 # No photograph is that long.
@@ -39,20 +38,12 @@ def interpolation(settings: Input) -> int:
 
 
 def decoded(content: bytes) -> Pixels:
-    """Decodes a file's content to (H, W, 3); grey is repeated, transparency left out.
+    """Decodes a file's content to (H, W, 3), by the rule of `data.decoding`.
 
     Raises:
-        ValueError: it is no image that OpenCV reads, or is cut off.
+        ValueError: it cannot be used: no image, cut off, of a kind that is not read, too large.
     """
-    if not content:
-        raise ValueError("the file is empty")
-    try:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), _READ)
-    except cv2.error as error:
-        raise ValueError(error.err or str(error)) from error
-    if image is None:
-        raise ValueError("not a whole image")
-    return image
+    return decode(content)
 
 
 def middle(image: Pixels, settings: Input, *, short_side: int) -> Pixels:

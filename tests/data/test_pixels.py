@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import resource
 from typing import Any
 
 import mindspore.dataset.vision as reference
@@ -13,8 +14,13 @@ from PIL import Image
 
 from mixnet_core.data.pixels import ToNetwork, decoded, middle
 from tests.data.augment.photographs import photograph, recipe_of, settings
+from tests.data.odd_picture import OddPicture, drawn
+from tests.data.odd_pictures import bombs, corpus
+from tests.data.picture_writers import netpbm, png, tiff
 
 PHOTO = photograph(64, 48)
+USED = [pytest.param(it, id=it.name) for it in corpus() if it.pixels is not None]
+REFUSED = [pytest.param(it, id=it.name) for it in corpus() if it.pixels is None]
 
 
 def encoded(image: Image.Image, form: str, **options: Any) -> bytes:
@@ -65,6 +71,56 @@ def test_training_decodes_what_evaluation_decodes(content: bytes) -> None:
     difference = np.abs(decoded(content).astype(int) - expected)
     # Four inks become three colours with another rounding.
     assert difference.max() <= (1 if b"Adobe" in content else 0)
+
+
+@pytest.mark.parametrize("picture", USED)
+def test_an_odd_picture_has_the_pixels_of_the_rule(picture: OddPicture) -> None:
+    assert picture.pixels is not None
+    found = decoded(picture.content)
+    assert (found.shape, found.dtype) == (picture.pixels.shape, np.uint8)
+    difference = np.abs(found.astype(int) - picture.pixels)
+    assert difference.max() <= picture.off
+
+
+@pytest.mark.parametrize("picture", REFUSED)
+def test_what_is_odd_and_cannot_be_decoded_is_an_error(picture: OddPicture) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        decoded(picture.content)
+
+
+def test_sixteen_bits_are_scaled_alike_in_every_format() -> None:
+    samples = np.arange(1 << 16, dtype=np.uint16).reshape(256, 256)
+    image = Image.fromarray(samples)
+    for content in (encoded(image, "PNG"), encoded(image, "TIFF"), netpbm(5, samples, 65_535)):
+        np.testing.assert_array_equal(decoded(content)[..., 0], samples >> 8)
+    colours = np.stack([samples, samples.T, samples[::-1]], 2)
+    for content in (png(colours, 16, 2), tiff(colours, 16, 2), netpbm(6, colours, 65_535)):
+        np.testing.assert_array_equal(decoded(content), colours >> 8)
+
+
+@pytest.mark.parametrize("most", [1, 100, 255, 256, 1023, 4095, 65_535])
+def test_the_maximum_of_a_pgm_is_white(most: int) -> None:
+    samples = np.array([[0, most // 2, most]], np.uint16)
+    black, middle_grey, white = decoded(netpbm(5, samples, most))[0, :, 0].tolist()
+    assert (black, white) == (0, 255)
+    assert abs(middle_grey - 255 * (most // 2) / most) < 1
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+@pytest.mark.parametrize("channels", [2, 4])
+def test_a_tiff_with_alpha_has_the_pixels_of_the_png(depth: int, channels: int) -> None:
+    samples = drawn(channels, depth)
+    of_png = decoded(png(samples, depth, {2: 4, 4: 6}[channels]))
+    of_tiff = decoded(tiff(samples, depth, channels // 2, extra=(2,)))
+    np.testing.assert_array_equal(of_tiff, of_png)
+
+
+@pytest.mark.parametrize("content", bombs())
+def test_a_bomb_is_refused_before_memory_is_taken(content: bytes) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ValueError, match=r"more than|cut off"):
+        decoded(content)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
 
 
 @pytest.mark.parametrize("content", [b"", b"no image\n", b"P6 20000 20000 255\n", b"\xff\xd8\xff"])

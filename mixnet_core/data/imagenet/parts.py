@@ -119,7 +119,7 @@ def _keep(
         return LeftOut(path, str(error))
     with os_errors_explained(root):
         _write(target, content)
-    return Listed(path, wnid, len(content), hashlib.sha256(content).hexdigest(), *found)
+    return Listed(path, wnid, len(content), hashlib.sha256(content).hexdigest(), *found[:3])
 
 
 def _write(target: Path, content: bytes) -> None:

@@ -193,9 +193,10 @@ def test_content_decides_not_the_suffix(tmp_path: Path) -> None:
     source = write_image(tmp_path / "train" / "ant" / "a.png", "a")
     source = source.rename(source.with_suffix(".JPEG"))
     written(source, tmp_path / "linked")
-    write_image(source, "b", format="WEBP")
+    write_image(source, "b", format="ICO")
     with pytest.raises(
-        DatasetError, match=r"a\.JPEG cannot be used \(WEBP, expected one of JPEG, .*\): repl"
+        DatasetError,
+        match=r"a\.JPEG cannot be used \(ICO, .*convert it to JPEG or PNG\): repl",
     ):
         written(source, tmp_path / "other")
 
