@@ -16,6 +16,7 @@ from mixnet_core.data.class_names import expect_distinct
 from mixnet_core.data.file_images import expect_usable, files_as_images
 from mixnet_core.data.formats import HEAD_BYTES, format_of
 from mixnet_core.data.inspection import FORMATS
+from mixnet_core.data.refused_formats import why_refused
 from mixnet_core.data.source import Images
 from mixnet_core.data.split_folders import expect_whole, is_hidden
 from mixnet_core.errors import DatasetError, UnusableImage
@@ -93,7 +94,8 @@ class Pictures:
                 self._tally.leave("no regular files", entry.path)
                 return False
             raise DatasetError(f"{folder / entry.name} is no regular file: remove or replace it")
-        found = "" if suffix in _KNOWN_SUFFIXES else _content(entry)
+        head = b"" if suffix in _KNOWN_SUFFIXES else _head(entry)
+        found = format_of(head, entry.name) if head or suffix not in _KNOWN_SUFFIXES else ""
         if found in _NO_PICTURES:
             self._tally.leave(_no_picture(suffix), entry.path)
             return False
@@ -101,7 +103,7 @@ class Pictures:
         if entry.stat().st_size == 0:
             self._refuse("the file is empty", entry)
         elif found and found not in FORMATS:
-            self._refuse(f"{found}, expected one of {', '.join(FORMATS)}", entry)
+            self._refuse(why_refused(head, found), entry)
         self._tally.take()
         self._taken += 1
         return True
@@ -110,7 +112,9 @@ class Pictures:
         """Tells whether a file is a picture, without counting it."""
         if not entry.is_file():
             return False
-        return _suffix(entry.name) in _KNOWN_SUFFIXES or _content(entry) not in _NO_PICTURES
+        return _suffix(entry.name) in _KNOWN_SUFFIXES or (
+            format_of(_head(entry), entry.name) not in _NO_PICTURES
+        )
 
     def expect_readable(self) -> None:
         """Makes sure that nothing was refused.
@@ -275,10 +279,10 @@ def leave_hidden(entry: os.DirEntry[str], tally: Tally) -> None:
         tally.leave(HIDDEN, entry.path)
 
 
-def _content(entry: os.DirEntry[str]) -> str | None:
-    """Names the format of a regular file's content; None: it is no picture."""
+def _head(entry: os.DirEntry[str]) -> bytes:
+    """Reads the bytes of a regular file that tell its format."""
     with os_errors_explained(entry.path, "read"), Path(entry.path).open("rb") as file:
-        return format_of(file.read(HEAD_BYTES), entry.name)
+        return file.read(HEAD_BYTES)
 
 
 def _suffix(name: str) -> str:
