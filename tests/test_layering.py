@@ -136,7 +136,7 @@ def test_contributing_shows_the_order_that_is_held() -> None:
 
 def test_tests_mirror_the_house() -> None:
     """A module's tests stand in the folder of the same name."""
-    kept = {"mutate", "oracle", "faults", "flows", "infra", "benchmarks"}
+    kept = {"mutate", "oracle", "faults", "fuzz", "flows", "infra", "benchmarks"}
     folders = {path.name for path in (ROOT / "tests").iterdir() if (path / "__init__.py").is_file()}
     assert folders - kept <= {layer for row in LAYERS for layer in row}
     at_the_root = {path.stem for path in (ROOT / "tests").glob("test_*.py")}
@@ -148,6 +148,7 @@ def test_tests_mirror_the_house() -> None:
         "test_kinds",
         "test_layering",
         "test_old_versions",
+        "test_refusals",
         "test_secrets",
         "test_wheel",
     }
