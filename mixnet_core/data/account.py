@@ -64,6 +64,11 @@ class Account:
         return f"{self.found:,} files found, {self.taken:,} taken, {left}"
 
     @property
+    def in_short(self) -> tuple[str, ...]:
+        """Says what is left out and what is taken otherwise than its name says."""
+        return ((self.sentence,) if self.left else ()) + self.notes
+
+    @property
     def lines(self) -> tuple[str, ...]:
         """Says the same with names, a line a reason, for people who look for one file."""
         if not self.found:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,39 +12,12 @@ import numpy as np
 
 from mixnet_core.data.account import HIDDEN, Tally
 from mixnet_core.data.class_names import expect_distinct
-from mixnet_core.data.file_images import expect_usable, files_as_images
-from mixnet_core.data.formats import HEAD_BYTES, format_of
-from mixnet_core.data.inspection import FORMATS
-from mixnet_core.data.refused_formats import why_refused
+from mixnet_core.data.file_images import files_as_images
+from mixnet_core.data.pictures import Pictures, check_name, no_picture
 from mixnet_core.data.source import Images
 from mixnet_core.data.split_folders import expect_whole, is_hidden
-from mixnet_core.errors import DatasetError, UnusableImage
+from mixnet_core.errors import DatasetError
 from mixnet_core.storage.files import os_errors_explained
-
-# Taken without a look into the file, which is read when it is prepared: a million looks take
-# minutes on a network disk. Of any other name the first bytes decide.
-_KNOWN_SUFFIXES = frozenset(
-    [
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".png",
-        ".bmp",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-        ".pnm",
-        ".mpo",
-        ".tif",
-        ".tiff",
-    ]
-)
-# Icons that systems and sites leave in folders are nobody's training images.
-_NO_PICTURES = frozenset((None, "ICO"))
-
-# Classes are lines of a text file; lone surrogates stand for bytes that are not UTF-8.
-UNUSABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -68,66 +40,6 @@ class Listing:
         return files_as_images(root, self.paths, names, np.array(self.labels, np.int32))
 
 
-class Pictures:
-    """Decides of each file of a split whether it is an image of the dataset.
-
-    What it cannot take and must not leave out in silence is collected, so that all of it is told at
-    once.
-    """
-
-    def __init__(self, tally: Tally) -> None:
-        self._tally = tally
-        self._taken = 0
-        self._refused: list[UnusableImage] = []
-
-    def takes(self, folder: Path, entry: os.DirEntry[str]) -> bool:
-        """Tells whether a file is an image of the dataset; counts it either way.
-
-        Raises:
-            DatasetError: it is a broken link, or no file, or its name cannot be written.
-            MachineError: it cannot be read.
-        """
-        expect_whole(folder, entry)
-        suffix = _suffix(entry.name)
-        if not entry.is_file():
-            if suffix not in _KNOWN_SUFFIXES:
-                self._tally.leave("no regular files", entry.path)
-                return False
-            raise DatasetError(f"{folder / entry.name} is no regular file: remove or replace it")
-        head = b"" if suffix in _KNOWN_SUFFIXES else _head(entry)
-        found = format_of(head, entry.name) if head or suffix not in _KNOWN_SUFFIXES else ""
-        if found in _NO_PICTURES:
-            self._tally.leave(_no_picture(suffix), entry.path)
-            return False
-        _check_name(folder, entry.name)
-        if entry.stat().st_size == 0:
-            self._refuse("the file is empty", entry)
-        elif found and found not in FORMATS:
-            self._refuse(why_refused(head, found), entry)
-        self._tally.take()
-        self._taken += 1
-        return True
-
-    def is_one(self, entry: os.DirEntry[str]) -> bool:
-        """Tells whether a file is a picture, without counting it."""
-        if not entry.is_file():
-            return False
-        return _suffix(entry.name) in _KNOWN_SUFFIXES or (
-            format_of(_head(entry), entry.name) not in _NO_PICTURES
-        )
-
-    def expect_readable(self) -> None:
-        """Makes sure that nothing was refused.
-
-        Raises:
-            DatasetError: pictures are empty or of a format that is not read here.
-        """
-        expect_usable(self._refused, self._taken)
-
-    def _refuse(self, reason: str, entry: os.DirEntry[str]) -> None:
-        self._refused.append(UnusableImage(entry.path, reason))
-
-
 def class_names(split: Path) -> tuple[str, ...]:
     """Lists the names of the class folders of a split, sorted.
 
@@ -143,7 +55,7 @@ def class_names(split: Path) -> tuple[str, ...]:
         flat = f"; it has {len(every):,} files beside each other" if every else ", it is empty"
         raise DatasetError(f"{split} has no class folders: expected {split}/<class>/<image>{flat}")
     for name in names:
-        _check_name(split, name)
+        check_name(split, name)
     expect_distinct(names, str(split))
     return names
 
@@ -253,7 +165,7 @@ def _account_beside(
         elif pictures.is_one(entry):
             tally.leave(f"beside the class folders of {name}/", entry.path)
         else:
-            tally.leave(_no_picture(_suffix(entry.name)), entry.path)
+            tally.leave(no_picture(entry.name), entry.path)
 
 
 def _images_of(folder: Path, tally: Tally, pictures: Pictures) -> list[os.DirEntry[str]]:
@@ -279,29 +191,6 @@ def leave_hidden(entry: os.DirEntry[str], tally: Tally) -> None:
         tally.leave(HIDDEN, entry.path)
 
 
-def _head(entry: os.DirEntry[str]) -> bytes:
-    """Reads the bytes of a regular file that tell its format."""
-    with os_errors_explained(entry.path, "read"), Path(entry.path).open("rb") as file:
-        return file.read(HEAD_BYTES)
-
-
-def _suffix(name: str) -> str:
-    return Path(name).suffix.lower()
-
-
-def _no_picture(suffix: str) -> str:
-    # What a name's end says is only for people; it may be anything.
-    plain = suffix.isascii() and suffix[1:].isalnum()
-    return f"no pictures ({suffix})" if plain else "no pictures"
-
-
 def _instead(folder: Path) -> str:
     files = entries(folder)
     return f" (it holds {len(files):,} other files, {files[0].name!r} ...)" if files else ""
-
-
-def _check_name(folder: Path, name: str) -> None:
-    if UNUSABLE.search(name):
-        raise DatasetError(
-            f"{folder} has an entry named {name!r}, which is not plain UTF-8 text: rename it"
-        )

@@ -161,7 +161,7 @@ def open_prepared(root: Path) -> PreparedDataset:
         classes=classes,
         counts={split: len(rows[split]) for split in splits},
         val_fingerprint=dataset_fingerprint(classes, {"val": rows["val"]}),
-        notes=_notes(manifest),
+        notes=Account.from_json(manifest.get("account", {})).in_short,
         # Not the manifest's: datasets that earlier versions prepared have none.
         overlap=counted(duplicates_in(classes, rows), splits),
         reused=True,
@@ -246,12 +246,6 @@ def dataset_fingerprint(classes: tuple[str, ...], rows: Mapping[str, Iterable[Ro
         for label, sha256 in sorted((row.label, row.sha256) for row in rows.get(split, ())):
             digest.update(f"{split} {label} {sha256}\n".encode())
     return digest.hexdigest()
-
-
-def _notes(manifest: Mapping[str, Any]) -> tuple[str, ...]:
-    """Says what is left out or taken otherwise than named; earlier versions say nothing."""
-    account = Account.from_json(manifest.get("account", {}))
-    return ((account.sentence,) if account.left else ()) + account.notes
 
 
 def _knows_its_layout(manifest: Mapping[str, Any]) -> bool:

@@ -5,17 +5,14 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mixnet_core.data.download import Fetch, download
-from mixnet_core.data.file_images import expect_usable
 from mixnet_core.data.index import (
     FORMAT,
     SPLITS,
-    Row,
     counts_by_class,
     dataset_fingerprint,
     duplicates_in,
@@ -26,11 +23,11 @@ from mixnet_core.data.index import (
     write_index,
 )
 from mixnet_core.data.overlap import counted, write_listing
+from mixnet_core.data.rows import OnImage, all_rows
 from mixnet_core.data.shards import SHARD_BYTES
 from mixnet_core.data.source import Source, source_of
 from mixnet_core.data.splits import Part, cut, whole_val
-from mixnet_core.errors import DatasetError, IntegrityError, MachineError, UnusableImage
-from mixnet_core.processes.cores import usable_cores
+from mixnet_core.errors import DatasetError, IntegrityError, MachineError
 from mixnet_core.processes.requests import PackedDataset, PackRequest
 from mixnet_core.recipe.sections import Data
 from mixnet_core.runs.values import DUPLICATES_FILE, PreparedDataset
@@ -38,18 +35,12 @@ from mixnet_core.storage.asides import remove_left_asides
 from mixnet_core.storage.files import fingerprint as fingerprint_of
 from mixnet_core.storage.files import folder_aside, write_json
 
-OnImage = Callable[[int, int], None]
 Pack = Callable[[PackRequest], PackedDataset]
 """Writes MindRecord shards; it needs MindSpore, so in a process of its own."""
 Fits = Callable[[int, int], None]
 """(classes, training images) -> nothing, or an error that says why they are not for a recipe."""
 
 _log = logging.getLogger(__name__)
-
-# Images handed to the threads at a time: a queue of a million tasks would itself fill the memory.
-_CHUNK_IMAGES = 512
-# A disk serves no more of them at once.
-_MOST_THREADS = 16
 
 
 class _PreparedMeanwhile(Exception):
@@ -177,7 +168,8 @@ def _prepared(
     ready = _ready(root, key)
     if ready:
         _expect_listing(ready)
-        return ready
+        # What is left out may be other files by now: they are no part of the key.
+        return ready.model_copy(update={"notes": source.account.in_short})
     parts = cut_parts()
     images = _images_folder(source, data.layout)
     reused = False
@@ -190,7 +182,7 @@ def _prepared(
 
     try:
         with folder_aside(root, unless=prepared_meanwhile) as aside:
-            rows = _all_rows(aside, source.classes, parts, images, on_image)
+            rows = all_rows(aside, source.classes, parts, images, on_image)
             for split in rows:
                 write_index(aside, split, rows[split])
             write_classes(aside, source.classes)
@@ -312,66 +304,3 @@ def _images_facts(
     for split in SPLITS:
         shutil.rmtree(root / split, ignore_errors=True)
     return packed
-
-
-def _all_rows(
-    root: Path,
-    classes: tuple[str, ...],
-    parts: Sequence[Part],
-    images: Path | None,
-    on_image: OnImage | None,
-) -> dict[str, list[Row]]:
-    """Checks every image, and writes it into `root` unless it is to be read in `images`.
-
-    Raises:
-        DatasetError: images cannot be used; all of them were tried, so that they are told at once.
-    """
-    total = sum(len(part.positions) for part in parts)
-    done = 0
-    rows: dict[str, list[Row]] = {part.split: [] for part in parts}
-    unusable: list[UnusableImage] = []
-    # Threads suffice: decoding, hashing and writing release Python's lock.
-    with ThreadPoolExecutor(min(_MOST_THREADS, usable_cores())) as pool:
-        for part in parts:
-            if images is None:
-                for label in sorted({int(part.images.labels[i]) for i in part.positions}):
-                    (root / part.split / classes[label]).mkdir(parents=True)
-                make = partial(_written, root, classes, part)
-            else:
-                make = partial(_checked, part)
-            for first in range(0, len(part.positions), _CHUNK_IMAGES):
-                made = pool.map(
-                    partial(_tried, make), part.positions[first : first + _CHUNK_IMAGES]
-                )
-                for row in made:
-                    if isinstance(row, UnusableImage):
-                        unusable.append(row)
-                    else:
-                        rows[part.split].append(row)
-                    done += 1
-                    if on_image:
-                        on_image(done, total)
-    expect_usable(unusable, total)
-    return rows
-
-
-def _tried(make: Callable[[int], Row], position: int) -> Row | UnusableImage:
-    try:
-        return make(position)
-    except UnusableImage as error:
-        return error
-
-
-def _written(root: Path, classes: tuple[str, ...], part: Part, position: int) -> Row:
-    label = int(part.images.labels[position])
-    path = f"{part.split}/{classes[label]}/{part.images.names[position]}"
-    found = part.images.write(position, root / path)
-    return Row(path, label, found.sha256, found.bytes)
-
-
-def _checked(part: Part, position: int) -> Row:
-    files = part.images.files
-    assert files is not None
-    found = files.check(position)
-    label = int(part.images.labels[position])
-    return Row(files.paths[position], label, found.sha256, found.bytes)

@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from mixnet_core.data.class_names import ambiguous_order, read_classes
+from mixnet_core.data.class_names import ambiguous_order
 from mixnet_core.data.index import read_index
 from mixnet_core.data.prepare import prepare_val
-from mixnet_core.data.source import source_of
-from mixnet_core.errors import DatasetError, MixnetError
+from mixnet_core.errors import DatasetError
 from mixnet_core.evaluate.job import BATCH, Measured, measure
 from mixnet_core.evaluate.look import look
 from mixnet_core.evaluate.measured_on import measured_on
@@ -29,11 +28,11 @@ from mixnet_core.recipe.recipe import Recipe, with_stored_rules
 from mixnet_core.recipe.sections import Data
 from mixnet_core.release.catalog import entry_of
 from mixnet_core.release.origin import Origin, origin_of
+from mixnet_core.revalidation.labels import Labels, labels_of
 from mixnet_core.revalidation.seen import seen_by
 from mixnet_core.revalidation.states import judged_claims
 from mixnet_core.runs.markup import literal
-from mixnet_core.runs.records import recorded
-from mixnet_core.runs.run_dir import RunDir, Workspace
+from mixnet_core.runs.run_dir import Workspace
 from mixnet_core.runs.ticks import Tick, Watch, unwatched
 from mixnet_core.runs.values import Evaluation, PreparedDataset, seen_line
 from mixnet_core.stages.options import adjusted_recipe
@@ -97,7 +96,8 @@ def evaluate_file(
         log.warning("%s: %s", shown(str(file)), checkpoint.network.left_out)
     chosen = _recipe(checkpoint, recipe, data, settings)
     read_as = _read_as(chosen, None if recipe else checkpoint.origin, given=recipe is not None)
-    labels = _labels(checkpoint, chosen, classes)
+    number = checkpoint.network.num_classes
+    labels = labels_of(file, number, checkpoint.origin, chosen, classes)
     dataset = _dataset(checkpoint, chosen, workspace, labels, watch)
     measured = measure(
         chosen,
@@ -200,56 +200,8 @@ def _read_as(recipe: Recipe, origin: Origin | None, *, given: bool) -> str:
     )
 
 
-@dataclass(frozen=True)
-class _Labels:
-    """Says how the label of an image is found.
-
-    Attributes:
-        classes: names in label order; None: they are not known.
-        source: who says them.
-    """
-
-    classes: tuple[str, ...] | None
-    source: str = ""
-
-    def __str__(self) -> str:
-        if self.classes is None:
-            return "by position among the folder's sorted names: this file names no classes"
-        return f"by class name, of {self.source}"
-
-
-def _labels(checkpoint: _Checkpoint, recipe: Recipe, given: Path | None) -> _Labels:
-    """Finds the names of the classes that a file was trained for.
-
-    Raises:
-        DatasetError: the given file is for another number of classes.
-        MixnetError: as `read_classes`.
-    """
-    origin, number = checkpoint.origin, checkpoint.network.num_classes
-    if given is not None:
-        classes = read_classes(given)
-        if len(classes) != number:
-            raise DatasetError(
-                f"{given} names {len(classes)} classes, {checkpoint.file} is for {number}: give "
-                "the names that it was trained for, one a line in label order"
-            )
-        return _Labels(classes, str(given))
-    if origin is not None and origin.release is not None:
-        return _Labels(origin.release.classes, origin.name)
-    if origin is not None and origin.recipe is not None:
-        try:
-            prepared = recorded(RunDir(origin.recipe.parent), "prepare", PreparedDataset)
-        except MixnetError:
-            return _Labels(None)
-        return _Labels(prepared.classes, origin.name)
-    source = source_of(recipe.data)
-    if source.fixed_classes and source.needs_path:
-        return _Labels(source.classes(recipe.data), f"data.source {recipe.data.source}")
-    return _Labels(None)
-
-
 def _dataset(
-    checkpoint: _Checkpoint, recipe: Recipe, workspace: Workspace, labels: _Labels, watch: Watch
+    checkpoint: _Checkpoint, recipe: Recipe, workspace: Workspace, labels: Labels, watch: Watch
 ) -> PreparedDataset:
     """Indexes the images to measure.
 
@@ -301,7 +253,7 @@ def _evaluation(
     measured: Measured,
     read_as: str,
     data: Data,
-    labels: _Labels,
+    labels: Labels,
 ) -> Evaluation:
     """Sums the predictions up."""
     rows = measured.predictions[0]

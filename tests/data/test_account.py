@@ -70,6 +70,11 @@ def test_preparing_keeps_the_account_and_says_it(tmp_path: Path) -> None:
     dataset = prepare_dataset(data("image_folder", root), tmp_path / "datasets")
     assert dataset.notes[0].startswith("28 files found, 16 taken, 12 left out: ")
     assert open_prepared(Path(dataset.root)).notes == dataset.notes
+    # What is left out is no part of the dataset, but it is said as it is now.
+    (root / "train" / "ant" / "more.txt").write_text("later")
+    again = prepare_dataset(data("image_folder", root), tmp_path / "datasets")
+    assert again.reused
+    assert again.notes[0].startswith("29 files found, 16 taken, 13 left out: ")
 
 
 def test_pictures_are_taken_by_what_they_hold(tmp_path: Path) -> None:

@@ -12,10 +12,10 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mixnet_core.data.class_folders import UNUSABLE
 from mixnet_core.data.class_names import expect_distinct, labels_by_name
 from mixnet_core.data.lists.text import plain, quoted
 from mixnet_core.data.lists.values import NUMBER, Values, names_of_numbers
+from mixnet_core.data.pictures import UNUSABLE
 from mixnet_core.errors import DatasetError
 
 _NAMED = 3

@@ -24,9 +24,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from mixnet_core.data.class_folders import UNUSABLE
 from mixnet_core.data.lists.rows import ListFile
 from mixnet_core.data.lists.text import plain, quoted
+from mixnet_core.data.pictures import UNUSABLE
 from mixnet_core.errors import DatasetError
 from mixnet_core.storage.files import os_errors_explained
 

@@ -15,7 +15,6 @@ import numpy as np
 from mixnet_core.data.account import Tally
 from mixnet_core.data.class_folders import (
     Listing,
-    Pictures,
     class_names,
     entries,
     everything,
@@ -39,6 +38,7 @@ from mixnet_core.data.imagenet.listing import (
     read_listing,
 )
 from mixnet_core.data.imagenet.val_labels import read_val_labels
+from mixnet_core.data.pictures import Pictures
 from mixnet_core.data.source import Claim, DataSource, ImageFile, Images, Source
 from mixnet_core.data.sources.image_folder import checked_root, measured_folder, val_alone
 from mixnet_core.data.split_folders import (

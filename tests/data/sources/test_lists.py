@@ -284,7 +284,7 @@ def test_in_place_nothing_is_written_but_the_indexes(listed: str, tmp_path: Path
     dataset = prepare_dataset(settings, tmp_path / "datasets")
     root = Path(dataset.root)
     assert sorted(path.name for path in root.iterdir()) == [
-        "classes.txt", "manifest.json", "select.csv", "train.csv", "val.csv",
+        "classes.txt", "duplicates.csv", "manifest.json", "select.csv", "train.csv", "val.csv",
     ]  # fmt: skip
     seen = []
     for split in ("train", "select", "val"):
