@@ -51,8 +51,8 @@ def _expect_all(file: WeightsFile, network: SeenNetwork, *, ema: bool) -> None:
     if len(found) != needed:
         what = "moving averages" if ema else "parameters"
         raise CheckpointMismatch(
-            f"{shown(str(file.path))} has {len(found)} {what} of a MixNet-"
-            f"{network.variant.upper()}, expected {needed}: save or fetch it again"
+            f"{shown(str(file.path))} does not fit the network: it has {len(found)} {what} of a "
+            f"MixNet-{network.variant.upper()}, expected {needed}; save or fetch it again"
         )
 
 
@@ -62,12 +62,12 @@ def _expect_network(file: WeightsFile, network: SeenNetwork, recipe: Recipe) -> 
         found, said = getattr(network, key), getattr(wanted, key)
         if found != said:
             raise CheckpointMismatch(
-                f"{path} is of a MixNet with network.{key} {found}, the recipe says {said}: leave "
-                f"network.{key} out (--set), or give other weights (--weights)"
+                f"{path} does not fit the network: it has network.{key} {found}, the recipe says "
+                f"{said}; leave network.{key} out (--set), or give other weights (--weights)"
             )
     classes = wanted.num_classes
     if classes not in (None, network.num_classes) and not recipe.weights.reset_classifier:
         raise CheckpointMismatch(
-            f"{path} is for {network.num_classes} classes, the recipe says {classes}: set "
-            "weights.reset_classifier=true for a new classifier"
+            f"{path} does not fit the network: it is for {network.num_classes} classes, the recipe "
+            f"says {classes}; set weights.reset_classifier=true for a new classifier"
         )

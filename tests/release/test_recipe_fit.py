@@ -44,9 +44,9 @@ def test_averages_are_asked_for_only_where_they_are(trained_by_mindcv: TrainedBy
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"network__variant": "m"}, "network.variant s, the recipe says m: leave network.variant"),
+        ({"network__variant": "m"}, "network.variant s, the recipe says m; leave network.variant"),
         ({"network__in_channels": 1}, "network.in_channels 3, the recipe says 1"),
-        ({"network__num_classes": 7}, "is for 10 classes, the recipe says 7: set weights.reset_cl"),
+        ({"network__num_classes": 7}, "is for 10 classes, the recipe says 7; set weights.reset_cl"),
     ],
 )
 def test_another_network_than_the_recipes_is_said_in_one_line(
@@ -70,7 +70,9 @@ def test_what_lacks_a_parameter_or_holds_an_unknown_one_is_refused(
 ) -> None:
     whole = {name: p.asnumpy() for name, p in read_parameters(trained_by_mindcv.plain).items()}
     less = {name: value for name, value in whole.items() if name != "head_conv.1.gamma"}
-    with pytest.raises(CheckpointMismatch, match="has 346 parameters of a MixNet-S, expected 347"):
+    with pytest.raises(
+        CheckpointMismatch, match="it has 346 parameters of a MixNet-S, expected 347"
+    ):
         said(save_named(less, tmp_path / "less.ckpt"))
     more = whole | {"moments.other.weight": np.ones(3, np.float32)}
     with pytest.raises(CheckpointMismatch, match=r"unexpected moments\.other\.weight"):
