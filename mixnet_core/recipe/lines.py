@@ -24,6 +24,7 @@ def _network(recipe: Recipe) -> str:
     if weights.name is not None:
         start = f"from {weights.name}"
         start += ", new classifier" if weights.reset_classifier else ""
+        start += ", moving averages" if weights.ema else ""
         start += ", frozen backbone" if weights.freeze == "backbone" else ""
     return _joined(
         f"MixNet-{network.variant.upper()} ({network.flavour}), {classes} classes",

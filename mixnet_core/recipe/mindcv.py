@@ -117,6 +117,7 @@ class _Asked:
             "name": name,
             "reset_classifier": starts and values["num_classes"] != 1000,
             "freeze": "nothing",
+            "ema": False,
         }
 
     def data(self) -> dict[str, Any]:

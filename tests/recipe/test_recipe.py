@@ -329,6 +329,7 @@ def test_whole_numbers_stand_for_fractions_without_another_fingerprint() -> None
 LATER = (
     "network.drop_path_rate",
     "weights.freeze",
+    "weights.ema",
     "training.checkpoint_every_steps",
     "training.ema_decay",
     "training.batch_statistics",
