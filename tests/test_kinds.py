@@ -24,7 +24,8 @@ from mixnet_core.recipe.recipe import load_recipe
 from mixnet_core.release.publish import list_releases, publish_release
 from mixnet_core.runs.run_dir import Workspace
 from mixnet_core.runs.values import Candidate, Checkpoint, Score
-from mixnet_core.stages.check import check_data, check_disk
+from mixnet_core.stages.check import check_data
+from mixnet_core.stages.check_machine import check_disk
 from mixnet_core.stages.demand import judged_demands
 from mixnet_core.stages.options import adjusted_recipe
 from mixnet_core.stages.policy import choose, rule

@@ -21,7 +21,7 @@ from mixnet_core.release.manifest import PublishedRelease, ReleasedFile
 from mixnet_core.release.weights import fetch_release_weights
 from mixnet_core.runs.ticks import Watch
 from mixnet_core.runs.values import PreparedDataset
-from mixnet_core.stages.check import check_device
+from mixnet_core.stages.check_machine import check_device
 from mixnet_core.stages.options import adjusted_recipe
 from mixnet_core.storage.files import file_aside
 from mixnet_core.storage.open import open_storage

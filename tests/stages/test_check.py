@@ -22,20 +22,22 @@ from mixnet_core.runs.run_dir import Workspace
 from mixnet_core.runs.values import FetchedWeights
 from mixnet_core.stages import check as preflight
 from mixnet_core.stages.check import (
-    CheckResult,
     check_all,
     check_data,
+    check_prepared,
+    check_publish,
+    check_weights,
+    require,
+)
+from mixnet_core.stages.check_machine import (
     check_device,
     check_engine,
     check_extras,
     check_msrun,
     check_operators,
     check_packages,
-    check_prepared,
-    check_publish,
-    check_weights,
-    require,
 )
+from mixnet_core.stages.check_result import CheckResult
 from mixnet_core.stages.context import open_context
 from mixnet_core.storage.files import sha256_of
 from tests.data.samples import data, write_idx_folder, write_image, write_image_folder

@@ -15,7 +15,8 @@ import pytest
 from mixnet_core import errors
 from mixnet_core.recipe.recipe import load_recipe
 from mixnet_core.runs.run_dir import Workspace
-from mixnet_core.stages.check import CheckResult, check_disk, check_workspace
+from mixnet_core.stages.check_machine import check_disk, check_workspace
+from mixnet_core.stages.check_result import CheckResult
 from tests.data.samples import write_image_folder
 from tests.stages.test_check import failure
 
