@@ -21,6 +21,7 @@ from mixnet_core.recipe.sections import Devices
 from mixnet_core.runs.run_dir import Workspace
 from mixnet_core.runs.values import FetchedWeights
 from mixnet_core.stages import check as preflight
+from mixnet_core.stages import check_machine
 from mixnet_core.stages.check import (
     check_all,
     check_data,
@@ -93,7 +94,7 @@ def test_missing_native_operators_fail_where_they_are_demanded_and_are_said_else
             raise errors.MachineError("no C++ compiler on PATH: install one")
         return "plain"
 
-    monkeypatch.setattr(preflight, "choose_operators", unbuildable)
+    monkeypatch.setattr(check_machine, "choose_operators", unbuildable)
     auto = devices("CPU")
     assert check_operators(auto).detail == "plain operators, many times slower than native"
     demanded = failure(check_operators(auto.model_copy(update={"operators": "native"})))
