@@ -142,7 +142,7 @@ def jpeg_frame(content: bytes) -> tuple[int, int, int]:
         elif marker in _JPEG_ALONE:
             at += 2
         else:
-            at += 2 + max(2, content[at + 2] << 8 | content[at + 3])
+            at += 2 + (content[at + 2] << 8 | content[at + 3])
     raise ValueError("a JPEG without a picture in it, or cut off before it")
 
 

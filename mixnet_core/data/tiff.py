@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from mixnet_core.data.tiff_header import (
@@ -74,19 +75,22 @@ def _as_rgb(samples: NDArray[np.unsignedinteger[Any]], header: TiffHeader) -> ND
         alpha = samples[..., [colours.shape[2] + header.extra.index(ASSOCIATED)]].astype(np.int64)
         plain = (colours.astype(np.int64) * most + alpha // 2) // np.maximum(alpha, 1)
         colours = np.where(alpha, np.minimum(plain, most), 0).astype(samples.dtype)
-    eight = _to_8_bits(header.bits)[colours] if header.bits != 8 else colours.astype(np.uint8)
+    eight = _to_8_bits(colours, header.bits)
     if header.photometric == Photometric.CMYK:
         size = (eight.shape[1], eight.shape[0])
         return np.array(Image.frombytes("CMYK", size, eight.tobytes()).convert("RGB"))
     return np.broadcast_to(eight, (*eight.shape[:2], 3))
 
 
-def _to_8_bits(bits: int) -> NDArray[np.uint8]:
-    """Returns for every sample what it is of 255: of more bits the upper 8, of fewer repeated."""
-    samples, most = np.arange(1 << bits), (1 << bits) - 1
-    # Brought to 16 bits first, which does nothing to 16.
-    upper = (samples * 65_535 + most // 2) // most >> 8
-    return (upper if bits > 8 else samples * 255 // most).astype(np.uint8)
+def _to_8_bits(samples: NDArray[np.unsignedinteger[Any]], bits: int) -> NDArray[np.uint8]:
+    """Takes of more than 8 bits the upper 8; fewer are stretched, so that white is white."""
+    # The most frequent ones are large, too.
+    if bits in (8, 16):
+        return (samples >> (bits - 8)).astype(np.uint8)
+    every, most = np.arange(1 << bits), (1 << bits) - 1
+    # Of more than 8 they are brought to 16 first.
+    table = (every * 65_535 + most // 2) // most >> 8 if bits > 8 else every * 255 // most
+    return table.astype(np.uint8)[samples]
 
 
 def _colour_map(header: TiffHeader) -> NDArray[np.uint8]:
@@ -170,6 +174,13 @@ def _layout(header: TiffHeader) -> _Layout:
     return _Layout(values[offsets], values[sizes], *block, tiled)
 
 
+class _Bytes(TiffImageFile):
+    """Holds bytes as grey pixels: they may be more than the pixels that Pillow thinks safe."""
+
+    def load_prepare(self) -> None:
+        ImageFile.load_prepare(self)
+
+
 def _unpacked(
     content: bytes, header: TiffHeader, layout: _Layout, per_pixel: int
 ) -> NDArray[np.uint8]:
@@ -198,8 +209,7 @@ def _unpacked(
     content += bytes(len(content) % 2)
     at = len(content)
     grey = b"II*\0" + struct.pack("<I", at) + content[8:] + _directory(fields, at)
-    # `Image.open` would take the bytes for as many pixels, and refuse them.
-    with TiffImageFile(io.BytesIO(grey)) as image:
+    with _Bytes(io.BytesIO(grey)) as image:
         image.load()
         return np.array(image).reshape(header.height, width)
 

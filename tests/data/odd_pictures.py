@@ -41,6 +41,7 @@ from tests.data.picture_writers import (
     exif_entry,
     netpbm,
     png,
+    png_chunk,
 )
 
 
@@ -59,8 +60,11 @@ def bombs() -> list[bytes]:
     plain = png(samples, 8, RGB)
     # Fewer pixels than the most that are read, and a chunk of two gigabytes.
     large = png(samples, 8, RGB, size=(9_000, 9_000))
-    chunk = plain[:33] + b"\x7f\xff\xff\xff" + plain[37:]
-    return [*named, png(samples, 8, RGB, size=(60_000, 60_000)), large, chunk]
+    pixels = plain[:33] + b"\x7f\xff\xff\xff" + plain[37:]
+    text = plain[:33] + b"\x7f\xff\xff\xfftEXt" + plain[33:]
+    # OpenCV looks for pixels after the end too.
+    late = plain[:33] + png_chunk(b"IEND", b"") + text[33:]
+    return [*named, png(samples, 8, RGB, size=(60_000, 60_000)), large, pixels, text, late]
 
 
 def damaged(content: bytes, random: np.random.Generator) -> bytes:
@@ -102,6 +106,8 @@ def _netpbms() -> Iterator[OddPicture]:
         yield OddPicture(f"p6-{name}", content, three(samples, 8))
     whole = netpbm(6, samples)
     yield OddPicture("p6-trailing", whole + whole, three(samples, 8))
+    above = netpbm(5, np.array([[100, 101, 255]], np.uint8), 100)
+    yield OddPicture("p5-above-its-maximum", above, np.full((1, 3, 3), 255, np.uint8))
     yield OddPicture("p6-cut", whole[:-1], reason="cut off")
     yield OddPicture("p3-cut", netpbm(3, samples)[:-400], reason="cut off")
     yield OddPicture("p5-of-nothing", b"P5 0 5 255\n", reason="0 x 5")

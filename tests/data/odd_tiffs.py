@@ -63,6 +63,11 @@ def tiffs() -> Iterator[OddPicture]:
     yield from _tiffs_with_associated_alpha()
     yield from _tiffs_withpalette()
     yield from _tiffs_by_pillow()
+    for bits in (8, 16):
+        samples = drawn(4, bits).astype(np.uint8 if bits == 8 else np.uint16)
+        for way in ("", "-big-endian", "-tiles-packed", "-planes-tiles-packed", "-strips-packed"):
+            content = tiff(samples, bits, 2, extra=(2,), differences=True, **ways[way])
+            yield OddPicture(f"tiff-differences-{bits}{way}", content, three(samples, bits))
     samples = drawn(3)
     want, plain = three(samples, 8), tiff(samples, 8, 2)
     pages = tiff(samples, 8, 2, more_pages=[drawn(3, 8, 1)])

@@ -99,6 +99,7 @@ def tiff(
     tile: int | None = None,
     rows_per_strip: int | None = None,
     deflated: bool = False,
+    differences: bool = False,
     sample_format: int | None = None,
     tags: Sequence[tuple[int, int, Sequence[Any]]] = (),
     more_pages: Sequence[Samples] = (),
@@ -111,6 +112,7 @@ def tiff(
         extra: what each channel beyond the colours is: 0 nothing said, 1 associated, 2 unassociated
             alpha.
         tile: side of tiles instead of strips.
+        differences: of 8 or 16 bits, to the pixel before, are stored (predictor 2).
         sample_format: 1 unsigned, 2 signed, 3 floating-point; None: not said.
         tags: more of them: number, type, values; they replace those of the same number.
         more_pages: pages after the first, with the same tags.
@@ -122,7 +124,7 @@ def tiff(
     for page in (samples, *more_pages):
         pixels = page if page.ndim == 3 else page[..., None]
         height, width, channels = pixels.shape
-        blocks = _tiff_blocks(pixels, bits, order, planar, tile, rows_per_strip)
+        blocks = _tiff_blocks(pixels, bits, order, planar, tile, rows_per_strip, differences)
         stored = [zlib.compress(block) if deflated else block for block in blocks]
         offsets = []
         for block in stored:
@@ -147,6 +149,8 @@ def tiff(
             fields |= {279: (where, sizes)}
         if extra:
             fields[338] = (3, list(extra))
+        if differences:
+            fields[317] = (3, [2])
         if sample_format:
             fields[339] = (3, [sample_format] * channels)
         fields |= {number: (kind, values) for number, kind, values in tags}
@@ -156,7 +160,13 @@ def tiff(
 
 
 def _tiff_blocks(
-    pixels: Samples, bits: int, order: str, planar: bool, tile: int | None, rows: int | None
+    pixels: Samples,
+    bits: int,
+    order: str,
+    planar: bool,
+    tile: int | None,
+    rows: int | None,
+    differences: bool,
 ) -> Iterable[bytes]:
     height, width, channels = pixels.shape
     planes = [pixels[..., [c]] for c in range(channels)] if planar else [pixels]
@@ -168,6 +178,8 @@ def _tiff_blocks(
                 if tile:
                     missing = (tile - block.shape[0], tile - block.shape[1])
                     block = np.pad(block, ((0, missing[0]), (0, missing[1]), (0, 0)))
+                if differences:
+                    block = np.diff(block, axis=1, prepend=block.dtype.type(0))
                 yield b"".join(_packed(row.reshape(-1), bits, order).tobytes() for row in block)
 
 

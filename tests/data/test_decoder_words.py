@@ -69,8 +69,10 @@ def test_other_threads_and_python_print_as_ever(capfd: pytest.CaptureFixture[str
 
 
 def test_afterwards_c_prints_as_ever(capfd: pytest.CaptureFixture[str]) -> None:
+    usual = ctypes.c_void_p.in_dll(ctypes.CDLL(None), "stderr").value
     with heard_from_decoders():
-        pass
+        assert ctypes.c_void_p.in_dll(ctypes.CDLL(None), "stderr").value != usual
+    assert ctypes.c_void_p.in_dll(ctypes.CDLL(None), "stderr").value == usual
     say(b"later\n")
     assert capfd.readouterr().err == "later\n"
 

@@ -115,6 +115,15 @@ def test_a_tiff_with_alpha_has_the_pixels_of_the_png(depth: int, channels: int) 
     np.testing.assert_array_equal(of_tiff, of_png)
 
 
+def test_samples_that_take_more_bytes_than_a_picture_may_have_pixels_are_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    samples = drawn(4, 16)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", samples.size // 4)
+    content = tiff(samples, 16, 2, extra=(2,), deflated=True)
+    np.testing.assert_array_equal(decoded(content), samples[..., :3] >> 8)
+
+
 @pytest.mark.parametrize("content", bombs())
 def test_a_bomb_is_refused_before_memory_is_taken(content: bytes) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
