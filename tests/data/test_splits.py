@@ -146,7 +146,7 @@ def test_the_smallest_classes_still_have_one_image_in_every_split() -> None:
     ("source", "changes", "message"),
     [
         (a_source([9, 2]), {}, "class 'class1' has 2 training images, expected at least 3, .* val"),
-        (a_source([1, 9], val=[1, 1]), {}, "class 'class0' has 1 training images, .* least 2"),
+        (a_source([1, 9], val=[1, 1]), {}, "class 'class0' has 1 training image, .* least 2"),
         (a_source([9, 2], sparse=True), {}, "class 'class1' has 2 training images, .* least 3"),
         (
             a_source([9, 0, 9], val=[1, 0, 1], sparse=True),
