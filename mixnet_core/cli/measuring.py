@@ -117,6 +117,9 @@ def evaluate(
         print_json({"evaluation": found.model_dump(mode="json")})
     else:
         Console().print(_table(found))
+        if found.left_out:
+            # Below the table: in it a line of words is cut into many.
+            typer.echo(f"{Path(found.file).name}: {found.left_out}")
 
 
 def revalidate(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,9 +38,7 @@ from mixnet_core.stages.options import adjusted_recipe
 from mixnet_core.stages.release_to_measure import PLAIN_CPU, imagenet_recipe
 from mixnet_core.storage.asides import remove_left_asides
 from mixnet_core.storage.files import fingerprint, os_errors_explained, sha256_of
-from mixnet_core.storage.uris import refuse_credentials, shown
-
-log = logging.getLogger(__name__)
+from mixnet_core.storage.uris import refuse_credentials
 
 STAGE = "evaluate"
 _IMAGENET_CLASSES = 1000
@@ -92,8 +89,6 @@ def evaluate_file(
     """
     refuse_credentials(str(file), data, recipe, str(predictions), str(page), str(classes))
     checkpoint = _look_at(file, workspace, ema=ema)
-    if checkpoint.network.left_out:
-        log.warning("%s: %s", shown(str(file)), checkpoint.network.left_out)
     chosen = _recipe(checkpoint, recipe, data, settings)
     read_as = _read_as(chosen, None if recipe else checkpoint.origin, given=recipe is not None)
     number = checkpoint.network.num_classes
