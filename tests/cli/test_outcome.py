@@ -142,9 +142,12 @@ def test_the_help_is_printed_where_nothing_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize("command", [("recipe", "show", "digits"), ("releases", "--json")])
-def test_a_reader_that_has_seen_enough_is_no_fault(command: tuple[str, ...]) -> None:
+def test_a_reader_that_has_seen_enough_is_no_fault(
+    command: tuple[str, ...], tmp_path: Path
+) -> None:
+    registry = [f"--registry={tmp_path}"] if command[0] == "releases" else []
     with subprocess.Popen(
-        [sys.executable, "-m", "mixnet_core.cli", *command],
+        [sys.executable, "-m", "mixnet_core.cli", *command, *registry],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         assert process.stdout
@@ -155,8 +158,11 @@ def test_a_reader_that_has_seen_enough_is_no_fault(command: tuple[str, ...]) -> 
 
 
 @pytest.mark.parametrize("options", [(), ("--json",)])
-def test_results_that_cannot_be_written_are_a_fault(options: tuple[str, ...]) -> None:
-    command = ("releases", *options) if options else ("recipe", "show", "digits")
+def test_results_that_cannot_be_written_are_a_fault(
+    options: tuple[str, ...], tmp_path: Path
+) -> None:
+    releases = ("releases", f"--registry={tmp_path}", *options)
+    command = releases if options else ("recipe", "show", "digits")
     with Path("/dev/full").open("w") as full:
         done = typed(*command, stdout=full)
     assert done.returncode == 3

@@ -295,7 +295,7 @@ class SlowEngine:
     def __init__(self, job: SlowJob, *, loading: float, opening: float, batch: float) -> None:
         self._job, self._loading, self._opening, self._batch = job, loading, opening, batch
 
-    def load(self, weights: Path) -> None:
+    def load(self, weights: Path, *, ema: bool = False) -> None:
         self._job.takes(self._loading)
 
     def logits(self, index: Index, positions: NDArray[np.int32]) -> Iterator[BatchLogits]:

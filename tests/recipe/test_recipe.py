@@ -554,9 +554,9 @@ def test_a_fault_in_a_file_is_told_with_its_line(
 
 
 def test_a_value_that_is_set_over_the_file_has_no_line_in_it() -> None:
-    with pytest.raises(RecipeError, match=r"digits\.yaml: schedule\.lr: input should"):
+    with pytest.raises(RecipeError, match=r"recipe digits: schedule\.lr: input should"):
         load_recipe("digits", {"schedule.lr": -1.0})
-    with pytest.raises(RecipeError, match=r"digits\.yaml: missing key schedule\.lr"):
+    with pytest.raises(RecipeError, match=r"recipe digits: missing key schedule\.lr"):
         load_recipe("digits", {"schedule": {}})
 
 
