@@ -100,7 +100,7 @@ class Account:
                 reason: LeftOut(int(item["count"]), tuple(item["first"]))
                 for reason, item in stored.get("left_out", {}).items()
             },
-            notes=tuple(stored.get("notes", ())),
+            notes=tuple(map(str, stored.get("notes", ()))),
         )
 
 
@@ -135,8 +135,14 @@ class Tally:
             names.append(_printable(os.path.relpath(path, self._root)))
 
     def leave_all(self, reason: str, folder: str | Path) -> int:
-        """Counts all files below a folder, links to folders not followed; returns how many."""
+        """Counts all files below a folder; returns how many.
+
+        Links to folders are not followed, nor is the folder itself where it is one.
+        """
         files = 0
+        if Path(folder).is_symlink():
+            # It may lead to a whole disk, or up to where it stands.
+            return 0
 
         def unreadable(error: OSError) -> None:
             place = _printable(os.path.relpath(error.filename, self._root))

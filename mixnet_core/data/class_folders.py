@@ -15,7 +15,7 @@ from mixnet_core.data.class_names import expect_distinct
 from mixnet_core.data.file_images import files_as_images
 from mixnet_core.data.pictures import Pictures, check_name, no_picture
 from mixnet_core.data.source import Images
-from mixnet_core.data.split_folders import expect_whole, is_hidden
+from mixnet_core.data.split_folders import expect_whole, is_folder, is_hidden
 from mixnet_core.errors import DatasetError
 from mixnet_core.storage.files import os_errors_explained
 
@@ -50,7 +50,7 @@ def class_names(split: Path) -> tuple[str, ...]:
     every = entries(split)
     for entry in every:
         expect_whole(split, entry)
-    names = tuple(entry.name for entry in every if entry.is_dir())
+    names = tuple(entry.name for entry in every if is_folder(entry))
     if not names:
         flat = f"; it has {len(every):,} files beside each other" if every else ", it is empty"
         raise DatasetError(f"{split} has no class folders: expected {split}/<class>/<image>{flat}")
@@ -159,7 +159,7 @@ def _account_beside(
     for entry in everything(split):
         if is_hidden(entry.name):
             leave_hidden(entry, tally)
-        elif entry.is_dir():
+        elif is_folder(entry):
             if entry.name not in classes:
                 tally.leave_all(f"in class folders of {name}/ without images", entry.path)
         elif pictures.is_one(entry):
@@ -173,7 +173,7 @@ def _images_of(folder: Path, tally: Tally, pictures: Pictures) -> list[os.DirEnt
     for entry in everything(folder):
         if is_hidden(entry.name):
             leave_hidden(entry, tally)
-        elif entry.is_dir():
+        elif is_folder(entry):
             raise DatasetError(
                 f"{folder} has a folder {entry.name!r}: move its images up into the class, or give "
                 "it a leading dot to leave it out"
@@ -185,7 +185,7 @@ def _images_of(folder: Path, tally: Tally, pictures: Pictures) -> list[os.DirEnt
 
 def leave_hidden(entry: os.DirEntry[str], tally: Tally) -> None:
     """Counts a hidden file, or all files in a hidden folder."""
-    if entry.is_dir():
+    if is_folder(entry):
         tally.leave_all(HIDDEN, entry.path)
     else:
         tally.leave(HIDDEN, entry.path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +67,7 @@ def split_folders(root: Path, *, tests: bool = True) -> SplitFolders:
     for entry in every:
         if candidates([entry.name], "train") or candidates([entry.name], "val"):
             expect_whole(root, entry)
-    folders = [entry.name for entry in every if entry.is_dir()]
+    folders = [entry.name for entry in every if is_folder(entry)]
     train = next(iter(candidates(folders, "train")), None)
     val = next((name for name in candidates(folders, "val") if _means_val(root, name, tests)), None)
     return SplitFolders(
@@ -74,7 +75,7 @@ def split_folders(root: Path, *, tests: bool = True) -> SplitFolders:
         train,
         val,
         unused=tuple(name for name in folders if name not in (train, val)),
-        files=tuple(entry.name for entry in every if not entry.is_dir()),
+        files=tuple(entry.name for entry in every if not is_folder(entry)),
     )
 
 
@@ -98,6 +99,20 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name in _OF_SYSTEMS
 
 
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Tells whether an entry is a folder or leads to one; a link that leads in a circle does not.
+
+    Raises:
+        OSError: it cannot be looked at.
+    """
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        return False
+
+
 def expect_whole(folder: Path, entry: os.DirEntry[str]) -> None:
     """Makes sure that an entry is not a link to what is not there.
 
@@ -119,4 +134,4 @@ def _means_val(root: Path, name: str, tests: bool) -> bool:
 
 def _folders(folder: Path) -> list[str]:
     with os_errors_explained(folder, "read"), os.scandir(folder) as found:
-        return [entry.name for entry in found if entry.is_dir() and not is_hidden(entry.name)]
+        return [entry.name for entry in found if is_folder(entry) and not is_hidden(entry.name)]

@@ -140,6 +140,22 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("place", ["everything", "train/.up", "train/ant/.up"])
+def test_a_link_out_of_the_dataset_is_not_followed(place: str, tmp_path: Path) -> None:
+    root = write_image_folder(tmp_path / "images", CLASSES)
+    (root / place).symlink_to(root)
+    account = open_image_folder(str(root)).account
+    assert account.found == account.taken == files_below(root) == 12
+    assert ("everything/ is not used" in account.notes) == (place == "everything")
+
+
+def test_a_class_that_is_a_link_to_a_folder_is_one(tmp_path: Path) -> None:
+    root = write_image_folder(tmp_path / "images", {"ant": 6})
+    write_image_folder(tmp_path / "elsewhere", {"bee": 6})
+    (root / "train" / "bee").symlink_to(tmp_path / "elsewhere" / "train" / "bee")
+    assert open_image_folder(str(root)).account.taken == 12
+
+
 def test_an_account_is_read_back_as_it_was_kept() -> None:
     tally = Tally(Path("/data"))
     tally.take(3)

@@ -6,6 +6,7 @@ import pytest
 
 from mixnet_core.data.index import read_index
 from mixnet_core.data.prepare import prepare_dataset, prepare_val
+from mixnet_core.data.source import source_of_folder
 from mixnet_core.data.split_folders import expect_train, split_folders
 from mixnet_core.data.split_names import candidates
 from mixnet_core.errors import DatasetError
@@ -60,6 +61,19 @@ def test_a_broken_link_in_place_of_a_split_or_a_class_is_named(tmp_path: Path) -
     for place in ("val", "train/cow", "train/ant/gone"):
         (root / place).symlink_to(tmp_path / "not-mounted")
         with pytest.raises(DatasetError, match=rf"{place} is a broken link to .*not-mounted: moun"):
+            prepare_dataset(data("image_folder", root), tmp_path / "datasets")
+        (root / place).unlink()
+
+
+def test_links_that_lead_in_a_circle_are_no_folders(tmp_path: Path) -> None:
+    root = write_image_folder(tmp_path / "images", CLASSES)
+    for place in ("notes", "train/.cache", "train/ant/.cache", ".git"):
+        (root / place).symlink_to(Path(place).name)
+    assert sum(prepare_dataset(data("image_folder", root), tmp_path / "x").counts.values()) == 16
+    assert source_of_folder(root, expected="digits") == "image_folder"
+    for place in ("val", "train/cow", "train/ant/gone.png"):
+        (root / place).symlink_to(Path(place).name)
+        with pytest.raises(DatasetError, match=rf"{place} is a broken link to .*: mount or"):
             prepare_dataset(data("image_folder", root), tmp_path / "datasets")
         (root / place).unlink()
 

@@ -44,6 +44,7 @@ from mixnet_core.data.sources.image_folder import checked_root, measured_folder,
 from mixnet_core.data.split_folders import (
     SplitFolders,
     expect_train,
+    is_folder,
     is_hidden,
     split_folders,
 )
@@ -286,7 +287,7 @@ def filled_classes(split: Path, *, subset: bool) -> tuple[str, ...]:
 
 def is_flat(split: Path) -> bool:
     """Tells whether a split's images are not in class folders."""
-    return not any(entry.is_dir() for entry in entries(split))
+    return not any(is_folder(entry) for entry in entries(split))
 
 
 def flat_val(splits: SplitFolders, val_labels: str | None, tally: Tally) -> Listing | None:

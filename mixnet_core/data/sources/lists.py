@@ -25,7 +25,7 @@ from mixnet_core.data.lists.paths import sizes_and_times
 from mixnet_core.data.lists.text import plain, quoted
 from mixnet_core.data.room import Room, list_room
 from mixnet_core.data.source import Claim, DataSource, Images, Source
-from mixnet_core.data.split_folders import is_hidden
+from mixnet_core.data.split_folders import is_folder, is_hidden
 from mixnet_core.data.split_names import candidates
 from mixnet_core.errors import DatasetError
 from mixnet_core.recipe.sections import Data
@@ -163,7 +163,7 @@ def _has_class_folders(folder: Path) -> bool:
 
 def _folders(folder: Path) -> list[str]:
     with os.scandir(folder) as found:
-        return [entry.name for entry in found if entry.is_dir()]
+        return [entry.name for entry in found if is_folder(entry)]
 
 
 def _meaning(folder: ListFolder) -> Meaning:
