@@ -128,13 +128,19 @@ def _safetensors(file: BinaryIO, size: int) -> dict[str, Shape]:
     try:
         header = json.loads(file.read(length))
         header.pop("__metadata__", None)
-        shapes = {name: tuple(map(int, row["shape"])) for name, row in header.items()}
-        end = max((row["data_offsets"][1] for row in header.values()), default=0)
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        shapes = {name: tuple(map(_size, row["shape"])) for name, row in header.items()}
+        end = max((_size(row["data_offsets"][1]) for row in header.values()), default=0)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
         raise _Broken("its header is not one of safetensors") from None
     if 8 + length + end > size:
         raise _Broken(f"it ends after {size:,} bytes of {8 + length + end:,}")
     return shapes
+
+
+def _size(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(value)
+    return value
 
 
 def _ckpt(path: Path, file: BinaryIO, size: int) -> WeightsFile:

@@ -199,6 +199,8 @@ def read_manifest(root: Path) -> dict[str, Any]:
         )
     if not _knows_its_layout(manifest):
         raise IntegrityError(f"{path} has no layout that is known: {_REMEDY}")
+    if not _has_its_form(manifest):
+        raise IntegrityError(f"{path} has splits or an account of another form: {_REMEDY}")
     return manifest
 
 
@@ -257,11 +259,24 @@ def _knows_its_layout(manifest: Mapping[str, Any]) -> bool:
         return isinstance(shards, dict) and all(
             isinstance(split, list)
             and all(
-                isinstance(shard, dict) and {"file", "bytes"} <= shard.keys() for shard in split
+                isinstance(shard, dict)
+                and isinstance(shard.get("file"), str)
+                and isinstance(shard.get("bytes"), int)
+                for shard in split
             )
             for split in map(shards.get, SPLITS)
         )
     return layout in LAYOUTS
+
+
+def _has_its_form(manifest: Mapping[str, Any]) -> bool:
+    """Tells whether what earlier versions did not store is absent or as it is stored now."""
+    splits = manifest.get("splits", [*SPLITS])
+    try:
+        Account.from_json(manifest.get("account", {}))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return False
+    return isinstance(splits, list) and "val" in splits and all(name in SPLITS for name in splits)
 
 
 def _read_classes(root: Path) -> tuple[str, ...]:

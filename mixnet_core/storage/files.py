@@ -190,7 +190,8 @@ def read_json(path: Path) -> Any:
         content = path.read_bytes()
     try:
         return json.loads(content)
-    except ValueError as error:
+    # Of thousands of brackets, it is Python's stack that ends.
+    except (ValueError, RecursionError) as error:
         raise IntegrityError(
             f"{path} is not valid JSON ({error}): delete it and run the stage that writes it again"
         ) from error

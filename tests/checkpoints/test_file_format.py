@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,6 +52,33 @@ def test_names_and_shapes_are_those_that_mindspore_reads(kind: str, tmp_path: Pa
     assert found.shapes == SHAPES
     read = mindspore.load_checkpoint(str(path), format=kind)
     assert {name: tuple(p.shape) for name, p in read.items()} == SHAPES
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"shape": [-1, 3], "data_offsets": [0, 0]},
+        {"shape": [2.0], "data_offsets": [0, 8]},
+        {"shape": [True], "data_offsets": [0, 4]},
+        {"shape": [1], "data_offsets": [0, "4"]},
+        {"shape": [1], "data_offsets": [0, -4]},
+        {"shape": "12", "data_offsets": [0, 4]},
+    ],
+)
+def test_a_header_with_odd_numbers_is_none(row: dict[str, object], tmp_path: Path) -> None:
+    text = json.dumps({"body.weight": row}).encode()
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(8))
+    found, said = outcome(path)
+    assert found is None
+    assert "its header is not one of safetensors" in said
+
+
+def test_a_header_of_thousands_of_brackets_is_none(tmp_path: Path) -> None:
+    text = b'{"a": ' + b"[" * 100_000
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(len(text).to_bytes(8, "little") + text)
+    assert "its header is not one of safetensors" in outcome(path)[1]
 
 
 def test_a_parameter_in_several_slices_is_one(

@@ -148,6 +148,16 @@ def with_cut_classes(root: Path) -> None:
         (edited(layout="in_place"), "has no layout that is known"),
         (edited(layout="mindrecord"), "has no layout that is known"),
         (edited(layout="mindrecord", shards={"train": []}), "has no layout that is known"),
+        (
+            edited(
+                layout="mindrecord", shards={split: [{}] for split in ("train", "select", "val")}
+            ),
+            "has no layout that is known",
+        ),
+        (edited(account=[]), "has splits or an account of another form"),
+        (edited(account={"taken": None}), "has splits or an account of another form"),
+        (edited(splits=["train", "select"]), "has splits or an account of another form"),
+        (edited(splits=[{}, "val"]), "has splits or an account of another form"),
         (with_a_row_less, "do not fit its manifest's counts"),
         (with_swapped_classes, "do not fit its manifest's counts"),
         (with_cut_classes, "classes.txt is damaged"),

@@ -171,7 +171,7 @@ def test_json_that_is_missing_or_damaged_is_named(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     with pytest.raises(InputError, match=r"^no file at .*/a\.json: check the path$"):
         read_json(path)
-    for content in (b'{"a": ', b"\xff\xfe\x00"):
+    for content in (b'{"a": ', b"\xff\xfe\x00", b"[" * 100_000):
         path.write_bytes(content)
         with pytest.raises(IntegrityError, match=r"a\.json is not valid JSON \(.*\): delete it"):
             read_json(path)
