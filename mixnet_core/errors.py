@@ -43,6 +43,9 @@ class MixnetError(Exception):
     retryable: bool = False
     exit_code: int = 1
 
+    def __str__(self) -> str:
+        return visible(super().__str__())
+
 
 class InputError(MixnetError):
     exit_code = 2
@@ -69,7 +72,7 @@ class UnusableImage(DatasetError):
         self.file, self.reason = file, reason
 
     def __str__(self) -> str:
-        return f"{self.file} cannot be used ({self.reason}): replace or remove it"
+        return visible(f"{self.file} cannot be used ({self.reason}): replace or remove it")
 
 
 class ReleaseMissing(InputError):
@@ -116,3 +119,11 @@ class TransientError(MixnetError):
 
 class NotAccepted(MixnetError):
     exit_code = 8
+
+
+def visible(text: str) -> str:
+    """Writes out what is no letter, on one line: a name in a file may hold anything.
+
+    A terminal would obey it, and what is no UTF-8 can neither be printed nor kept in a database.
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

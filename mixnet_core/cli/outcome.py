@@ -16,7 +16,7 @@ from typing import Any
 
 import typer
 
-from mixnet_core.errors import InputError, MachineError, MixnetError
+from mixnet_core.errors import InputError, MachineError, MixnetError, visible
 from mixnet_core.storage.uris import shown_words
 
 # What a shell makes of Ctrl-C, and typer.
@@ -122,7 +122,7 @@ def _fields(kind: str, message: str, code: int, *, retryable: bool) -> dict[str,
 def _visible(text: str) -> str:
     """Writes out what a terminal would obey, as a name in a file may be anything, on one line."""
     text = text if len(text) <= _MOST_LETTERS else f"{text[:_MOST_LETTERS]}..."
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return visible(text)
 
 
 def _usage(error: typer.TyperException) -> str:
