@@ -13,7 +13,7 @@ ORACLE_READY := $(ORACLE)/.ready
 export DO_NOT_TRACK = 1
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 
-.PHONY: help venv browser demo test long faults oracle trajectories sanitize mutate check format bench docs serve lock clean
+.PHONY: help venv browser demo test long faults oracle trajectories sanitize mutate fuzz check format bench docs serve lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ sanitize: $(READY) ## the native operators under the address and undefined-behav
 
 mutate: $(READY) ## whether tests notice small changes; MUTATE="--modules stages/policy --per-module 20 --seed 3"
 	@$(BIN)/python -m tests.mutate $(MUTATE)
+
+fuzz: $(READY) ## folders, lists, recipes, files, stores that nobody thought of; FUZZ="--only recipe"
+	@$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60) $(FUZZ)
 
 check: $(READY) ## ruff and mypy
 	$(BIN)/ruff check .
