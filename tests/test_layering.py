@@ -144,7 +144,6 @@ def test_tests_mirror_the_house() -> None:
     assert at_the_root <= {
         "test_documents",
         "test_errors",
-        "test_errors",
         "test_face",
         "test_framework_defaults",
         "test_kinds",

@@ -20,7 +20,8 @@ def labels_by_name(found: Sequence[str], classes: tuple[str, ...], where: str) -
     """Finds each class that images have among those that weights were trained for.
 
     The same letters in another Unicode form are the same name. ImageNet's classes are also known by
-    their numbers, 0 to 999 in the order of their WordNet ids, as ImageNetV2 names its folders.
+    their numbers, all of 0 to 999 in the order of their WordNet ids, as ImageNetV2 names its
+    folders; some numbers alone are rather another dataset's names.
 
     Args:
         found: names that the images have.
@@ -108,8 +109,7 @@ def _numbers(found: Sequence[str]) -> dict[str, int] | None:
     if not all(name.isascii() and name.isdecimal() for name in found):
         return None
     labels = {name: int(name) for name in found}
-    usable = len(set(labels.values())) == len(found) and max(labels.values()) < len(wnids())
-    return labels if usable else None
+    return labels if sorted(labels.values()) == list(range(len(wnids()))) else None
 
 
 def _composed(name: str) -> str:

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mixnet_core.data.class_names import labels_by_name
 from mixnet_core.data.download import Fetch, download
 from mixnet_core.data.index import (
     FORMAT,
@@ -122,13 +123,25 @@ def prepare_val(
     if source is not None:
         data = data.model_copy(update={"layout": "in_place"})
         parts = partial(_val_alone, source)
-        return _prepared(data, datasets, source, {"splits": ["val"]}, parts, on_image)
+        settings: dict[str, Any] = {"splits": ["val"]}
+        if (place := source.places.get("val")) != "val/":
+            # The same images may be named by their folder, or by the one above.
+            settings["place"] = place
+        return _prepared(data, datasets, source, settings, parts, on_image)
     if kind.needs_path and not trained_on:
         raise DatasetError(
             f"{kind.described(data)} has no val split, only training images: name the folder of "
             "the images to measure, or put them into val/"
         )
     dataset = prepare_dataset(data, datasets, on_image, fetch)
+    if classes not in (None, dataset.classes):
+        # Refuses other names, and says which.
+        labels_by_name(dataset.classes, classes or (), kind.described(data))
+        raise DatasetError(
+            f"{kind.described(data)} has the classes {', '.join(dataset.classes[:3])}, ... in "
+            "another order or fewer than these weights were trained for: put the images into "
+            "folders named by their classes"
+        )
     if kind.needs_path and dataset.val_fingerprint != fingerprint:
         raise DatasetError(
             f"{kind.described(data)} has no val split, and what is cut from its training images "

@@ -55,8 +55,8 @@ def split_folders(root: Path, *, tests: bool = True) -> SplitFolders:
     """Finds the folders of the splits by their names (`data.split_names`).
 
     Args:
-        tests: whether a test split may stand in for val; only with class folders, for those of
-            competitions have no labels.
+        tests: whether a test split may stand in for val; only with class folders that train has
+            too, for those of competitions have no labels.
 
     Raises:
         DatasetError: a split's folder is a broken link.
@@ -69,7 +69,8 @@ def split_folders(root: Path, *, tests: bool = True) -> SplitFolders:
             expect_whole(root, entry)
     folders = [entry.name for entry in every if is_folder(entry)]
     train = next(iter(candidates(folders, "train")), None)
-    val = next((name for name in candidates(folders, "val") if _means_val(root, name, tests)), None)
+    meant = (name for name in candidates(folders, "val") if _means_val(root, name, train, tests))
+    val = next(meant, None)
     return SplitFolders(
         root,
         train,
@@ -92,6 +93,15 @@ def expect_train(root: Path, splits: SplitFolders) -> str:
     )
     meant = f"; {inside}/ in it has one: name that folder" if inside else ""
     raise DatasetError(f"data.path {root} has no folder train/: expected train/<class>/{meant}")
+
+
+def holds_folders(folder: Path) -> bool:
+    """Tells whether a folder has folders in it that are not hidden.
+
+    Raises:
+        MachineError: it cannot be read.
+    """
+    return bool(_folders(folder))
 
 
 def is_hidden(name: str) -> bool:
@@ -126,10 +136,12 @@ def expect_whole(folder: Path, entry: os.DirEntry[str]) -> None:
         )
 
 
-def _means_val(root: Path, name: str, tests: bool) -> bool:
+def _means_val(root: Path, name: str, train: str | None, tests: bool) -> bool:
     if not name.lower().startswith("test"):
         return True
-    return tests and bool(_folders(root / name))
+    named = set(_folders(root / name)) if tests else set()
+    # test/unknown/ and test/test/ are how competitions hand out what they do not tell.
+    return bool(named & set(_folders(root / train)) if train else named)
 
 
 def _folders(folder: Path) -> list[str]:

@@ -24,9 +24,8 @@ from mixnet_core.release.catalog import CatalogEntry, entry_of
 from mixnet_core.release.initial import find_initial
 from mixnet_core.release.local_weights import LocalWeights
 from mixnet_core.release.manifest import PublishedRelease
-from mixnet_core.runs.records import recorded
+from mixnet_core.runs.records import trained_dataset
 from mixnet_core.runs.run_dir import RunDir
-from mixnet_core.runs.values import PreparedDataset
 from mixnet_core.storage.faults import faults
 from mixnet_core.storage.open import open_storage
 from mixnet_core.storage.uris import shown_words
@@ -159,11 +158,12 @@ def _of_file(weights: LocalWeights) -> Start:
 
 
 def _of_run(run: RunDir) -> tuple[str, ...] | None:
-    """Returns the classes of a run's dataset; None where its record is gone."""
+    """Returns the classes that a run was trained for; None where that is not known."""
     try:
-        return recorded(run, "prepare", PreparedDataset).classes
+        trained = trained_dataset(run)
     except MixnetError:
         return None
+    return None if trained is None else trained.classes
 
 
 class _Network(BaseModel):

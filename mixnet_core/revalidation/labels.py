@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mixnet_core.data.class_names import read_classes
-from mixnet_core.data.source import source_of
-from mixnet_core.errors import DatasetError, MixnetError
-from mixnet_core.recipe.recipe import Recipe
+from mixnet_core.data.imagenet.classes import wnids
+from mixnet_core.errors import DatasetError
 from mixnet_core.release.origin import Origin
-from mixnet_core.runs.records import recorded
+from mixnet_core.runs.records import trained_dataset
 from mixnet_core.runs.run_dir import RunDir
-from mixnet_core.runs.values import PreparedDataset
 
 
 @dataclass(frozen=True)
@@ -33,15 +31,12 @@ class Labels:
         return f"by class name, of {self.source}"
 
 
-def labels_of(
-    file: Path, number: int, origin: Origin | None, recipe: Recipe, given: Path | None
-) -> Labels:
+def labels_of(file: Path, number: int, origin: Origin | None, given: Path | None) -> Labels:
     """Finds the names of the classes that a file was trained for.
 
     Args:
         number: of the classes that its shapes show.
         origin: what it lies in.
-        recipe: how its images are read.
         given: file of names, one a line in label order.
 
     Raises:
@@ -55,16 +50,27 @@ def labels_of(
                 f"{given} names {len(classes)} classes, {file} is for {number}: give "
                 "the names that it was trained for, one a line in label order"
             )
+        known = _known(origin)
+        if known.classes not in (None, classes) and set(known.classes or ()) == set(classes):
+            raise DatasetError(
+                f"{given} has the classes in another order than {known.source}: leave --classes "
+                "out, or correct it"
+            )
         return Labels(classes, str(given))
-    if origin is not None and origin.release is not None:
+    known = _known(origin)
+    if origin is not None:
+        return known
+    # There is no other network of so many classes that people have without knowing its classes.
+    return Labels(wnids(), "ImageNet's 1,000") if number == len(wnids()) else Labels(None)
+
+
+def _known(origin: Origin | None) -> Labels:
+    """Returns what the release or run says that a file lies in."""
+    if origin is None:
+        return Labels(None)
+    if origin.release is not None:
         return Labels(origin.release.classes, origin.name)
-    if origin is not None and origin.recipe is not None:
-        try:
-            prepared = recorded(RunDir(origin.recipe.parent), "prepare", PreparedDataset)
-        except MixnetError:
-            return Labels(None)
-        return Labels(prepared.classes, origin.name)
-    source = source_of(recipe.data)
-    if source.fixed_classes and source.needs_path:
-        return Labels(source.classes(recipe.data), f"data.source {recipe.data.source}")
-    return Labels(None)
+    if origin.recipe is None:
+        return Labels(None)
+    trained = trained_dataset(RunDir(origin.recipe.parent))
+    return Labels(None if trained is None else trained.classes, origin.name)

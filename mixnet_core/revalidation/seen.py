@@ -9,9 +9,8 @@ from mixnet_core.data.seen import Seen, read_seen, seen_in_training
 from mixnet_core.errors import DigestMismatch, InputError, IntegrityError
 from mixnet_core.release.manifest import PublishedRelease
 from mixnet_core.release.origin import Origin
-from mixnet_core.runs.records import recorded
+from mixnet_core.runs.records import trained_dataset
 from mixnet_core.runs.run_dir import RunDir
-from mixnet_core.runs.values import PreparedDataset
 from mixnet_core.stages.release_to_measure import AnyRelease, fetch_file
 from mixnet_core.storage.files import sha256_of
 
@@ -66,7 +65,9 @@ def _seen_in_run(run: RunDir) -> Seen | None:
         return read_seen(run.seen)
     # Not validated yet, or by an earlier version.
     try:
-        dataset = recorded(run, "prepare", PreparedDataset)
+        dataset = trained_dataset(run)
+        if dataset is None:
+            return None
         root = Path(dataset.root)
         same = read_manifest(root)["fingerprint"] == dataset.fingerprint
         return seen_in_training(root) if same else None

@@ -92,7 +92,7 @@ def evaluate_file(
     chosen = _recipe(checkpoint, recipe, data, settings)
     read_as = _read_as(chosen, None if recipe else checkpoint.origin, given=recipe is not None)
     number = checkpoint.network.num_classes
-    labels = labels_of(file, number, checkpoint.origin, chosen, classes)
+    labels = labels_of(file, number, checkpoint.origin, classes)
     dataset = _dataset(checkpoint, chosen, workspace, labels, watch)
     measured = measure(
         chosen,

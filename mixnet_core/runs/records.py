@@ -28,6 +28,7 @@ from mixnet_core.recipe.recipe import (
 )
 from mixnet_core.recipe.rules import NEWEST
 from mixnet_core.runs.run_dir import RunDir, Workspace
+from mixnet_core.runs.values import PreparedDataset
 from mixnet_core.storage.files import fingerprint, os_errors_explained, read_json, write_json
 from mixnet_core.storage.uris import shown
 
@@ -153,8 +154,14 @@ def key_of(**inputs: object) -> str:
     return fingerprint({"format": RECORD_FORMAT, **inputs})
 
 
-def begin(run: RunDir, stage: str, key: str, otherwise: str) -> None:
+def begin(
+    run: RunDir, stage: str, key: str, otherwise: str, dataset: PreparedDataset | None = None
+) -> None:
     """Notes what a stage is given before it leaves anything that a later attempt would build on.
+
+    Args:
+        key: of the stage's inputs.
+        dataset: what it works on; see `trained_dataset`.
 
     Raises:
         InputError: it was begun with other inputs; `otherwise` names them.
@@ -163,13 +170,38 @@ def begin(run: RunDir, stage: str, key: str, otherwise: str) -> None:
     """
     path = run.record(f"{stage}-begun")
     if path.is_file():
-        if read_json(path) != {"key": key}:
+        if read_json(path).get("key") != key:
             raise InputError(
                 f"run {run.name} was begun with {otherwise}: choose another run name, or delete "
                 f"{run.root}"
             )
         return
-    write_json(path, {"key": key})
+    given = {} if dataset is None else {"dataset": dataset.model_dump(mode="json")}
+    write_json(path, {"key": key, **given})
+
+
+def trained_dataset(run: RunDir) -> PreparedDataset | None:
+    """Returns what a run's checkpoints were trained on, whatever was prepared for it since.
+
+    Returns:
+        None where it did not begin to train, or that is not known of a run of an earlier version.
+
+    Raises:
+        IntegrityError: a record is damaged.
+    """
+    begun, prepared = run.record("train-begun"), run.record("prepare")
+    if not begun.is_file():
+        return None
+    given = read_json(begun).get("dataset")
+    if given is not None:
+        try:
+            return PreparedDataset.model_validate_json(_json(given))
+        except ValidationError as error:
+            raise IntegrityError(f"{begun} is damaged: {error.error_count()} faults") from error
+    # Earlier versions noted a key only: what was prepared before it began is what it began with.
+    if prepared.is_file() and prepared.stat().st_mtime_ns <= begun.stat().st_mtime_ns:
+        return recorded(run, "prepare", PreparedDataset)
+    return None
 
 
 def write_record(run: RunDir, stage: str, inputs: Mapping[str, object], result: BaseModel) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mixnet_core.data.class_names import labels_by_name
+from mixnet_core.data.imagenet.classes import wnids
 from mixnet_core.errors import (
     DatasetError,
     DigestMismatch,
@@ -85,8 +86,15 @@ def fetch_release(
         recipe=recipe,
         weights=Path(weights.path),
         sha256=weights.sha256,
-        classes=release.classes,
+        classes=_classes(release, recipe),
     )
+
+
+def _classes(release: AnyRelease, recipe: Recipe) -> tuple[str, ...] | None:
+    """Returns a release's classes; a catalog's of 1,000 that is read as ImageNet has ImageNet's."""
+    if isinstance(release, CatalogEntry) and release.num_classes == len(wnids()):
+        return wnids() if release.recipe in (None, imagenet_recipe(release.variant)) else None
+    return release.classes
 
 
 def fetch_file(release: PublishedRelease, role: str, target: Path) -> Path:

@@ -45,7 +45,7 @@ def train(context: Context, dataset: PreparedDataset, weights: FetchedWeights | 
         done = finished(run, "train", inputs, TrainedRun)
         if done and set(done.checkpoints) <= set(complete_bundles(run.checkpoints)):
             return done
-        begin(run, "train", key_of(**inputs), "another dataset or other weights")
+        begin(run, "train", key_of(**inputs), _otherwise(dataset), dataset)
         forget(run, "train")
         if (said := said_of(recipe.rules or NEWEST)) is not None:
             ticks.say(said)
@@ -84,6 +84,14 @@ def train(context: Context, dataset: PreparedDataset, weights: FetchedWeights | 
         trained = TrainedRun.model_validate(result).model_copy(update={"unreadable": unreadable})
         write_record(run, "train", inputs, trained)
     return trained
+
+
+def _otherwise(dataset: PreparedDataset) -> str:
+    """Says what a run may have been begun with instead."""
+    taken = [note for note in dataset.notes if note.endswith("is taken for val")]
+    earlier = "; earlier versions cut val from train/: a leading dot hides the folder"
+    said = f" ({', '.join(taken)}{earlier})" if taken else ""
+    return f"another dataset{said} or other weights"
 
 
 def _newest(run: RunDir, ticks: TrainingTicks) -> tuple[Path | None, int]:

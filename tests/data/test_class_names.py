@@ -56,10 +56,11 @@ def test_imagenets_classes_are_known_by_their_numbers(width: int) -> None:
     names = [f"{number:0{width}d}" for number in range(1000)]
     labels = labels_by_name(sorted(names), wnids(), "v2")
     assert [labels[name] for name in names] == list(range(1000))
-    assert labels_by_name(["10", "999"], wnids(), "v2") == {"10": 10, "999": 999}
 
 
-@pytest.mark.parametrize("names", [["1", "01"], ["1000"], ["1", "tench"], ["-1"], ["\u0661"]])
+@pytest.mark.parametrize(
+    "names", [["1", "01"], ["10", "999"], ["1000"], ["1", "tench"], ["-1"], ["\u0661"]]
+)
 def test_numbers_that_are_no_labels_of_imagenet_are_refused(names: list[str]) -> None:
     with pytest.raises(DatasetError, match="not trained for"):
         labels_by_name(names, wnids(), "v2")

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from mixnet_core.data.index import read_index
+from mixnet_core.data.index import read_index, read_manifest
 from mixnet_core.data.prepare import prepare_dataset, prepare_val
 from mixnet_core.data.source import source_of_folder
 from mixnet_core.data.split_folders import expect_train, split_folders
 from mixnet_core.data.split_names import candidates
 from mixnet_core.errors import DatasetError
-from tests.data.samples import data, write_image, write_image_folder
+from tests.data.samples import data, write_idx_folder, write_image, write_image_folder
 
 CLASSES = {"ant": 8, "bee": 8}
 
@@ -118,3 +118,45 @@ def test_lists_are_known_by_the_same_names() -> None:
     names = ["test.csv", "Valid.CSV", "train.csv", "val.txt"]
     assert candidates(names, "val", suffix=".csv") == ["Valid.CSV", "test.csv"]
     assert candidates(names, "train", suffix=".csv") == ["train.csv"]
+
+
+def test_a_test_split_of_no_class_that_train_has_is_not_val(tmp_path: Path) -> None:
+    root = write_image_folder(tmp_path / "images", CLASSES)
+    write_image(root / "test" / "unknown" / "1.png", "of a competition")
+    assert split_folders(root).val is None
+    write_image(root / "test" / "ant" / "1.png", "labelled")
+    assert split_folders(root).val == "test"
+
+
+@pytest.mark.parametrize("names", [("valid", "invalid"), ("train", "plane"), ("test", "train")])
+def test_class_folders_may_be_called_as_splits_are(tmp_path: Path, names: tuple[str, str]) -> None:
+    for name in names:
+        write_image(tmp_path / "images" / name / "0.png", name)
+    dataset = prepare_val(data("image_folder", tmp_path / "images"), tmp_path / "datasets")
+    assert dataset.classes == tuple(sorted(names))
+    assert dataset.counts == {"val": 2}
+
+
+def test_a_flat_val_beside_class_folders_of_train_is_refused(tmp_path: Path) -> None:
+    root = write_image_folder(tmp_path / "images", CLASSES)
+    write_image(root / "val" / "0.png", "flat")
+    with pytest.raises(DatasetError, match="val has no class folders"):
+        prepare_val(data("image_folder", root), tmp_path / "datasets")
+
+
+def test_what_was_measured_is_said_as_it_was_named(tmp_path: Path) -> None:
+    root = write_image_folder(tmp_path / "images", CLASSES, {"ant": 2, "bee": 2})
+    places = [
+        read_manifest(Path(prepare_val(data("image_folder", at), tmp_path / "datasets").root))
+        for at in (root, root / "val", root)
+    ]
+    assert [place["origin"]["val"] for place in places] == ["val/", "", "val/"]
+
+
+def test_a_source_without_a_split_alone_finds_labels_by_name_too(tmp_path: Path) -> None:
+    idx = data("fashion_mnist", write_idx_folder(tmp_path / "idx", [0, 1] * 6, [0, 1] * 3))
+    assert prepare_val(idx, tmp_path / "datasets", classes=("0", "1")).counts["val"] == 6
+    with pytest.raises(DatasetError, match=r"not trained for \(0, 1\)"):
+        prepare_val(idx, tmp_path / "datasets", classes=("zero", "one"))
+    with pytest.raises(DatasetError, match="another order or fewer"):
+        prepare_val(idx, tmp_path / "datasets", classes=("1", "0"))

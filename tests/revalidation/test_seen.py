@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from mixnet_core.errors import DigestMismatch
 from mixnet_core.release.origin import origin_of
 from mixnet_core.release.publish import read_release
 from mixnet_core.revalidation.seen import fetch_seen, seen_by
+from mixnet_core.runs.records import trained_dataset
+from mixnet_core.runs.run_dir import RunDir
 from mixnet_core.storage.files import sha256_of
 from tests.tiny import FinishedJob
 
@@ -66,10 +69,22 @@ def test_a_checkpoint_of_a_run_knows_it_before_and_after_it_is_validated(
     expect_the_runs_images(seen(checkpoint), finished_job)
     (run / "seen.bin").unlink()
     expect_the_runs_images(seen(checkpoint), finished_job)
-    record = json.loads((run / "stages" / "prepare.json").read_text())
+    # What was prepared for the run since is not what it was trained on.
+    prepared, begun = (run / "stages" / name for name in ("prepare.json", "train-begun.json"))
+    record = json.loads(prepared.read_text())
     record["result"]["root"] = str(tmp_path / "gone")
-    (run / "stages" / "prepare.json").write_text(json.dumps(record))
+    prepared.write_text(json.dumps(record))
+    expect_the_runs_images(seen(checkpoint), finished_job)
+    noted = json.loads(begun.read_text())
+    noted["dataset"]["root"] = str(tmp_path / "gone")
+    begun.write_text(json.dumps(noted))
     assert seen(checkpoint) is None
+    # Earlier versions noted a key alone: what was prepared later may be anything.
+    begun.write_text(json.dumps({"key": noted["key"]}))
+    os.utime(begun, ns=(1, 1))
+    assert trained_dataset(RunDir(run)) is None
+    os.utime(prepared, ns=(0, 0))
+    assert trained_dataset(RunDir(run)) is not None
 
 
 def test_a_release_of_an_earlier_version_does_not_know(published: Path) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from mixnet_core.data.class_names import read_classes
 from mixnet_core.data.lists.header import EXPECTED
-from mixnet_core.data.lists.paths import Located, folders_of, located
+from mixnet_core.data.lists.paths import Located, folders_of, located, named_like
 from mixnet_core.data.lists.rows import ListFile, expect_labelled, list_of
+from mixnet_core.data.lists.text import plain
 from mixnet_core.data.lists.values import Values, values_of
 from mixnet_core.data.split_names import candidates
 from mixnet_core.errors import DatasetError
@@ -143,9 +144,41 @@ class ListFolder:
         if found.other_paths:
             others = ", ".join(found.other_paths)
             self.notes.append(f"{name} names images in {found.path_column}, not in {others}")
+        if name != self.train:
+            self._expect_own_images(name, places.folder)
         if places.folder:
             self.notes.append(f"the images of {name} are in {places.folder}/")
         return places
+
+    def _expect_own_images(self, name: str, folder: str) -> None:
+        """Makes sure that the images of val's list are not those of the list for training.
+
+        Both may be numbered from 1: where val's are not unpacked, training's have their names.
+
+        Raises:
+            DatasetError: they are, or there is no list for training that tells.
+        """
+        if folder in named_like(name):
+            return
+        if self.train is None:
+            if folder in folders_of(name):
+                return
+            raise DatasetError(
+                f"the images of {name} of {self.root} are found in {folder}/ only, which is for "
+                "training: put them into a folder of their own, or the list for training beside it"
+            )
+        both = sorted(set(self.rows(name).paths) & set(self.rows(self.train).paths))
+        if folder not in named_like(self.train):
+            # Training's own stand in a folder of theirs.
+            own = [self.root / place for place in named_like(self.train)]
+            both = [path for path in both if not any((place / path).is_file() for place in own)]
+        if both:
+            place = f"{folder}/" if folder else "the lists' folder"
+            raise DatasetError(
+                f"{plain(both[0])} is in {self.train} and {name} of {self.root}, and is found in "
+                f"{place} ({len(both):,} such images): put the images of {name} into a folder of "
+                "their own, or remove the rows from one"
+            )
 
     def _labelled(self, name: str) -> bool:
         try:

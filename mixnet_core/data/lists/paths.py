@@ -70,14 +70,19 @@ class _Fault(NamedTuple):
     near: bool = False
 
 
+def named_like(name: str) -> list[str]:
+    """Returns the folders that a list's name says its images are in."""
+    stem = name.rpartition(".")[0]
+    return [like.format(stem) for like in _LIKE_THE_LIST]
+
+
 def folders_of(*lists: str) -> list[str]:
     """Returns the folders to look into, the likeliest first.
 
     Args:
         lists: names of a list and, if it is not that one, of the list for training.
     """
-    stems = [name.rpartition(".")[0] for name in lists]
-    named = [[like.format(stem) for like in _LIKE_THE_LIST] for stem in stems]
+    named = [named_like(name) for name in lists]
     of_train = [folder for folders in named[1:] for folder in folders]
     return list(dict.fromkeys(["", *named[0], *_GENERAL, *of_train]))
 

@@ -11,7 +11,12 @@ from mixnet_core.data.class_names import labels_by_name, near
 from mixnet_core.data.download import Fetch
 from mixnet_core.data.room import Room, split_room
 from mixnet_core.data.source import Claim, DataSource, Source
-from mixnet_core.data.split_folders import SplitFolders, expect_train, split_folders
+from mixnet_core.data.split_folders import (
+    SplitFolders,
+    expect_train,
+    holds_folders,
+    split_folders,
+)
 from mixnet_core.errors import DatasetError
 from mixnet_core.recipe.sections import Data
 
@@ -62,13 +67,14 @@ class ImageFolder(DataSource):
             return None
         named = class_names(measured)
         if classes is None:
-            train = class_names(root / splits.train) if splits.train else named
+            beside = splits.train if measured != root else None
+            train = class_names(root / beside) if beside else named
             _expect_known(measured, named, root / (splits.train or ""), train)
             classes = train
         labels = labels_by_name(named, classes, str(measured))
         tally = Tally(measured.parent)
         listing = listed_split(measured.parent, measured.name, named, labels, tally)
-        place = f"{splits.val}/" if splits.val else ""
+        place = "" if measured == root else f"{measured.name}/"
         return val_alone(measured, listing, classes, tally.account(), place=place)
 
 
@@ -124,10 +130,14 @@ def checked_root(path: str, expected: str = "one that has train/<class>/") -> Pa
 
 
 def measured_folder(splits: SplitFolders) -> Path | None:
-    """Returns the folder of the images to measure; None where there are training images only."""
-    if splits.val:
+    """Returns the folder of the images to measure; None where there are training images only.
+
+    A folder is a split if it has class folders: classes may be called valid and invalid, or train.
+    """
+    trains = splits.train is not None and holds_folders(splits.root / splits.train)
+    if splits.val is not None and (trains or holds_folders(splits.root / splits.val)):
         return splits.root / splits.val
-    return None if splits.train else splits.root
+    return None if trains else splits.root
 
 
 def val_alone(

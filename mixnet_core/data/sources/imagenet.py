@@ -123,7 +123,7 @@ class ImageNet(DataSource):
         measured = measured_folder(splits)
         if measured is None:
             return None
-        place = f"{splits.val}/" if splits.val else ""
+        place = "" if measured == root else f"{measured.name}/"
         if flat is not None:
             found = val_alone(
                 measured, flat, wnids(), tally.account(), place=place, sparse=data.subset

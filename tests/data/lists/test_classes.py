@@ -168,7 +168,10 @@ def test_numbers_for_weights_are_positions_in_classes_txt_alone() -> None:
 def test_numbers_are_the_names_of_weights_that_have_numbers_for_names() -> None:
     classes = tuple(f"{label:02d}" for label in range(12))
     assert labels_for(values("id,label", "a,3", "b,011"), classes=classes) == [3, 11]
-    assert labels_for(values("id,label", "a,3", "b,999"), classes=wnids()) == [3, 999]
+    every = values("id,label", *(f"{number},{number}" for number in range(1000)))
+    assert labels_for(every, classes=wnids()) == list(range(1000))
+    with pytest.raises(DatasetError, match="not trained for"):
+        labels_for(values("id,label", "a,3", "b,999"), classes=wnids())
 
 
 def test_classes_txt_in_another_order_is_mapped_and_may_not_contradict() -> None:

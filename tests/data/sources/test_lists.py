@@ -12,6 +12,7 @@ from mixnet_core.data.prepare import prepare_dataset
 from mixnet_core.data.source import Claim, Source
 from mixnet_core.data.sources.lists import SOURCE, open_lists
 from mixnet_core.errors import DatasetError, IntegrityError
+from mixnet_core.recipe.sections import Data
 from tests.data.samples import data, write_image
 
 
@@ -311,3 +312,27 @@ def test_an_image_that_changed_in_its_place_is_noticed(listed: str, tmp_path: Pa
     (Path(listed) / "7/image.png").unlink()
     with pytest.raises(IntegrityError, match=r"missing .* 7/image\.png: put them back"):
         open_prepared(root)
+
+
+def numbered_from_one(tmp_path: Path, place: str) -> Data:
+    """Training's and val's images have the same names; val's are in a folder of that name."""
+    for split, count in (("train", 6), ("val", 2)):
+        rows = []
+        for number in range(count):
+            where = "train" if split == "train" else place
+            write_image(tmp_path / where / f"{number}.png", f"{split} {number}")
+            rows.append(f"{number}.png,{'ab'[number % 2]}\n")
+        (tmp_path / f"{split}.csv").write_text("path,class\n" + "".join(rows))
+    return data("lists", tmp_path)
+
+
+def test_training_images_that_are_named_as_vals_are_not_measured(tmp_path: Path) -> None:
+    found = SOURCE.open_val(numbered_from_one(tmp_path / "own", "val"), None)
+    assert found is not None
+    assert len(found.train.names) == 2
+    settings = numbered_from_one(tmp_path / "else", "val_imgs")
+    with pytest.raises(DatasetError, match=r"0\.png is in train\.csv and val\.csv .*in train/"):
+        SOURCE.open_val(settings, None)
+    (tmp_path / "else" / "train.csv").unlink()
+    with pytest.raises(DatasetError, match="found in train/ only, which is for training"):
+        SOURCE.open_val(settings, None)
