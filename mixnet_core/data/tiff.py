@@ -31,6 +31,8 @@ from mixnet_core.data.tiff_header import (
 
 # None, LZW, deflate twice, PackBits, LZMA, Zstandard: bytes in, the same bytes out.
 _LOSSLESS = frozenset((1, 5, 8, 32_773, 32_946, 34_925, 50_000))
+# Of what is packed otherwise libtiff never looks at the predictor: the samples are plain.
+_PREDICTED = _LOSSLESS - {1, 32_773}
 # Which of columns and rows an orientation counts backwards, after what lies aside is transposed.
 _BACKWARDS = {2: (-1, 1), 3: (-1, -1), 4: (1, -1), 6: (-1, 1), 7: (-1, -1), 8: (1, -1)}
 
@@ -114,7 +116,7 @@ class _Layout(NamedTuple):
 
 def _samples(content: bytes, header: TiffHeader) -> NDArray[np.unsignedinteger[Any]]:
     """Unpacks (H, W, C) samples as they are stored."""
-    predictor = header.values.get(Tag.PREDICTOR, (1,))[0]
+    predictor = _predictor(header)
     if predictor not in (1, 2) or (predictor == 2 and header.bits not in (8, 16)):
         raise ValueError(f"TIFF with predictor {predictor} of {header.bits} bits")
     layout = _layout(header)
@@ -134,6 +136,11 @@ def _samples(content: bytes, header: TiffHeader) -> NDArray[np.unsignedinteger[A
                 block[:] = np.cumsum(block, axis=1, dtype=np.uint64) & np.uint64(mask)
         found.append(rows)
     return np.concatenate(found, axis=2)
+
+
+def _predictor(header: TiffHeader) -> int:
+    packing = header.values.get(Tag.COMPRESSION, (1,))[0]
+    return header.values.get(Tag.PREDICTOR, (1,))[0] if packing in _PREDICTED else 1
 
 
 def _numbers(

@@ -66,7 +66,9 @@ def tiffs() -> Iterator[OddPicture]:
     for bits in (8, 16):
         samples = drawn(4, bits).astype(np.uint8 if bits == 8 else np.uint16)
         for way in ("", "-big-endian", "-tiles-packed", "-planes-tiles-packed", "-strips-packed"):
-            content = tiff(samples, bits, 2, extra=(2,), differences=True, **ways[way])
+            # Without packing the tag would say nothing.
+            how = ways[way] | {"deflated": True}
+            content = tiff(samples, bits, 2, extra=(2,), differences=True, **how)
             yield OddPicture(f"tiff-differences-{bits}{way}", content, three(samples, bits))
     samples = drawn(3)
     want, plain = three(samples, 8), tiff(samples, 8, 2)
@@ -156,6 +158,14 @@ def _tiffs_by_pillow() -> Iterator[OddPicture]:
         for packing in (None, "tiff_lzw", "packbits", "tiff_adobe_deflate"):
             content = encoded(of_mode, "TIFF", compression=packing)
             yield OddPicture(f"tiff-pillow-{mode}-{packing}", content, by_pillow(content))
+    # Only what LZW and its like packed may be differences; elsewhere the tag says nothing.
+    for packing in (None, "packbits", "tiff_lzw", "tiff_adobe_deflate"):
+        for predictor in (2, 3) if packing in (None, "packbits") else (2,):
+            content = encoded(
+                image.convert("RGB"), "TIFF", compression=packing, tiffinfo={317: predictor}
+            )
+            name = f"tiff-pillow-predictor-{predictor}-{packing}"
+            yield OddPicture(name, content, np.array(image.convert("RGB")))
     for packing in ("group3", "group4"):
         content = encoded(image.convert("1"), "TIFF", compression=packing)
         yield OddPicture(f"tiff-pillow-1-{packing}", content, by_pillow(content))
