@@ -14,7 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from mixnet_core.checkpoints.foreign_files import foreign_file
+from mixnet_core.checkpoints.foreign_files import (
+    LONGEST_SAFETENSORS_HEADER,
+    begins_as_safetensors,
+    foreign_file,
+)
 from mixnet_core.errors import InputError, IntegrityError
 from mixnet_core.storage.files import os_errors_explained
 from mixnet_core.storage.storage import CHUNK_BYTES
@@ -32,7 +36,6 @@ _VALUE = 1
 _TAG, _TENSOR = 1, 2
 _DIMS, _TYPE, _CONTENT = 1, 2, 3
 _LONGEST_NAME = 4096
-_LONGEST_HEADER = 100_000_000
 
 
 @dataclass(frozen=True)
@@ -112,10 +115,10 @@ class _Broken(Exception):
 
 def _read(path: Path, file: BinaryIO, size: int) -> WeightsFile:
     file.seek(0)
-    if file.read(1) == b"\x0a":
+    head = file.read(9)
+    if head[:1] == b"\x0a" and not begins_as_safetensors(head):
         return _ckpt(path, file, size)
-    file.seek(8)
-    if file.read(1) == b"{":
+    if head[8:] == b"{":
         return WeightsFile(path, "safetensors", _safetensors(file, size))
     raise _Broken("it does not begin as one")
 
@@ -123,7 +126,7 @@ def _read(path: Path, file: BinaryIO, size: int) -> WeightsFile:
 def _safetensors(file: BinaryIO, size: int) -> dict[str, Shape]:
     file.seek(0)
     length = int.from_bytes(file.read(8), "little")
-    if length > min(size - 8, _LONGEST_HEADER):
+    if length > min(size - 8, LONGEST_SAFETENSORS_HEADER):
         raise _Broken(f"it ends after {size:,} bytes, within its header")
     try:
         header = json.loads(file.read(length))

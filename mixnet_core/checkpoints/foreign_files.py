@@ -20,6 +20,8 @@ _CONVERT = (
 _FETCH = "fetch it again and look at what the server sent"
 _UNPACK = "unpack it and give the file of weights inside"
 _HEAD_BYTES = 512
+# What safetensors itself reads at most.
+LONGEST_SAFETENSORS_HEADER = 100_000_000
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,16 @@ _MINDIR = ForeignFile("an exported graph of MindSpore (.mindir)", "give the .ckp
 _TFLITE = ForeignFile("a TensorFlow Lite file", _CONVERT)
 
 
+def begins_as_safetensors(head: bytes) -> bool:
+    """Tells whether a file announces a JSON header, whose length may look like any other's magic.
+
+    Args:
+        head: its first bytes, 9 or more. Nothing is said of what follows: the file may be cut.
+    """
+    length = int.from_bytes(head[:8], "little")
+    return head[8:9] == b"{" and 2 <= length <= LONGEST_SAFETENSORS_HEADER
+
+
 def foreign_file(file: BinaryIO) -> ForeignFile | None:
     """Says what a file is if it is no weights file of a kind that is read here.
 
@@ -101,6 +113,8 @@ def foreign_file(file: BinaryIO) -> ForeignFile | None:
     head = file.read(_HEAD_BYTES)
     if not head:
         return ForeignFile("empty", "fetch or save it again", is_damage=True)
+    if begins_as_safetensors(head):
+        return None
     for start, found in _BY_HEAD:
         if head.startswith(start):
             return found

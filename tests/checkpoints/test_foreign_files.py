@@ -110,6 +110,29 @@ def test_a_pickle_is_never_opened(tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize("cut", [False, True])
+@pytest.mark.parametrize(
+    "start",
+    [b"\x80\x00", b"\x80\x02", b"\x80\x05", b"\x1f\x8b", b"BZh", b"\x0a\x02", b"\x08\x07\x12"],
+)
+def test_the_length_of_safetensors_header_is_taken_for_no_other_programs_mark(
+    start: bytes, cut: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "w.safetensors"
+    header = (
+        b'{"__metadata__":{"by":"MindSpore"},"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+    )
+    length = int.from_bytes(start, "little")
+    content = length.to_bytes(8, "little") + header.ljust(length) + bytes(4)
+    path.write_bytes(content[:100] if cut else content)
+    if cut:
+        with pytest.raises(IntegrityError, match="it ends after 100 bytes, within its header"):
+            read_format(path)
+    else:
+        found = read_format(path)
+        assert (found.format, found.shapes) == ("safetensors", {"a": (1,)})
+
+
 def test_a_secret_in_the_text_that_came_instead_is_not_shown(tmp_path: Path) -> None:
     path = tmp_path / "w.ckpt"
     path.write_bytes(b"s3://user:password@host/x is not allowed")
