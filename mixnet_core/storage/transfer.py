@@ -38,8 +38,6 @@ _TIMEOUT = urllib3.Timeout(connect=10, read=60)
 # For a question that a person waits for.
 _CHECK_TIMEOUT = urllib3.Timeout(connect=5, read=10)
 _PASSING = {408, 425, 429}
-# What some servers answer to HEAD alone.
-_REFUSED_HEAD = frozenset({400, 403, 405})
 _REDIRECTS = {301, 302, 303, 307, 308}
 
 log = logging.getLogger(__name__)
@@ -91,7 +89,9 @@ def transfer(url: str, target: Path, *, attempts: int, on_bytes: OnBytes | None 
 
 
 def check_served(url: str) -> None:
-    """Asks once, for no content, whether `storage.transfer` would get an answer.
+    """Asks, for no content, whether `storage.transfer` would get an answer.
+
+    What a server answers to GET counts, as some know no HEAD.
 
     Raises:
         InputError, MachineError: as `storage.transfer`.
@@ -104,10 +104,11 @@ def check_served(url: str) -> None:
             raise InputError(f"nothing at {shown(url)}: check the URL")
         return
     try:
-        with _answer("HEAD", url, _CHECK_TIMEOUT, also=_REFUSED_HEAD) as answer:
-            refused = answer.status in _REFUSED_HEAD
-        if refused:
-            # It may be served all the same; its content is not read.
+        try:
+            with _answer("HEAD", url, _CHECK_TIMEOUT):
+                return
+        except (InputError, _Passing):
+            # Many servers know GET only, and say so by whatever status. Its content is not read.
             with _answer("GET", url, _CHECK_TIMEOUT):
                 pass
     except _Passing as error:
@@ -185,33 +186,18 @@ def _once(url: str, target: Path, on_bytes: OnBytes | None) -> str:
 
 @contextmanager
 def _answer(
-    method: str,
-    url: str,
-    timeout: urllib3.Timeout = _TIMEOUT,
-    *,
-    also: frozenset[int] = frozenset(),
+    method: str, url: str, timeout: urllib3.Timeout = _TIMEOUT
 ) -> Iterator[urllib3.BaseHTTPResponse]:
-    """Yields the answer with status 200, whose body is still to be read in the block.
-
-    Args:
-        also: further statuses that are an answer.
-    """
+    """Yields the answer with status 200, whose body is still to be read in the block."""
     try:
-        with (
-            _client(url) as client,
-            closing(_request(client, method, url, timeout, frozenset({200}) | also)) as answer,
-        ):
+        with _client(url) as client, closing(_request(client, method, url, timeout)) as answer:
             yield answer
     except urllib3.exceptions.HTTPError as error:
         raise _explained(url, error) from None
 
 
 def _request(
-    client: urllib3.PoolManager,
-    method: str,
-    url: str,
-    timeout: urllib3.Timeout,
-    answers: frozenset[int],
+    client: urllib3.PoolManager, method: str, url: str, timeout: urllib3.Timeout
 ) -> urllib3.BaseHTTPResponse:
     target = url
     for _ in range(MAX_REDIRECTS + 1):
@@ -220,7 +206,7 @@ def _request(
             # Repeating is done above, redirects below: each target must pass check_url.
             retries=False, redirect=False, preload_content=False,
         )  # fmt: skip
-        if answer.status in answers:
+        if answer.status == 200:
             return answer
         answer.close()
         if answer.status in _PASSING or answer.status >= 500:

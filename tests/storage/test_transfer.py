@@ -199,8 +199,18 @@ def test_a_url_that_is_not_served_is_an_error_at_once(
     with pytest.raises(error, match=f"answered {status}") as caught:
         check_served(server.url + "?signature=secret")
     assert "secret" not in str(caught.value)
-    assert len(server.asked) == 1
+    assert [line.split()[0] for line in server.asked] == ["HEAD", "GET"]
     assert waits == []
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 405, 429, 500, 501, 502, 503, 504])
+def test_a_server_that_knows_no_head_is_asked_as_fetching_asks(server: Server, status: int) -> None:
+    server.answers = [status, (302, {"Location": "/other"}), 200]
+    check_served(server.url)
+    assert server.asked == ["HEAD /weights.ckpt", "GET /weights.ckpt", "GET /other"]
+    server.answers = [status, 403]
+    with pytest.raises(InputError, match="answered 403"):
+        check_served(server.url)
 
 
 def test_a_file_on_this_machine_is_served_if_it_is_there(tmp_path: Path) -> None:
