@@ -40,7 +40,7 @@ from mixnet_core.stages.release_to_measure import (
     measure_release,
 )
 from mixnet_core.storage.asides import OwnAside, remove_left_asides
-from mixnet_core.storage.files import os_errors_explained
+from mixnet_core.storage.files import expect_writable, os_errors_explained
 
 STAGE = "revalidate"
 # Stands in a release's folder of the workspace: its newest figures, and how they went over time.
@@ -85,6 +85,7 @@ def fetch_again(
 
     Raises:
         ReleaseMissing: a file of it is gone.
+        InputError: a folder stands where its page is written.
         IntegrityError: what is stored is not what was published.
         MixnetError: as `stages.release_to_measure.fetch_release`.
     """
@@ -98,6 +99,7 @@ def fetch_again(
             if left.is_file() and left.suffix != ".json":
                 left.unlink(missing_ok=True)
         remove_left_asides(*every.glob("*/attempts"))
+        expect_writable(folder / PAGE)
         # Empty: a copy from the last time would hide what happened to the original.
         own = OwnAside(every)
     ready = fetch_release(
@@ -163,13 +165,14 @@ def _measured_again(
 ) -> Revalidation:
     ready, release = fetched.ready, fetched.release
     dataset = _dataset(fetched, workspace, watch)
+    same_images = release.claimed_on == dataset.val_fingerprint
+    # A table that is none is found before the measurement, which would be thrown away.
+    published = _published_predictions(fetched, dataset) if same_images else None
     measured = measure_release(
         ready, dataset, stage=STAGE, attempts=fetched.folder / "attempts", watch=watch
     )
     (predictions,), (found,) = measured.predictions, measured.scores
-    same_images = release.claimed_on == dataset.val_fingerprint
     claims = judged_claims(release.claims, found, same_images=same_images, tolerance=tolerance)
-    published = _published_predictions(fetched, dataset) if same_images else None
     mine = of_release(history, release.name)
     state, note = judged_state(
         claims,

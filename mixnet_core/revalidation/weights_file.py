@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 from mixnet_core.data.class_names import ambiguous_order
 from mixnet_core.data.index import read_index
 from mixnet_core.data.prepare import prepare_val
-from mixnet_core.errors import DatasetError
+from mixnet_core.errors import DatasetError, InputError
 from mixnet_core.evaluate.job import BATCH, Measured, measure
 from mixnet_core.evaluate.look import look
 from mixnet_core.evaluate.measured_on import measured_on
@@ -24,7 +25,6 @@ from mixnet_core.evaluate.report.write import write_page
 from mixnet_core.processes.launch import run_job
 from mixnet_core.processes.requests import LookRequest, LookResult
 from mixnet_core.recipe.recipe import Recipe, with_stored_rules
-from mixnet_core.recipe.sections import Data
 from mixnet_core.release.catalog import entry_of
 from mixnet_core.release.origin import Origin, origin_of
 from mixnet_core.revalidation.labels import Labels, labels_of
@@ -33,12 +33,12 @@ from mixnet_core.revalidation.states import judged_claims
 from mixnet_core.runs.markup import literal
 from mixnet_core.runs.run_dir import Workspace
 from mixnet_core.runs.ticks import Tick, Watch, unwatched
-from mixnet_core.runs.values import Evaluation, PreparedDataset, seen_line
+from mixnet_core.runs.values import Evaluation, MeasuredOn, PreparedDataset, seen_line
 from mixnet_core.stages.options import adjusted_recipe
 from mixnet_core.stages.release_to_measure import PLAIN_CPU, imagenet_recipe
 from mixnet_core.storage.asides import remove_left_asides
-from mixnet_core.storage.files import fingerprint, os_errors_explained, sha256_of
-from mixnet_core.storage.uris import refuse_credentials
+from mixnet_core.storage.files import expect_writable, fingerprint, os_errors_explained, sha256_of
+from mixnet_core.storage.uris import refuse_credentials, shown
 
 STAGE = "evaluate"
 _IMAGENET_CLASSES = 1000
@@ -80,7 +80,8 @@ def evaluate_file(
 
     Raises:
         InputError: there is no such file, it is of no known kind, it holds no averages, or it is
-            of a release whose recipe is neither beside it nor given.
+            of a release whose recipe is neither beside it nor given; what is to be written is a
+            folder, or a file that is read.
         IntegrityError: it lies in a release that states another digest.
         CheckpointMismatch: it is no MixNet's.
         DatasetError: it is of other classes than the images, or which label a class has cannot be
@@ -88,11 +89,14 @@ def evaluate_file(
         MixnetError: as `prepare_val` and `evaluate.job.measure`.
     """
     refuse_credentials(str(file), data, recipe, str(predictions), str(page), str(classes))
+    _expect_targets((predictions, page), kept=(file, classes))
     checkpoint = _look_at(file, workspace, ema=ema)
     chosen = _recipe(checkpoint, recipe, data, settings)
     read_as = _read_as(chosen, None if recipe else checkpoint.origin, given=recipe is not None)
     number = checkpoint.network.num_classes
     labels = labels_of(file, number, checkpoint.origin, classes)
+    # What can fail does so before the measurement, which would be thrown away.
+    seen, claims = seen_by(checkpoint.origin, file), _claims(checkpoint)
     dataset = _dataset(checkpoint, chosen, workspace, labels, watch)
     measured = measure(
         chosen,
@@ -107,12 +111,33 @@ def evaluate_file(
         watch=watch,
     )
     table = PredictionTable(read_index(Path(dataset.root), "val").paths, measured.predictions[0])
-    found = _evaluation(checkpoint, dataset, measured, read_as, chosen.data, labels)
+    on = measured_on(chosen.data, dataset, measured.predictions[0], seen)
+    found = _evaluation(checkpoint, dataset, measured, read_as, on, labels, claims)
     if predictions is not None:
         write_table(predictions, table, dataset.classes)
     if page is not None:
         write_page(page, dataset, _view(found, chosen, table, dataset, measured))
     return found
+
+
+def _expect_targets(targets: Sequence[Path | None], kept: Sequence[Path | None]) -> None:
+    """Makes sure that each file can be written, and takes the place of no other one.
+
+    Args:
+        kept: files that are read.
+
+    Raises:
+        InputError, MachineError: as `expect_writable`.
+    """
+    # Unlike Path.resolve it takes links that lead in a circle.
+    taken = [os.path.realpath(path) for path in kept if path is not None]
+    for target in (path for path in targets if path is not None):
+        if os.path.realpath(target) in taken:
+            raise InputError(
+                f"{shown(str(target))} is named for two things: give each file a name of its own"
+            )
+        taken.append(os.path.realpath(target))
+        expect_writable(target)
 
 
 @dataclass(frozen=True)
@@ -247,12 +272,12 @@ def _evaluation(
     dataset: PreparedDataset,
     measured: Measured,
     read_as: str,
-    data: Data,
+    on: MeasuredOn,
     labels: Labels,
+    claims: dict[str, float],
 ) -> Evaluation:
     """Sums the predictions up."""
     rows = measured.predictions[0]
-    on = measured_on(data, dataset, rows, seen_by(checkpoint.origin, checkpoint.file))
     totals = score_data(rows)
     return Evaluation(
         file=str(checkpoint.file),
@@ -266,7 +291,7 @@ def _evaluation(
         read_as=read_as,
         left_out=checkpoint.network.left_out,
         images_per_second=round(measured.images_per_second, 1),
-        claims=_claims(checkpoint),
+        claims=claims,
         folder=on.folder or "",
         split=on.split,
         seen=on.seen,

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from mixnet_core.storage.asides import ASIDE_PREFIX, held_aside
 __all__ = [
     "ASIDE_PREFIX",
     "call_between_pieces",
+    "expect_writable",
     "file_aside",
     "fingerprint",
     "folder_aside",
@@ -111,6 +112,28 @@ def file_aside(target: Path) -> Iterator[Path]:
             aside.chmod(0o644)
             aside.replace(target)
             _sync(target.parent)
+
+
+def expect_writable(target: Path) -> None:
+    """Makes sure that `file_aside` can write a file, before the work for it; leaves nothing.
+
+    Raises:
+        InputError: a folder stands there.
+        MachineError: as `file_aside`.
+    """
+    if target.is_dir():
+        raise InputError(f"{target} is a folder, expected a file to write: add a name to it")
+    with os_errors_explained(target):
+        made = [parent for parent in target.parents if not parent.exists()]
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with held_aside(target.parent) as held:
+                (held.path / target.name).touch(0o600)
+        finally:
+            for parent in made:
+                # Another process may have put something into it meanwhile.
+                with suppress(OSError):
+                    parent.rmdir()
 
 
 @contextmanager

@@ -137,6 +137,28 @@ def test_published_predictions_are_paired_with_the_images_that_have_their_names(
     assert _published_predictions(told, dataset) is None
 
 
+def test_what_would_throw_a_measurement_away_is_found_before_it(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measured(*given: Any, **more: Any) -> None:
+        raise AssertionError("it was measured")
+
+    monkeypatch.setattr(release_module, "measure_release", measured)
+    release = publish(workspace)
+    fetched = fetch_again(release, workspace)
+    dataset = prepare_val(fetched.ready.recipe.data, workspace.datasets)
+    table = workspace.root / "answers.csv"
+    table.write_text("no table")
+    claimed = release.model_copy(
+        update={"facts": {"dataset": {"val_fingerprint": dataset.val_fingerprint}}}
+    )
+    with pytest.raises(IntegrityError, match=r"answers\.csv"):
+        measure_again(replace(fetched, predictions=table, release=claimed), workspace)
+    (workspace.root / "revalidations" / "r" / "report.html").mkdir()
+    with pytest.raises(InputError, match=r"report\.html is a folder, expected a file"):
+        fetch_again(release, workspace)
+
+
 def test_images_of_other_classes_than_the_releases_are_refused(workspace: Workspace) -> None:
     fetched = fetch_again(publish(workspace, classes=["bee", "wasp"]), workspace)
     with pytest.raises(DatasetError, match=r"not trained for \(ant\): expected .*bee, wasp"):

@@ -16,12 +16,21 @@ import pytest
 from mindspore import Tensor
 
 from mixnet_core.checkpoints.store import load_weights, read_parameters
-from mixnet_core.errors import CheckpointMismatch, InputError, IntegrityError
+from mixnet_core.errors import (
+    CheckpointMismatch,
+    DigestMismatch,
+    InputError,
+    IntegrityError,
+    MachineError,
+)
 from mixnet_core.evaluate.look import look
 from mixnet_core.model.mixnet import build_model
 from mixnet_core.processes.requests import LookRequest, LookResult
 from mixnet_core.release.origin import Origin, origin_of
 from mixnet_core.release.publish import read_release
+from mixnet_core.revalidation import weights_file
+from mixnet_core.revalidation.weights_file import evaluate_file
+from mixnet_core.runs.run_dir import Workspace
 from mixnet_core.storage.files import sha256_of
 from tests.mindcv_cells import Step, double_averages, momentum, save
 from tests.tiny import FinishedJob, mixnet
@@ -297,6 +306,37 @@ def test_what_is_no_mixnet_is_said_in_one_line(case: Case, tmp_path: Path) -> No
         with pytest.raises(IntegrityError) as raised:
             look(LookRequest(file=str(tmp_path / name)))
         assert "\n" not in str(raised.value)
+
+
+def test_what_would_fail_after_the_measurement_is_refused_before_it(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measured(*given: Any, **more: Any) -> None:
+        raise AssertionError("it was measured")
+
+    monkeypatch.setattr(weights_file, "measure", measured)
+    copy = Path(shutil.copytree(case.files["ckpt"].parent, tmp_path / "copy"))
+    file = next(copy.glob("weights-*.ckpt"))
+
+    def evaluate(**more: Any) -> None:
+        evaluate_file(file, workspace=Workspace(tmp_path / "w"), data=str(case.images), **more)
+
+    with pytest.raises(AssertionError, match="it was measured"):
+        evaluate(predictions=tmp_path / "new" / "p.csv", page=tmp_path / "page.html")
+    assert not (tmp_path / "new").exists()
+    for name in ("predictions", "page"):
+        with pytest.raises(InputError, match="is a folder, expected a file"):
+            evaluate(**{name: tmp_path})
+        with pytest.raises(MachineError, match="cannot write"):
+            evaluate(**{name: file / "p.csv"})
+        with pytest.raises(InputError, match="is named for two things"):
+            evaluate(**{name: file})
+    with pytest.raises(InputError, match="is named for two things"):
+        evaluate(predictions=tmp_path / "x", page=tmp_path / "copy" / ".." / "x")
+    digests = next(copy.glob("seen-*.bin"))
+    digests.write_bytes(digests.read_bytes()[8:])
+    with pytest.raises(DigestMismatch, match="is not what its manifest states"):
+        evaluate()
 
 
 def test_moving_averages_are_measured_where_they_are_asked_for(case: Case) -> None:

@@ -15,6 +15,7 @@ from mixnet_core.errors import InputError, IntegrityError, MachineError
 from mixnet_core.storage.files import (
     ASIDE_PREFIX,
     call_between_pieces,
+    expect_writable,
     file_aside,
     fingerprint,
     folder_aside,
@@ -250,3 +251,19 @@ def test_what_another_process_put_there_meanwhile_stays_where_that_is_wanted(
     assert names(target) == ["theirs"]
     assert names(tmp_path) == ["folder"]
     assert asked == ([True] if when == "asked" else [False, True])
+
+
+def test_whether_a_file_can_be_written_is_tried_and_nothing_is_left(tmp_path: Path) -> None:
+    (tmp_path / "old.csv").write_text("old")
+    for target in (tmp_path / "old.csv", tmp_path / "new.csv", tmp_path / "a" / "b" / "new.csv"):
+        expect_writable(target)
+    assert [path.name for path in tmp_path.rglob("*")] == ["old.csv"]
+    assert (tmp_path / "old.csv").read_text() == "old"
+    with pytest.raises(InputError, match="is a folder, expected a file to write"):
+        expect_writable(tmp_path)
+    for target in (tmp_path / "old.csv" / "x.csv", tmp_path / "n" / ("x" * 300)):
+        with pytest.raises(MachineError, match=f"cannot write {target}"):
+            expect_writable(target)
+    with pytest.raises(MachineError, match=r"cannot write /proc/x\.csv"):
+        expect_writable(Path("/proc/x.csv"))
+    assert [path.name for path in tmp_path.rglob("*")] == ["old.csv"]
