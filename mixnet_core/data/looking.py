@@ -19,10 +19,12 @@ class Found:
     Attributes:
         line: classes and images of each split.
         more: the account of the files, by names; what was taken for which split.
+        classes: names in label order; None where listing them takes too long.
     """
 
     line: str
     more: Sequence[str] = ()
+    classes: tuple[str, ...] | None = None
 
 
 def found_images(data: Data, datasets: Path, fits: Fits | None = None) -> Found:
@@ -45,4 +47,5 @@ def found_images(data: Data, datasets: Path, fits: Fits | None = None) -> Found:
     counts = ", ".join(f"{len(part.positions):,} {part.split}" for part in parts)
     line = f"{source.described(data)}: {len(opened.classes):,} classes, {counts} images"
     account = opened.account
-    return Found(line, account.lines if account.left else account.notes)
+    more = account.lines if account.left else account.notes
+    return Found(line, more, opened.classes)

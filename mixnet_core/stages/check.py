@@ -14,14 +14,17 @@ from mixnet_core import errors
 from mixnet_core.data.index import read_manifest
 from mixnet_core.data.looking import found_images
 from mixnet_core.data.prepare import Fits
-from mixnet_core.errors import IntegrityError, MixnetError
+from mixnet_core.data.source import source_of
+from mixnet_core.errors import InputError, IntegrityError, MixnetError
 from mixnet_core.recipe.recipe import Recipe
 from mixnet_core.recipe.sections import Data
+from mixnet_core.release.catalog import find_release
 from mixnet_core.release.initial import find_initial
 from mixnet_core.release.recipe_fit import expect_weights_fit
 from mixnet_core.release.weights import check_available
+from mixnet_core.runs.records import recorded
 from mixnet_core.runs.run_dir import Workspace
-from mixnet_core.runs.values import FetchedWeights, PreparedDataset
+from mixnet_core.runs.values import Decision, FetchedWeights, PreparedDataset
 from mixnet_core.stages.check_machine import (
     check_device,
     check_disk,
@@ -36,6 +39,7 @@ from mixnet_core.stages.check_result import CheckResult, failed, from_error
 from mixnet_core.stages.context import Context
 from mixnet_core.stages.fetch import fetched_before
 from mixnet_core.stages.fitting import expect_fit
+from mixnet_core.stages.release_to_measure import expect_measurable
 from mixnet_core.storage.open import open_storage
 from mixnet_core.storage.uris import shown
 
@@ -56,6 +60,7 @@ def check(context: Context, prepared: PreparedDataset | None = None) -> None:
             registry=context.registry,
             prepared=prepared,
             fetched=fetched_before(context),
+            decided=_decided_before(context),
             single_writer=context.single_writer,
         )
     )
@@ -68,6 +73,7 @@ def check_all(
     registry: str,
     prepared: PreparedDataset | None = None,
     fetched: FetchedWeights | None = None,
+    decided: bool = False,
     single_writer: bool = False,
 ) -> list[CheckResult]:
     """Runs every check; what they find is returned, not raised.
@@ -78,8 +84,16 @@ def check_all(
         registry: URI, as `storage.open_storage` takes it.
         prepared: the dataset that is looked at instead of its source; None: there is none yet.
         fetched: the initial weights that the run has, so that nobody is asked for them.
+        decided: whether the run was compared already with the release that it is to replace, which
+            may be gone by now.
         single_writer: whether nobody else publishes to the registry.
     """
+    data, classes = (
+        (check_prepared(prepared), prepared.classes)
+        if prepared
+        else _looked_at(recipe.data, workspace.datasets, partial(expect_fit, recipe))
+    )
+    replaces = recipe.acceptance.replaces is not None and not decided
     return [
         check_workspace(workspace),
         check_disk(recipe, workspace),
@@ -90,9 +104,8 @@ def check_all(
         check_engine(recipe.devices),
         check_msrun(recipe.devices),
         check_weights(recipe, workspace.weights, registry, fetched),
-        check_prepared(prepared)
-        if prepared
-        else check_data(recipe.data, workspace.datasets, partial(expect_fit, recipe)),
+        data,
+        *([check_replaces(recipe, workspace.weights, registry, classes)] if replaces else []),
         check_publish(registry, single_writer=single_writer),
     ]
 
@@ -138,11 +151,53 @@ def check_data(data: Data, datasets: Path, fits: Fits | None = None) -> CheckRes
     Args:
         fits: as of `data.prepare.prepare_dataset`.
     """
+    return _looked_at(data, datasets, fits)[0]
+
+
+def _looked_at(
+    data: Data, datasets: Path, fits: Fits | None
+) -> tuple[CheckResult, tuple[str, ...] | None]:
+    """Returns what `check_data` finds, and the classes where they are known."""
     try:
         found = found_images(data, datasets, fits)
     except MixnetError as error:
-        return from_error("data", error)
-    return CheckResult(name="data", ok=True, detail=found.line, more=tuple(found.more))
+        return from_error("data", error), None
+    result = CheckResult(name="data", ok=True, detail=found.line, more=tuple(found.more))
+    return result, found.classes
+
+
+def check_replaces(
+    recipe: Recipe, cache: Path, registry: str, classes: tuple[str, ...] | None = None
+) -> CheckResult:
+    """Checks that the release which acceptance compares with can be measured on these images.
+
+    Args:
+        cache: of fetched weights.
+        registry: as `release.catalog.find_release`.
+        classes: of the images, in label order; None where they are not known yet.
+    """
+    name = recipe.acceptance.replaces
+    assert name is not None, "it is a row of recipes that demand it"
+    images = source_of(recipe.data).described(recipe.data)
+    try:
+        release = find_release(name, registry)
+        expect_measurable(release, cache=cache, classes=classes, images=images)
+    except MixnetError as error:
+        return from_error("replaces", error)
+    if release.classes is None:
+        more = ", but names no classes: labels are taken by position"
+    else:
+        more = "" if classes else "; whether it has the images' classes shows in accept"
+    return CheckResult(name="replaces", ok=True, detail=f"{shown(name)} can be measured{more}")
+
+
+def _decided_before(context: Context) -> bool:
+    """Tells whether the run's decision on record is by the recipe's demands."""
+    try:
+        decision = recorded(context.run, "accept", Decision)
+    except (InputError, IntegrityError):
+        return False
+    return decision.demands == context.recipe.acceptance.model_dump(mode="json")
 
 
 def check_prepared(dataset: PreparedDataset) -> CheckResult:

@@ -10,8 +10,8 @@ class CheckResult(Value):
     """One check's outcome.
 
     Attributes:
-        name: workspace, disk, packages, extras, device, operators, engine, msrun, weights, data or
-            publish.
+        name: workspace, disk, packages, extras, device, operators, engine, msrun, weights, data,
+            replaces (where a recipe demands it) or publish.
         detail: what was found, in one line.
         fix: what to do; empty if ok, or where `detail` says it already.
         more: what else was found, a line each.

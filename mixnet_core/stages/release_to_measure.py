@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from mixnet_core.data.class_names import labels_by_name
@@ -19,7 +20,7 @@ from mixnet_core.evaluate.job import Measured, measure
 from mixnet_core.recipe.recipe import Recipe, with_stored_rules
 from mixnet_core.release.catalog import CatalogEntry
 from mixnet_core.release.manifest import PublishedRelease, ReleasedFile
-from mixnet_core.release.weights import fetch_release_weights
+from mixnet_core.release.weights import check_available, fetch_release_weights
 from mixnet_core.runs.ticks import Watch
 from mixnet_core.runs.values import PreparedDataset
 from mixnet_core.stages.check_machine import check_device
@@ -108,8 +109,8 @@ def fetch_file(release: PublishedRelease, role: str, target: Path) -> Path:
     file: ReleasedFile | None = release.files.get(role)
     if file is None:
         raise IntegrityError(
-            f"release {release.uri} holds no {role}, so it cannot be measured: expected files in "
-            f"the roles weights and {role}; publish it again with `mixnet publish`"
+            f"release {release.shown_uri} holds no {role}, so it cannot be measured: expected "
+            f"files in the roles weights and {role}; publish it again with `mixnet publish`"
         )
     with file_aside(target) as aside:
         try:
@@ -122,6 +123,35 @@ def fetch_file(release: PublishedRelease, role: str, target: Path) -> Path:
                 "manifest says: publish the release again; nothing was kept"
             )
     return target
+
+
+def expect_measurable(
+    release: AnyRelease, *, cache: Path, classes: tuple[str, ...] | None, images: str
+) -> None:
+    """Makes sure, before anything is trained, that a release can be measured on a dataset.
+
+    Its recipe is fetched and read, its weights are asked for; nothing is left.
+
+    Args:
+        cache: as `fetch_release`.
+        classes: the dataset's, in label order; None where they are not known yet.
+        images: where they are, for errors.
+
+    Raises:
+        DatasetError: the dataset's classes are not the release's.
+        MixnetError: as `fetch_release`.
+    """
+    with TemporaryDirectory() as folder:
+        recipe = _recipe(release, Path(folder), None)
+    if classes is not None:
+        _columns(release.name, release.classes, classes, images)
+        number = recipe.network.num_classes
+        if release.classes is None and number is not None and number != len(classes):
+            raise DatasetError(
+                f"{images} has {len(classes):,} classes, release {release.name} is for "
+                f"{number:,}: give the folder of the release's images, or another release"
+            )
+    check_available(release, cache=cache)
 
 
 def measure_release(
@@ -147,7 +177,7 @@ def measure_release(
         stage=stage,
         attempts=attempts,
         keep_open=keep_open,
-        columns=_columns(released, dataset),
+        columns=_columns(released.name, released.classes, dataset.classes, dataset.root),
         watch=watch,
     )
 
@@ -161,23 +191,30 @@ def imagenet_recipe(variant: str) -> str:
     return "mixnet_l" if variant == "xl" else f"mixnet_{variant}"
 
 
-def _columns(released: Released, dataset: PreparedDataset) -> tuple[int, ...] | None:
+def _columns(
+    name: str, classes: tuple[str, ...] | None, found: tuple[str, ...], images: str
+) -> tuple[int, ...] | None:
     """Returns which logit is each class's; None: they are in the dataset's order.
+
+    Args:
+        name, classes: the release's; None where it does not say them.
+        found: the dataset's classes, in label order.
+        images: where they are, for errors.
 
     Raises:
         DatasetError: the classes are others, which would give every image the wrong label.
     """
-    if released.classes is None or released.classes == dataset.classes:
+    if classes is None or classes == found:
         return None
-    where = f"{dataset.root}, measured with release {released.name},"
-    labels = labels_by_name(dataset.classes, released.classes, where)
-    missing = sorted(set(range(len(released.classes))) - set(labels.values()))
+    where = f"{images}, measured with release {name},"
+    labels = labels_by_name(found, classes, where)
+    missing = sorted(set(range(len(classes))) - set(labels.values()))
     if missing:
         raise DatasetError(
-            f"{where} lacks {len(missing)} of the release's {len(released.classes)} classes, the "
-            f"first is {released.classes[missing[0]]!r}: give the folder of the release's images"
+            f"{where} lacks {len(missing)} of the release's {len(classes)} classes, the "
+            f"first is {classes[missing[0]]!r}: give the folder of the release's images"
         )
-    return tuple(labels[name] for name in dataset.classes)
+    return tuple(labels[name] for name in found)
 
 
 def _recipe(release: AnyRelease, folder: Path, data: str | None) -> Recipe:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import builtins
 import json
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -16,8 +17,9 @@ from mixnet_core.data.imagenet.classes import wnids
 from mixnet_core.data.imagenet.listing import Listed, write_listing
 from mixnet_core.data.prepare import prepare_dataset
 from mixnet_core.data.sources import fashion_mnist
-from mixnet_core.recipe.recipe import Recipe, load_recipe
+from mixnet_core.recipe.recipe import Recipe, load_recipe, save_recipe
 from mixnet_core.recipe.sections import Devices
+from mixnet_core.release.publish import publish_release
 from mixnet_core.runs.run_dir import Workspace
 from mixnet_core.runs.values import FetchedWeights
 from mixnet_core.stages import check as preflight
@@ -40,6 +42,7 @@ from mixnet_core.stages.check_machine import (
 )
 from mixnet_core.stages.check_result import CheckResult
 from mixnet_core.stages.context import open_context
+from mixnet_core.stages.options import adjusted_recipe
 from mixnet_core.storage.files import sha256_of
 from tests.data.samples import data, write_idx_folder, write_image, write_image_folder
 from tests.mindcv_cells import TrainedByMindcv
@@ -465,3 +468,50 @@ def test_run_ends_before_preparing_where_the_weights_cannot_be_had(
     with pytest.raises(errors.TransientError, match=r"cannot fetch http://127\.0\.0\.1:1/w\.ckpt"):
         preflight.check(context)
     assert not context.workspace.datasets.exists()
+
+
+def published(root: Path, name: str, classes: list[str] | None, *, recipe: bool = True) -> None:
+    """A release whose weights are no network's, in the registry below a folder."""
+    files = {"weights": root / "w.ckpt"}
+    files["weights"].write_bytes(b"weights")
+    if recipe:
+        images = write_image_folder(root / f"of-{name}", dict.fromkeys(classes or "abc", 2))
+        files["recipe"] = root / "recipe.yaml"
+        save_recipe(adjusted_recipe("digits", data=str(images)), files["recipe"])
+    facts: dict[str, Any] = {} if classes is None else {"classes": classes}
+    publish_release(name, registry=f"file://{root}/releases", files=files, facts=facts)
+
+
+def test_the_release_to_replace_is_looked_at_before_the_training(tmp_path: Path) -> None:
+    published(tmp_path, "old", ["bee", "ant"])
+    published(tmp_path, "other", ["ant", "cow"])
+    published(tmp_path, "more", ["ant", "bee", "cow"])
+    published(tmp_path, "without", ["ant", "bee"], recipe=False)
+    published(tmp_path, "silent", None)
+    images = write_image_folder(tmp_path / "images", {"ant": 20, "bee": 20})
+
+    def checked(name: str) -> CheckResult:
+        settings = {"acceptance.replaces": name, "training.global_batch": 4}
+        results = check_all(
+            adjusted_recipe("digits", data=str(images), settings=settings),
+            workspace=Workspace(tmp_path / "workspace"),
+            registry=f"file://{tmp_path}/releases",
+        )
+        assert [result.name for result in results] == [*NAMES[:-1], "replaces", "publish"]
+        assert all(result.ok for result in results if result.name != "replaces")
+        return results[-2]
+
+    assert checked("old").detail == "old can be measured"
+    assert "names no classes: labels are taken by position" in checked("silent").detail
+    for name, error, message in (
+        ("gone", errors.InputError, "no release 'gone'"),
+        ("other", errors.DatasetError, r"1 of 2 classes that these weights .* \(bee\)"),
+        ("more", errors.DatasetError, "lacks 1 of the release's 3 classes, the first is 'cow'"),
+        ("without", errors.IntegrityError, "holds no recipe, so it cannot be measured"),
+        ("mixnet_s-910v2", errors.DatasetError, "2 classes, release mixnet_s-910v2 is for 1,000"),
+    ):
+        refused = failure(checked(name))
+        assert type(refused) is error
+        assert re.search(message, str(refused)), refused
+    next((tmp_path / "releases" / "old").glob("weights-*")).unlink()
+    assert type(failure(checked("old"))) is errors.ReleaseMissing
