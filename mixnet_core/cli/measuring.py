@@ -22,10 +22,10 @@ from mixnet_core.evaluate.statistics import wilson_interval
 from mixnet_core.revalidation.all_releases import revalidate_all
 from mixnet_core.revalidation.release import STAGE
 from mixnet_core.revalidation.states import Revalidation, percent, require_all_confirmed
-from mixnet_core.revalidation.weights_file import evaluate_file, images_of
+from mixnet_core.revalidation.weights_file import evaluate_file, images_of, seen_before
 from mixnet_core.runs.summaries import summary
 from mixnet_core.runs.terminal import TerminalWatch
-from mixnet_core.runs.values import Evaluation, seen_line
+from mixnet_core.runs.values import Evaluation
 from mixnet_core.stages.options import (
     DataOption,
     RegistryOption,
@@ -197,6 +197,6 @@ def _table(found: Evaluation) -> Table:
     table.add_row("images", f"{score.count:,}")
     table.add_row("seen before", "not known" if found.seen is None else f"{found.seen:,}")
     table.add_row("img/s", f"{found.images_per_second:.0f}")
-    where = f"{images_of(found)}: {seen_line(found.seen, score.count)}\nlabels {found.labels}"
+    where = f"{images_of(found)}: {seen_before(found)}\nlabels {found.labels}"
     table.caption = f"{where}\n{found.read_as}\n{found.engine}"
     return table

@@ -30,9 +30,16 @@ class Seen:
 
     Attributes:
         prefixes: (N,) uint64, the first 8 bytes of each sha256, ascending, each once.
+        lacks: the name of initial weights whose images would belong here and are not known.
     """
 
     prefixes: NDArray[np.uint64]
+    lacks: str | None = None
+
+    def __or__(self, other: Seen) -> Seen:
+        """Returns the images of both."""
+        both = np.union1d(self.prefixes, other.prefixes)
+        return Seen(both, self.lacks if self.lacks is not None else other.lacks)
 
     def mask(self, digests: Iterable[str]) -> NDArray[np.bool_]:
         """Tells of each image whether it is among these.

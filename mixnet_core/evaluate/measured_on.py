@@ -39,6 +39,7 @@ def measured_on(
         count=len(rows),
         seen=count,
         unseen=unseen,
+        unknown_start=None if seen is None else seen.lacks,
     )
 
 

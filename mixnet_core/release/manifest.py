@@ -26,6 +26,7 @@ from mixnet_core.storage.uris import shown
 
 MANIFEST = "manifest.json"
 WEIGHTS = "weights"
+SEEN = "seen"
 
 _DIGEST_LETTERS = 12
 
@@ -133,6 +134,21 @@ class PublishedRelease(Manifest):
         except (KeyError, TypeError, ValidationError):
             return ""
         return f" ({on.line})"
+
+    @property
+    def seen_lacks(self) -> str | None:
+        """Returns the name of weights that it descends from, of whose training images nothing is
+        known; None where its file in the role `seen` has all of them.
+        """
+        if SEEN not in self.files:
+            return self.name
+        on = self.facts.get("measured_on")
+        if isinstance(on, dict) and "unknown_start" in on:
+            return None if on["unknown_start"] is None else shown(str(on["unknown_start"]))
+        # Of an earlier version, whose file has its own training alone.
+        if self.facts.get("started_from", self.name) is None:
+            return None
+        return shown(str(self._fact("started_from", "name") or self.name))
 
     def _fact(self, section: str, key: str) -> Any:
         """Returns a fact of a section; facts are whatever the publisher chose."""

@@ -120,6 +120,11 @@ def evaluate_file(
     return found
 
 
+def seen_before(found: Evaluation) -> str:
+    """Says how many of the images training or selection saw."""
+    return seen_line(found.seen, found.score.count, found.unknown_start)
+
+
 def _expect_targets(targets: Sequence[Path | None], kept: Sequence[Path | None]) -> None:
     """Makes sure that each file can be written, and takes the place of no other one.
 
@@ -296,6 +301,7 @@ def _evaluation(
         split=on.split,
         seen=on.seen,
         unseen=on.unseen,
+        unknown_start=on.unknown_start,
         classes=(len(np.unique(rows["label"])), len(dataset.classes)),
         labels=str(labels),
     )
@@ -317,9 +323,7 @@ def _view(
         recipe,
         table,
         dataset.classes,
-        sentence=(
-            f"Measured on {literal(images_of(found))}: {seen_line(found.seen, found.score.count)}."
-        ),
+        sentence=literal(f"Measured on {images_of(found)}: {seen_before(found)}."),
         facts=[
             ("file", f"{literal(name)}, sha256 `{found.sha256}`"),
             ("read as", literal(found.read_as)),

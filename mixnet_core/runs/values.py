@@ -85,12 +85,19 @@ class FetchedWeights(Value):
         name: of the release it came from.
         path: absolute.
         sha256: hex, of the whole file; verified in this call.
+        seen: absolute path of the digests of what they were trained and selected on (`data.seen`);
+            "" where they do not say, and in records of earlier versions.
+        seen_sha256: hex, of that file.
+        seen_lacks: the name of weights that they descend from, whose images are not in that file.
         reused: whether the cached file was taken and nothing was transferred.
     """
 
     name: str
     path: str
     sha256: str
+    seen: str = ""
+    seen_sha256: str = ""
+    seen_lacks: str | None = None
     reused: bool = False
 
 
@@ -200,6 +207,8 @@ class MeasuredOn(Value):
         seen: of these, how many stand byte for byte among the images that the weights were trained
             or selected on; None where those are not known.
         unseen: the figures on the others; None where none was seen, all were, or it is not known.
+        unknown_start: initial weights, by name, whose own training images are not known and not
+            counted; None where there are none such, and in records of earlier versions.
     """
 
     folder: str | None
@@ -207,6 +216,7 @@ class MeasuredOn(Value):
     count: int
     seen: int | None = None
     unseen: Score | None = None
+    unknown_start: str | None = None
 
     @property
     def place(self) -> str:
@@ -218,7 +228,7 @@ class MeasuredOn(Value):
     @property
     def seen_line(self) -> str:
         """Says how many of them training or selection saw."""
-        return seen_line(self.seen, self.count)
+        return seen_line(self.seen, self.count, self.unknown_start)
 
     @property
     def line(self) -> str:
@@ -226,13 +236,19 @@ class MeasuredOn(Value):
         return f"{self.count:,} images, {self.place}: {self.seen_line}"
 
 
-def seen_line(seen: int | None, count: int) -> str:
+def seen_line(seen: int | None, count: int, unknown_start: str | None = None) -> str:
     """Says how many of so many images training or selection saw; the arguments: `MeasuredOn`."""
     if seen is None:
         return "how many of them training or selection saw is not known"
+    limit = "" if unknown_start is None else f"; {unknown_line(unknown_start)}"
     if not seen:
-        return "none of them stands in training or selection, byte for byte"
-    return f"{seen:,} of {count:,} stand in training or selection, byte for byte"
+        return f"none of them stands in training or selection, byte for byte{limit}"
+    return f"{seen:,} of {count:,} stand in training or selection, byte for byte{limit}"
+
+
+def unknown_line(start: str) -> str:
+    """Says that nobody knows which images some initial weights were trained on."""
+    return f"what the initial weights {start} were trained on is not known"
 
 
 class Candidate(Value):
@@ -350,7 +366,8 @@ class Evaluation(Value):
         classes: how many of the weights' classes have images, and of how many.
         labels: how each image's label was found, in words.
         left_out: in one line, what else the file holds and was not used; "" if nothing.
-        seen, unseen: as `MeasuredOn`; known where the file lies in a run or a release that knows.
+        seen, unseen, unknown_start: as `MeasuredOn`; known where the file lies in a run or a
+            release that knows.
     """
 
     file: str
@@ -371,3 +388,4 @@ class Evaluation(Value):
     left_out: str = ""
     seen: int | None = None
     unseen: Score | None = None
+    unknown_start: str | None = None

@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from mixnet_core.release.initial import find_initial
+from mixnet_core.release.manifest import PublishedRelease
 from mixnet_core.release.recipe_fit import expect_weights_fit
-from mixnet_core.release.weights import fetch_weights
+from mixnet_core.release.weights import fetch_release_weights
 from mixnet_core.runs.records import finished, write_record
 from mixnet_core.runs.ticks import Tick
 from mixnet_core.runs.values import FetchedWeights
 from mixnet_core.stages.context import Context
 from mixnet_core.stages.made_from import fetch_inputs
+from mixnet_core.stages.start_seen import with_seen
 from mixnet_core.storage.files import sha256_of
 from mixnet_core.storage.uris import shown
 
@@ -29,7 +32,7 @@ def fetch(context: Context) -> FetchedWeights | None:
     Raises:
         InputError: there is no such release.
         IntegrityError: the bytes are not what was published, or not of the recipe's network.
-        MixnetError: as `release.weights.fetch_weights`.
+        MixnetError: as `release.weights.fetch_release_weights`.
     """
     recipe, run, workspace, watch = context.recipe, context.run, context.workspace, context.watch
     name = recipe.weights.name
@@ -44,12 +47,13 @@ def fetch(context: Context) -> FetchedWeights | None:
     def on_bytes(done: int, total: int | None) -> None:
         watch(Tick("fetch", done, total, "B"))
 
-    weights = fetch_weights(
-        name, cache=workspace.weights, registry=context.registry, on_bytes=on_bytes
-    )
+    release = find_initial(name, context.registry)
+    weights = fetch_release_weights(release, cache=workspace.weights, on_bytes=on_bytes)
     left_out = expect_weights_fit(Path(weights.path), recipe)
     if left_out:
         log.warning("%s: %s", weights.name, left_out)
+    if isinstance(release, PublishedRelease):
+        weights = with_seen(weights, release, workspace.weights)
     write_record(run, "fetch", fetch_inputs(recipe), weights)
     return weights
 
@@ -73,5 +77,7 @@ def _say_if_changed(name: str, done: FetchedWeights) -> None:
 
 
 def _is_whole(weights: FetchedWeights) -> bool:
-    path = Path(weights.path)
-    return path.is_file() and sha256_of(path) == weights.sha256
+    files = [(weights.path, weights.sha256)]
+    if weights.seen:
+        files.append((weights.seen, weights.seen_sha256))
+    return all(Path(path).is_file() and sha256_of(Path(path)) == digest for path, digest in files)

@@ -23,6 +23,7 @@ from mixnet_core.runs.values import (
 )
 from mixnet_core.stages.context import Context
 from mixnet_core.stages.made_from import validate_inputs
+from mixnet_core.stages.start_seen import seen_by_start
 from mixnet_core.storage.files import sha256_of
 from mixnet_core.train.metrics import read_metrics
 
@@ -34,6 +35,7 @@ def validate(
 
     Raises:
         TransientError: another process works on this run.
+        InputError: what the initial weights had seen is not there any more.
         MixnetError: as `evaluate.job.measure`.
     """
     recipe, run = context.recipe, context.run
@@ -47,6 +49,8 @@ def validate(
                 write_record(run, "validate", inputs, done)
             if sha256_of(run.predictions) == done.answers_sha256 and _seen_stands(run, done):
                 return done
+        # Before the measurement, which would be thrown away.
+        start = seen_by_start(run, recipe)
         measured = measure(
             recipe,
             dataset,
@@ -64,6 +68,7 @@ def validate(
         write_table(run.predictions, table, dataset.classes)
         seen = seen_in_training(Path(dataset.root))
         assert seen is not None, "what a run trains on has all splits"
+        seen |= start
         write_seen(run.seen, seen)
         on = measured_on(recipe.data, dataset, table.rows, seen)
         report = report_data(

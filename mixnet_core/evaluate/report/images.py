@@ -7,7 +7,13 @@ from typing import Any
 
 from mixnet_core.runs.markup import literal
 from mixnet_core.runs.summaries import overlap_line
-from mixnet_core.runs.values import DUPLICATES_FILE, MeasuredOn, NearDuplicates, Overlap
+from mixnet_core.runs.values import (
+    DUPLICATES_FILE,
+    MeasuredOn,
+    NearDuplicates,
+    Overlap,
+    unknown_line,
+)
 
 
 def measured_sentence(data: Mapping[str, Any]) -> str:
@@ -20,15 +26,22 @@ def measured_sentence(data: Mapping[str, Any]) -> str:
             "Measured once on the val split. How many of its images training or selection saw was "
             "not counted."
         )
+    unknown = None if on.unknown_start is None else literal(unknown_line(on.unknown_start))
+    if not on.seen and unknown is not None:
+        return (
+            "Measured once on the val split: none of its images stands in this run's training or "
+            f"selection (no byte-identical image); {unknown}."
+        )
     if not on.seen:
         return (
             "Measured once on the val split, which neither training nor selection saw (no "
             "byte-identical image)."
         )
+    limit = "" if unknown is None else f" W{unknown[1:]}."
     return (
         f"Measured once on the val split: {on.seen:,} of {on.count:,} val images stand in training "
-        f"or selection, byte for byte ({DUPLICATES_FILE} of the prepared dataset). "
-        f"{_unseen_sentence(data['unseen'])} Acceptance goes by all of them."
+        f"or selection, byte for byte{_where(data, on.seen)}. "
+        f"{_unseen_sentence(data['unseen'])} Acceptance goes by all of them.{limit}"
     )
 
 
@@ -42,7 +55,7 @@ def images_facts(data: Mapping[str, Any]) -> dict[str, list[str]]:
     on = _measured_on(data)
     if on is not None:
         found["measured on"] = [f"{on.count:,} images", literal(on.place)]
-        found["seen before"] = [on.seen_line]
+        found["seen before"] = [literal(on.seen_line)]
     notes = data["dataset"].get("notes", [])
     if notes:
         found["files"] = [literal(note) for note in notes]
@@ -58,6 +71,17 @@ def images_facts(data: Mapping[str, Any]) -> dict[str, list[str]]:
 def _measured_on(data: Mapping[str, Any]) -> MeasuredOn | None:
     given = data.get("measured_on")
     return None if given is None else MeasuredOn.model_validate(given)
+
+
+def _where(data: Mapping[str, Any], seen: int) -> str:
+    """Says which of the images that were seen are listed, and whose training saw the others."""
+    listed = f"{DUPLICATES_FILE} of the prepared dataset"
+    own = (data["dataset"].get("overlap") or {}).get("val_in_training")
+    if own is None or own >= seen:
+        return f" ({listed})"
+    if not own:
+        return ", in that of the initial weights"
+    return f": {own:,} in this run's ({listed}), the others in that of the initial weights"
 
 
 def _unseen_sentence(unseen: Mapping[str, Any] | None) -> str:
