@@ -181,10 +181,10 @@ def check_replaces(
     images = source_of(recipe.data).described(recipe.data)
     try:
         release = find_release(name, registry)
-        expect_measurable(release, cache=cache, classes=classes, images=images)
+        theirs = expect_measurable(release, cache=cache, classes=classes, images=images)
     except MixnetError as error:
         return from_error("replaces", error)
-    if release.classes is None:
+    if theirs is None:
         more = ", but names no classes: labels are taken by position"
     else:
         more = "" if classes else "; whether it has the images' classes shows in accept"

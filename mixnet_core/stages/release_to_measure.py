@@ -127,7 +127,7 @@ def fetch_file(release: PublishedRelease, role: str, target: Path) -> Path:
 
 def expect_measurable(
     release: AnyRelease, *, cache: Path, classes: tuple[str, ...] | None, images: str
-) -> None:
+) -> tuple[str, ...] | None:
     """Makes sure, before anything is trained, that a release can be measured on a dataset.
 
     Its recipe is fetched and read, its weights are asked for; nothing is left.
@@ -137,21 +137,26 @@ def expect_measurable(
         classes: the dataset's, in label order; None where they are not known yet.
         images: where they are, for errors.
 
+    Returns:
+        The release's classes; None where it does not say them.
+
     Raises:
         DatasetError: the dataset's classes are not the release's.
         MixnetError: as `fetch_release`.
     """
     with TemporaryDirectory() as folder:
         recipe = _recipe(release, Path(folder), None)
+    theirs = _classes(release, recipe)
     if classes is not None:
-        _columns(release.name, release.classes, classes, images)
+        _columns(release.name, theirs, classes, images)
         number = recipe.network.num_classes
-        if release.classes is None and number is not None and number != len(classes):
+        if theirs is None and number is not None and number != len(classes):
             raise DatasetError(
                 f"{images} has {len(classes):,} classes, release {release.name} is for "
                 f"{number:,}: give the folder of the release's images, or another release"
             )
     check_available(release, cache=cache)
+    return theirs
 
 
 def measure_release(
