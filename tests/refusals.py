@@ -132,6 +132,12 @@ ROWS = "path,class\n" + "".join(
     _row(f"images/{name}/{number:03d}.png", name) for name in CLASSES for number in range(6)
 )
 
+
+def _checked(folder: Path) -> list[str]:
+    write_image_folder(folder / "pets", CLASSES)
+    return ["check", "finetune", "--data=pets", "--set=weights.name=null"]
+
+
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
 
@@ -195,7 +201,7 @@ SECTIONS: dict[str, list[Refusal]] = {
             "pictures that are pages",
             images(lambda d: _pages(d / "train" / "cat", 3), None, "--global-batch=2"),
         ),
-        Refusal("a batch larger than the dataset", images(lambda d: None)),
+        Refusal("a batch larger than the dataset", _checked),
     ],
     "Lists": [
         Refusal("no column that is known", lists("picture_of,what\n")),

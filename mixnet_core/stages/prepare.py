@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
-from mixnet_core.data.prepare import prepare_dataset
+from mixnet_core.data.prepare import expect_class_count, prepare_dataset
 from mixnet_core.evaluate.job import patience_of
 from mixnet_core.processes.launch import run_job
 from mixnet_core.processes.requests import PackedDataset, PackRequest
@@ -15,7 +14,6 @@ from mixnet_core.runs.values import PreparedDataset
 from mixnet_core.stages.acceptance import require_images
 from mixnet_core.stages.context import Context
 from mixnet_core.stages.demand import judged_images
-from mixnet_core.stages.fitting import expect_fit
 from mixnet_core.stages.made_from import prepare_inputs
 
 
@@ -30,7 +28,6 @@ def prepare(context: Context, override: str | None = None) -> PreparedDataset:
 
     Raises:
         DatasetError: the images are missing or malformed, or of other classes than the recipe says.
-        RecipeError: there are fewer training images than in a global batch.
         NotAccepted: the recipe demands of the images what they are not; they are on record.
         JobFailed: the process that writes shards failed.
         MixnetError: as `data.prepare.prepare_dataset`.
@@ -55,11 +52,14 @@ def prepare(context: Context, override: str | None = None) -> PreparedDataset:
         )
         return PackedDataset.model_validate(result)
 
-    dataset = prepare_dataset(
-        recipe.data, workspace.datasets, on_image, pack=pack, fits=partial(expect_fit, recipe)
-    )
+    def fits(classes: int, images: int) -> None:
+        # Whether there is a batch of images is for the training to say, and for check before it:
+        # they may be prepared for another recipe, too.
+        expect_class_count(classes, recipe.network.num_classes)
+
+    dataset = prepare_dataset(recipe.data, workspace.datasets, on_image, pack=pack, fits=fits)
     # What was prepared before was prepared for another recipe perhaps.
-    expect_fit(recipe, len(dataset.classes), dataset.counts["train"])
+    expect_class_count(len(dataset.classes), recipe.network.num_classes)
     write_record(run, "prepare", prepare_inputs(recipe), dataset)
     if override is None:
         require_images(judged_images(recipe.acceptance, dataset), dataset)
