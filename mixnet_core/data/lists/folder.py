@@ -49,6 +49,7 @@ class ListFolder:
         self.train = trains[0] if trains else None
         self.notes = [f"{name} is not used, {self.train} is" for name in trains[1:]]
         self._read: dict[str, ListFile] = {}
+        self._places: dict[str, str] = {}
 
     @cached_property
     def val(self) -> str | None:
@@ -144,20 +145,20 @@ class ListFolder:
         if found.other_paths:
             others = ", ".join(found.other_paths)
             self.notes.append(f"{name} names images in {found.path_column}, not in {others}")
-        if name != self.train:
-            self._expect_own_images(name, places.folder)
+        self._places[name] = places.folder
         if places.folder:
             self.notes.append(f"the images of {name} are in {places.folder}/")
         return places
 
-    def _expect_own_images(self, name: str, folder: str) -> None:
-        """Makes sure that the images of val's list are not those of the list for training.
+    def expect_own_images(self, name: str) -> None:
+        """Makes sure that the images of a list were not located among those for training.
 
         Both may be numbered from 1: where val's are not unpacked, training's have their names.
 
         Raises:
-            DatasetError: they are, or there is no list for training that tells.
+            DatasetError: they were, or there is no list for training that tells.
         """
+        folder = self._places[name]
         if folder in named_like(name):
             return
         if self.train is None:

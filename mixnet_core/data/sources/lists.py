@@ -88,6 +88,7 @@ class Lists(DataSource):
             return None
         meaning = _meaning(folder) if classes is None else _meaning_for(folder, classes)
         val = _listed(folder, folder.val, meaning)
+        folder.expect_own_images(folder.val)
         lines: list[str] = []
         images = _images(folder.root, "val", val, lines)
         return Source(
