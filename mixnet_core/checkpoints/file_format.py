@@ -7,12 +7,13 @@ takes seconds to load, is not needed.
 from __future__ import annotations
 
 import json
+import math
 import os
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, NamedTuple
 
 from mixnet_core.checkpoints.foreign_files import (
     LONGEST_SAFETENSORS_HEADER,
@@ -35,6 +36,14 @@ _VARINT, _LENGTH = 0, 2
 _VALUE = 1
 _TAG, _TENSOR = 1, 2
 _DIMS, _TYPE, _CONTENT = 1, 2, 3
+# MindSpore's names of types -> bytes of a value; a text's shape says nothing.
+_ITEM_BYTES = {
+    **dict.fromkeys(("Int8", "UInt8", "Bool"), 1),
+    **dict.fromkeys(("Int16", "UInt16", "Float16", "BFloat16"), 2),
+    **dict.fromkeys(("Int32", "UInt32", "Float32"), 4),
+    **dict.fromkeys(("Int64", "UInt64", "Float64"), 8),
+}
+_TEXT = "str"
 _LONGEST_NAME = 4096
 
 
@@ -154,47 +163,95 @@ def _ckpt(path: Path, file: BinaryIO, size: int) -> WeightsFile:
             end -= _CHECKSUM_BYTES
     file.seek(0)
     shapes: dict[str, Shape] = {}
+    last: str | None = None
+    values, held = _Values((), "", 0), 0
     while file.tell() < end:
-        last = next(reversed(shapes), None)
         number, _, length = _field(file, end, last)
         if number != _VALUE or length is None:
             raise _Broken("it does not continue as one" if shapes else "it does not begin as one")
-        name, shape = _value(file, file.tell() + length, last)
+        name, found = _value(file, file.tell() + length, last)
+        if last is not None and name != last:
+            _expect_as_many(last, values, held)
+            held = 0
         # What is too large for one message is in several of one name, each with the whole shape.
-        shapes[name] = shape
+        last, values, held = name, found, held + found.bytes
+        shapes[name] = found.shape
+    if last is not None:
+        _expect_as_many(last, values, held)
     return WeightsFile(path, "ckpt", shapes, has_checksum=end < size)
 
 
-def _value(file: BinaryIO, end: int, last: str | None) -> tuple[str, Shape]:
+class _Values(NamedTuple):
+    """Describes the values in one message.
+
+    Attributes:
+        type: as MindSpore names it.
+        bytes: of the values.
+    """
+
+    shape: Shape
+    type: str
+    bytes: int
+
+
+def _expect_as_many(name: str, values: _Values, held: int) -> None:
+    """Holds a parameter's values to its shape: MindSpore copies them wherever they fit or not.
+
+    More of them write over its memory, of fewer the rest is what stood in memory before.
+    """
+    if values.type == _TEXT:
+        return
+    if values.type not in _ITEM_BYTES:
+        raise _Broken(f"{shown(name)!r} in it has values of the unknown type {shown(values.type)}")
+    expected = math.prod(values.shape) * _ITEM_BYTES[values.type]
+    if held != expected:
+        raise _Broken(
+            f"{shown(name)!r} in it has {held:,} bytes of values, its shape "
+            f"{values.shape} of {values.type} has {expected:,}"
+        )
+
+
+def _value(file: BinaryIO, end: int, last: str | None) -> tuple[str, _Values]:
     """Reads one parameter; the file stands behind it afterwards."""
     name = ""
-    shape: Shape = ()
+    values: _Values | None = None
     while file.tell() < end:
         number, _, length = _field(file, end, last)
-        if number == _TAG and length is not None and length <= _LONGEST_NAME:
-            try:
-                name = file.read(length).decode()
-            except UnicodeDecodeError:
-                raise _Broken("it does not begin as one") from None
-        elif number == _TENSOR and length is not None:
-            shape = _tensor(file, file.tell() + length, name)
+        # Of what stands twice protobuf makes one, from both.
+        if number == _TAG and not name and length is not None and length <= _LONGEST_NAME:
+            name = _text(file, length)
+        elif number == _TENSOR and values is None and length is not None:
+            values = _tensor(file, file.tell() + length, name)
         else:
             raise _Broken("it does not continue as one" if last else "it does not begin as one")
-    return name, shape
+    if not name or values is None:
+        raise _Broken(f"it has a parameter without {'values' if name else 'a name'}")
+    return name, values
 
 
-def _tensor(file: BinaryIO, end: int, name: str) -> Shape:
+def _tensor(file: BinaryIO, end: int, name: str) -> _Values:
     dims: list[int] = []
+    kind, held = "", None
     while file.tell() < end:
         number, value, length = _field(file, end, name)
         if number == _DIMS and length is None:
             dims.append(value)
-        elif number in (_TYPE, _CONTENT) and length is not None:
+        elif number == _TYPE and not kind and length is not None and length <= _LONGEST_NAME:
+            kind = _text(file, length)
+        elif number == _CONTENT and held is None and length is not None:
+            held = length
             file.seek(length, os.SEEK_CUR)
         else:
             raise _Broken(f"{shown(name)!r} in it is no parameter")
     # MindSpore writes a single number as one dimension of 0.
-    return () if dims == [0] else tuple(dims)
+    return _Values(() if dims == [0] else tuple(dims), kind, held or 0)
+
+
+def _text(file: BinaryIO, length: int) -> str:
+    try:
+        return file.read(length).decode()
+    except UnicodeDecodeError:
+        raise _Broken("it does not begin as one") from None
 
 
 def _field(file: BinaryIO, end: int, last: str | None) -> tuple[int, int, int | None]:

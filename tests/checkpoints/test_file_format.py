@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,6 +73,69 @@ def test_a_header_with_odd_numbers_is_none(row: dict[str, object], tmp_path: Pat
     found, said = outcome(path)
     assert found is None
     assert "its header is not one of safetensors" in said
+
+
+def field(number: int, content: bytes) -> bytes:
+    length = len(content)
+    head = bytes([length]) if length < 128 else bytes([length & 127 | 128, length >> 7])
+    return bytes([number << 3 | 2]) + head + content
+
+
+def tensor(*dims: int, kind: bytes = b"Float32", count: int) -> bytes:
+    sides = b"".join(bytes([8, side]) for side in dims)
+    return sides + field(2, kind) + field(3, bytes(count))
+
+
+def parameter(name: bytes, *tensors: bytes) -> bytes:
+    return field(1, field(1, name) + b"".join(field(2, found) for found in tensors))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\n\0", "it has a parameter without a name"),
+        (b"\n\3\n\1w", "it has a parameter without values"),
+        (b"\n\2\x12\0", "it has a parameter without a name"),
+        (parameter(b"w", tensor(2, count=1000)), r"'w' in it has 1,000 bytes of values, its shape"),
+        (parameter(b"w", tensor(4, 3, count=4)), r"shape \(4, 3\) of Float32 has 48"),
+        (parameter(b"w", tensor(2, kind=b"Float16", count=8)), "shape .* of Float16 has 4"),
+        (parameter(b"w", tensor(2, kind=b"Float128", count=8)), "the unknown type Float128"),
+        (parameter(b"w", tensor(count=3)), r"its shape \(\) of Float32 has 4"),
+        (
+            parameter(b"v", tensor(2, count=12)) + parameter(b"w", tensor(2, count=8)),
+            "'v' in it has 12 bytes",
+        ),
+        (
+            parameter(b"w", tensor(2, count=4)) + parameter(b"w", tensor(2, count=8)),
+            "'w' in it has 12 bytes",
+        ),
+        (parameter(b"w", tensor(9, count=36), tensor(2, count=8)), "does not begin as one"),
+        (parameter(b"w", tensor(2, count=8) + field(3, bytes(4))), "'w' in it is no parameter"),
+        (parameter(b"w", tensor(2, count=8) + field(2, b"Int8")), "'w' in it is no parameter"),
+    ],
+)
+def test_a_parameter_has_a_name_and_the_values_of_its_shape(
+    content: bytes, said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "w.ckpt"
+    path.write_bytes(content)
+    assert re.search(said, outcome(path)[1])
+    with pytest.raises(IntegrityError):
+        read_parameters(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "size"),
+    [("Int8", 1), ("Bool", 1), ("Int16", 2), ("Float16", 2), ("Int32", 4), ("Float64", 8)],
+)
+def test_values_of_each_type_are_counted_as_mindspore_does(
+    kind: str, size: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "w.ckpt"
+    path.write_bytes(parameter(b"w", tensor(2, 3, kind=kind.encode(), count=6 * size)))
+    assert read_format(path).shapes == {"w": (2, 3)}
+    values = read_parameters(path)["w"].asnumpy()
+    assert (values.itemsize, values.shape) == (size, (2, 3))
 
 
 def test_a_header_of_thousands_of_brackets_is_none(tmp_path: Path) -> None:
