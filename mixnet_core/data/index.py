@@ -309,7 +309,7 @@ def _read_rows(root: Path, split: str, classes: int) -> list[Row]:
                 f"{_REMEDY}"
             )
         # An index leads nowhere outside the images' folder, whoever wrote it.
-        if row.path.startswith("/") or ".." in row.path.split("/"):
+        if row.path.startswith("/") or ".." in row.path.split("/") or "\0" in row.path:
             raise IntegrityError(f"{path} has the path {row.path!r} outside its folder: {_REMEDY}")
     return rows
 

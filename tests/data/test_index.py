@@ -77,6 +77,7 @@ def replaced(old: str, new: str) -> Callable[[Path], None]:
         (replaced(",0,", ","), "is damaged"),
         (replaced("select/", "select/../"), "outside its folder"),
         (replaced("select/", "/etc/"), "outside its folder"),
+        (replaced("select/", "select/\0/"), "outside its folder"),
     ],
 )
 def test_a_damaged_index_is_named(root: Path, damage: Callable[[Path], None], message: str) -> None:
