@@ -161,9 +161,9 @@ def files_below(folder: Path, followed: frozenset[str] = frozenset(), inner: str
     with os.scandir(folder) as found:
         for entry in found:
             path = f"{inner}{entry.name}"
-            is_folder = entry.is_dir(follow_symlinks=False)
-            if is_folder or (path in followed and entry.is_dir()):
+            leads_to_a_folder = Path(entry.path).is_dir()
+            if leads_to_a_folder and (path in followed or not entry.is_symlink()):
                 count += files_below(Path(entry.path), followed, f"{path}/")
-            elif not entry.is_dir():
+            elif not leads_to_a_folder:
                 count += 1
     return count

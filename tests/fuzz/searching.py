@@ -84,6 +84,7 @@ def rule(
             derandomize=True,
             database=None,
             deadline=None,
+            report_multiple_bugs=False,
             suppress_health_check=_PATIENT,
         )(given(**cases)(holds))
         if few == 0:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from hypothesis import assume
 
@@ -57,8 +57,8 @@ def test_each_row_of_a_list_is_taken_with_its_label_or_said(case: Case) -> None:
     again = sum(int(found.replace(",", "")) for found in _AGAIN.findall(notes))
     assert len(rows) + again == len(known)
     for row in rows:
-        label, stem = int(row["label"]), PurePosixPath(row["path"]).stem
-        values = [value for path, value in known if _stem(path) in (stem, row["path"])]
+        label = int(row["label"])
+        values = _values_of(row["path"], known)
         assert values
         name = prepared.value.classes[label]
         assert any(_means(value.strip(), name, label) for value in values)
@@ -76,11 +76,12 @@ def _index(prepared: Ended, folder: Path) -> list[dict[str, str]]:
     return found
 
 
-def _stem(path: str) -> str:
-    """What a row may say of its image: a path, or an id without a suffix."""
-    name = path.strip().replace("\\", "/").rpartition("/")[2]
-    # One of the drawn names has a dot in it.
-    return name if name == "1.2" else PurePosixPath(name).stem
+def _values_of(image: str, rows: list[tuple[str, str]]) -> list[str]:
+    """What rows say of an image, which they name by its file, or by an id without a suffix."""
+    name = image.rpartition("/")[2]
+    named = [(path.strip().replace("\\", "/").rpartition("/")[2], value) for path, value in rows]
+    exact = [value for other, value in named if other == name]
+    return exact or [value for other, value in named if other == name.rpartition(".")[0]]
 
 
 def _means(value: str, name: str, label: int) -> bool:
