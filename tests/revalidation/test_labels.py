@@ -23,7 +23,7 @@ def of_release(*classes: str) -> Origin:
     release = PublishedRelease(
         name="pets",
         uri="file:///releases/pets",
-        files={"weights": ReleasedFile(name="weights-0.ckpt", sha256="0" * 64, bytes=1)},
+        files={"weights": ReleasedFile(name=f"weights-{'0' * 12}.ckpt", sha256="0" * 64, bytes=1)},
         facts={"classes": list(classes)},
         manifest_sha256="0" * 64,
     )
