@@ -129,6 +129,8 @@ class Tally:
             reason: what is wrong with it, in words that follow a number.
             path: below the root.
         """
+        # It may name a folder.
+        reason = _printable(reason)
         self._counts[reason] = self._counts.get(reason, 0) + 1
         names = self._names.setdefault(reason, [])
         if len(names) < LINES_NAMED:
@@ -157,7 +159,7 @@ class Tally:
 
     def note(self, line: str) -> None:
         """Adds what else there is to know."""
-        self._notes.append(line)
+        self._notes.append(_printable(line))
 
     def account(self) -> Account:
         """Returns what was counted."""

@@ -149,6 +149,21 @@ def test_a_link_out_of_the_dataset_is_not_followed(place: str, tmp_path: Path) -
     assert ("everything/ is not used" in account.notes) == (place == "everything")
 
 
+def test_a_folder_whose_name_cannot_be_written_is_said_and_keeps_nothing(tmp_path: Path) -> None:
+    root = write_image_folder(tmp_path / "images", CLASSES)
+    for name in (b"\xff", b"\x1b[31m"):
+        (root / os.fsdecode(name)).mkdir()
+    write_image(root / "\udcfe" / "0.png", "elsewhere")
+    dataset = prepare_dataset(data("image_folder", root), tmp_path / "datasets")
+    assert dataset.notes == (
+        r"13 files found, 12 taken, 1 left out: 1 in \udcfe/, which is not used",
+        r"\x1b[31m/ is not used",
+        r"\udcff/ is not used",
+        "no val/: val is cut from train/",
+    )
+    assert open_prepared(Path(dataset.root)).notes == dataset.notes
+
+
 def test_a_class_that_is_a_link_to_a_folder_is_one(tmp_path: Path) -> None:
     root = write_image_folder(tmp_path / "images", {"ant": 6})
     write_image_folder(tmp_path / "elsewhere", {"bee": 6})

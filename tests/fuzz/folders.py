@@ -107,7 +107,7 @@ def _leave(draw: st.DrawFn, tree: Tree) -> None:
     known = sorted({parent for path in tree for parent in _parents(path)})
     folder = draw(st.sampled_from(known))
     kind = draw(st.sampled_from(["file", "file", "file", "file", "folder", "folder of files"]))
-    split_names = st.sampled_from([*TRAIN, *VAL, *BESIDE])
+    split_names = mostly(st.sampled_from([*TRAIN, *VAL, *BESIDE]), st.sampled_from(CLASSES))
     name = draw([split_names, class_names, _inner_names][min(folder.count("/"), 2)])
     if kind == "folder":
         tree[f"{folder}{name}/"] = ""
