@@ -274,7 +274,7 @@ def _has_its_form(manifest: Mapping[str, Any]) -> bool:
     splits = manifest.get("splits", [*SPLITS])
     try:
         Account.from_json(manifest.get("account", {}))
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError):
         return False
     return isinstance(splits, list) and "val" in splits and all(name in SPLITS for name in splits)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -156,6 +157,7 @@ def with_cut_classes(root: Path) -> None:
             "has no layout that is known",
         ),
         (edited(account=[]), "has splits or an account of another form"),
+        (edited(account={"taken": math.inf}), "has splits or an account of another form"),
         (edited(account={"taken": None}), "has splits or an account of another form"),
         (edited(splits=["train", "select"]), "has splits or an account of another form"),
         (edited(splits=[{}, "val"]), "has splits or an account of another form"),

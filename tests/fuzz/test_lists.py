@@ -52,6 +52,7 @@ def test_each_row_of_a_list_is_taken_with_its_label_or_said(case: Case) -> None:
         rows = _index(prepared, folder)
     assert case.rows is not None
     notes = " ".join(prepared.value.notes)
+    assert notes.isprintable()
     used = [name for name in case.rows if f"{name} is not used" not in notes]
     known = [row for name in used for row in case.rows[name]]
     again = sum(int(found.replace(",", "")) for found in _AGAIN.findall(notes))
