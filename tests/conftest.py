@@ -9,6 +9,7 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from mixnet_core.storage.user_cache import VARIABLE
+from tests.eager import eager  # noqa: F401
 from tests.mindcv_cells import trained_by_mindcv  # noqa: F401
 from tests.object_store import object_store, s3_environment  # noqa: F401
 from tests.slow_job import slow_job  # noqa: F401

@@ -11,9 +11,10 @@ from functools import partial
 from pathlib import Path
 
 from mixnet_core import errors
+from mixnet_core.data.batches import steps_per_epoch
 from mixnet_core.data.index import read_manifest
 from mixnet_core.data.looking import found_images
-from mixnet_core.data.prepare import Fits
+from mixnet_core.data.prepare import Fits, expect_class_count
 from mixnet_core.data.source import source_of
 from mixnet_core.errors import InputError, IntegrityError, MixnetError
 from mixnet_core.recipe.recipe import Recipe
@@ -38,7 +39,6 @@ from mixnet_core.stages.check_machine import (
 from mixnet_core.stages.check_result import CheckResult, failed, from_error
 from mixnet_core.stages.context import Context
 from mixnet_core.stages.fetch import fetched_before
-from mixnet_core.stages.fitting import expect_fit
 from mixnet_core.stages.release_to_measure import expect_measurable
 from mixnet_core.storage.open import open_storage
 from mixnet_core.storage.uris import shown
@@ -91,7 +91,7 @@ def check_all(
     data, classes = (
         (check_prepared(prepared), prepared.classes)
         if prepared
-        else _looked_at(recipe.data, workspace.datasets, partial(expect_fit, recipe))
+        else _looked_at(recipe.data, workspace.datasets, partial(_expect_fit, recipe))
     )
     replaces = recipe.acceptance.replaces is not None and not decided
     return [
@@ -228,3 +228,14 @@ def check_publish(uri: str, *, single_writer: bool = False) -> CheckResult:
         return from_error("publish", error)
     detail = "; ".join((f"{shown(uri)} is writable", *lacks))
     return CheckResult(name="publish", ok=True, detail=detail)
+
+
+def _expect_fit(recipe: Recipe, classes: int, images: int) -> None:
+    """Makes sure that so many classes and training images are for a recipe.
+
+    Raises:
+        DatasetError: the recipe is for another number of classes.
+        RecipeError: there are fewer images than in a global batch.
+    """
+    expect_class_count(classes, recipe.network.num_classes)
+    steps_per_epoch(images, recipe)

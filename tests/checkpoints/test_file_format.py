@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import mindspore
@@ -18,12 +17,7 @@ from mixnet_core.errors import InputError, IntegrityError
 SHAPES = {"body.weight": (4, 3), "body.bias": (4,), "global_step": (1,), "scale_sense": ()}
 
 
-@pytest.fixture(autouse=True)
-def eager() -> Iterator[None]:
-    before = mindspore.get_context("mode")
-    mindspore.set_context(mode=mindspore.PYNATIVE_MODE)
-    yield
-    mindspore.set_context(mode=before)
+pytestmark = pytest.mark.usefixtures("eager")
 
 
 def write(path: Path, *, kind: str = "ckpt", crc: bool = False) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +34,7 @@ class Net(nn.Cell):
         return self.classifier(self.body(x))
 
 
-@pytest.fixture(autouse=True)
-def eager() -> Iterator[None]:
-    before = mindspore.get_context("mode")
-    mindspore.set_context(mode=mindspore.PYNATIVE_MODE)
-    yield
-    mindspore.set_context(mode=before)
+pytestmark = pytest.mark.usefixtures("eager")
 
 
 def arrays(net: nn.Cell) -> dict[str, Any]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import mindspore
 import numpy as np
 import pytest
 from mindspore import Parameter, Tensor, nn
@@ -31,12 +30,7 @@ STATISTICS = {"norm.moving_mean", "norm.moving_variance"}
 Renamed = Callable[[str], str]
 
 
-@pytest.fixture(autouse=True)
-def eager() -> Iterator[None]:
-    before = mindspore.get_context("mode")
-    mindspore.set_context(mode=mindspore.PYNATIVE_MODE)
-    yield
-    mindspore.set_context(mode=before)
+pytestmark = pytest.mark.usefixtures("eager")
 
 
 def values(net: nn.Cell) -> dict[str, Any]:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import mindspore
 import numpy as np
 import pytest
 from mindspore import Tensor, nn
@@ -21,12 +18,7 @@ KINDS = pytest.mark.parametrize("kind", [PlainLayers, NativeLayers], ids=["plain
 SHAPE = (3, 2, 2, 2)
 
 
-@pytest.fixture(autouse=True)
-def eager() -> Iterator[None]:
-    before = mindspore.get_context("mode")
-    mindspore.set_context(mode=mindspore.PYNATIVE_MODE)
-    yield
-    mindspore.set_context(mode=before)
+pytestmark = pytest.mark.usefixtures("eager")
 
 
 def norm(kind: type[PlainLayers], flavour: FlavourName) -> nn.BatchNorm2d:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import mindspore
 import numpy as np
 import pytest
@@ -22,13 +20,7 @@ AS_THE_REFERENCE = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(autouse=True)
-def eager() -> Iterator[None]:
-    """Kernels one by one: a single forward pass costs less than compiling its graph."""
-    before = mindspore.get_context("mode")
-    mindspore.set_context(mode=mindspore.PYNATIVE_MODE)
-    yield
-    mindspore.set_context(mode=before)
+pytestmark = pytest.mark.usefixtures("eager")
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-import builtins
 import json
 import re
 import shutil
 import sys
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +16,10 @@ from mixnet_core.data.imagenet.listing import Listed, write_listing
 from mixnet_core.data.prepare import prepare_dataset
 from mixnet_core.data.sources import fashion_mnist
 from mixnet_core.recipe.recipe import Recipe, load_recipe, save_recipe
-from mixnet_core.recipe.sections import Devices
 from mixnet_core.release.publish import publish_release
 from mixnet_core.runs.run_dir import Workspace
 from mixnet_core.runs.values import FetchedWeights
 from mixnet_core.stages import check as preflight
-from mixnet_core.stages import check_machine
 from mixnet_core.stages.check import (
     check_all,
     check_data,
@@ -32,38 +28,17 @@ from mixnet_core.stages.check import (
     check_weights,
     require,
 )
-from mixnet_core.stages.check_machine import (
-    check_device,
-    check_engine,
-    check_extras,
-    check_msrun,
-    check_operators,
-    check_packages,
-)
 from mixnet_core.stages.check_result import CheckResult
 from mixnet_core.stages.context import open_context
 from mixnet_core.stages.options import adjusted_recipe
 from mixnet_core.storage.files import sha256_of
 from tests.data.samples import data, write_idx_folder, write_image, write_image_folder
 from tests.mindcv_cells import TrainedByMindcv
+from tests.stages.checking import failure, with_versions
 from tests.web_server import Server
 
 NAMES = ["workspace", "disk", "packages", "extras", "device", "operators", "engine", "msrun"]
 NAMES += ["weights", "data", "publish"]
-
-
-def devices(target: str, ranks: int = 1) -> Devices:
-    return load_recipe("digits").devices.model_copy(update={"target": target, "ranks": ranks})
-
-
-def failure(result: CheckResult) -> errors.MixnetError:
-    """What `require` raises for a result, after looking at its form."""
-    assert not result.ok
-    with pytest.raises(errors.MixnetError) as caught:
-        require([result])
-    assert "\n" not in str(caught.value)
-    assert type(caught.value).__name__ == result.error
-    return caught.value
 
 
 def test_a_machine_that_can_run_the_digits_recipe_passes_every_check(tmp_path: Path) -> None:
@@ -87,38 +62,6 @@ def test_every_failure_is_reported_and_the_first_is_raised(tmp_path: Path) -> No
     with pytest.raises(getattr(errors, failed[0].error)) as caught:
         require(results)
     assert failed[0].detail in str(caught.value)
-
-
-def test_missing_native_operators_fail_where_they_are_demanded_and_are_said_elsewhere(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def unbuildable(wanted: str, *, target: str) -> str:
-        if wanted == "native":
-            raise errors.MachineError("no C++ compiler on PATH: install one")
-        return "plain"
-
-    monkeypatch.setattr(check_machine, "choose_operators", unbuildable)
-    auto = devices("CPU")
-    assert check_operators(auto).detail == "plain operators, many times slower than native"
-    demanded = failure(check_operators(auto.model_copy(update={"operators": "native"})))
-    assert str(demanded) == "no C++ compiler on PATH: install one"
-    chosen = auto.model_copy(update={"operators": "plain"})
-    assert check_operators(chosen).detail == "plain operators"
-
-
-def test_an_engine_that_is_not_installed_is_said_before_the_training(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    named = devices("CPU").model_copy(update={"engine": "openvino"})
-    assert check_engine(named).ok
-    monkeypatch.setitem(sys.modules, "openvino", None)
-    assert "pip install openvino" in str(failure(check_engine(named)))
-    assert check_engine(devices("CPU")).detail == "mindspore evaluates"
-
-
-def test_results_survive_storage_as_json() -> None:
-    result = check_device(devices("Ascend"), dev=Path("/nowhere"), ascend=Path("/nowhere"))
-    assert CheckResult.model_validate_json(result.model_dump_json()) == result
 
 
 def test_imagenets_classes_are_looked_for_by_name(tmp_path: Path) -> None:
@@ -171,82 +114,6 @@ def test_lists_are_counted(tmp_path: Path) -> None:
     assert "2 classes, 4 train, 2 select, 2 val images" in detail
     (tmp_path / "train.csv").write_text("file\n")
     assert "expected a header" in str(failure(check_data(data("lists", tmp_path), tmp_path)))
-
-
-def test_installed_packages_are_named_without_importing_them(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def refuse(name: str, *rest: Any) -> Any:
-        assert name != "mindspore"
-        return imported(name, *rest)
-
-    imported = builtins.__import__
-    monkeypatch.setattr(builtins, "__import__", refuse)
-    result = check_packages()
-    assert result.ok
-    assert metadata.version("mindspore") in result.detail
-
-
-def with_versions(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, versions: dict[str, str]
-) -> None:
-    """Python's path leads only to packages of these versions."""
-    for name, version in versions.items():
-        info = tmp_path / f"{name}-{version}.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-    monkeypatch.setattr(sys, "path", [str(tmp_path)])
-
-
-@pytest.mark.parametrize(
-    ("versions", "message"),
-    [
-        ({"numpy": "1.26.4"}, "mindspore is not installed; pip install mindspore"),
-        ({"mindspore": "2.10.0"}, "numpy is not installed; pip install numpy"),
-        (
-            {"mindspore": "2.10.0", "numpy": "2.1.0"},
-            "numpy 2.1.0 is installed, mindspore 2.10.0 works with numpy 1 only; "
-            "pip install 'numpy<2'",
-        ),
-    ],
-)
-def test_packages_that_do_not_work_are_named_with_the_command(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, versions: dict[str, str], message: str
-) -> None:
-    with_versions(monkeypatch, tmp_path, versions)
-    result = check_packages()
-    monkeypatch.undo()
-    assert str(failure(result)) == message
-
-
-@pytest.mark.parametrize(("target", "file"), [("Ascend", "davinci0"), ("GPU", "nvidia0")])
-def test_a_device_is_looked_for_among_the_machines_device_files(
-    tmp_path: Path, target: str, file: str
-) -> None:
-    # The manager's file is there on machines without a chip.
-    (tmp_path / f"{file[:-1]}_manager").touch()
-    result = check_device(devices(target), dev=tmp_path, ascend=tmp_path / "Ascend")
-    assert f"devices.target is {target}, but this machine has no" in str(failure(result))
-    (tmp_path / file).touch()
-    assert check_device(devices(target), dev=tmp_path, ascend=tmp_path / "Ascend").ok
-
-
-def test_ascends_toolkit_is_enough_and_a_cpu_is_always_there(tmp_path: Path) -> None:
-    (tmp_path / "Ascend").mkdir()
-    assert check_device(devices("Ascend"), dev=tmp_path, ascend=tmp_path / "Ascend").ok
-    assert check_device(devices("CPU"), dev=tmp_path, ascend=tmp_path / "none").ok
-
-
-def test_msrun_is_needed_beside_python_for_more_than_one_rank(tmp_path: Path) -> None:
-    python = tmp_path / "bin" / "python"
-    assert check_msrun(devices("CPU", 1), python=python).ok
-    error = failure(check_msrun(devices("CPU", 2), python=python))
-    assert f"no executable {tmp_path}/bin/msrun" in str(error)
-    python.parent.mkdir()
-    (python.parent / "msrun").touch(0o644)
-    assert not check_msrun(devices("CPU", 2), python=python).ok
-    (python.parent / "msrun").chmod(0o755)
-    assert check_msrun(devices("CPU", 2), python=python).ok
 
 
 def test_digits_need_scikit_learn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -437,21 +304,6 @@ def test_a_file_of_weights_is_looked_into_before_images_are_prepared(
 def test_a_recipe_from_scratch_asks_nobody(tmp_path: Path) -> None:
     result = check_weights(load_recipe("digits"), tmp_path, "file:///none")
     assert (result.ok, result.detail) == (True, "training starts from scratch")
-
-
-def test_all_that_is_not_installed_is_named_with_one_command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    recipe = load_recipe("digits")
-    assert check_extras(recipe, "file:///releases").ok
-    monkeypatch.setattr(sys, "path", [str(tmp_path)])
-    hidden = ("cv2", "matplotlib", "jinja2", "boto3")
-    for name in [name for name in sys.modules if name.partition(".")[0] in hidden]:
-        monkeypatch.delitem(sys.modules, name)
-    local, remote = (check_extras(recipe, to) for to in ("file:///releases", "s3://bucket/x"))
-    monkeypatch.undo()
-    assert str(failure(local)).endswith("; pip install opencv-python-headless matplotlib jinja2")
-    assert "boto3 (for an s3:// address)" in str(failure(remote))
 
 
 def test_run_ends_before_preparing_where_the_weights_cannot_be_had(
