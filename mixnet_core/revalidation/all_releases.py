@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from mixnet_core.errors import InputError, JobFailed, MixnetError, ReleaseMissing
 from mixnet_core.release.catalog import CatalogEntry, load_catalog
@@ -57,10 +58,16 @@ def items(
         retired: releases that were deleted on purpose.
 
     Raises:
-        InputError: there is nothing.
+        InputError: there is nothing, or a folder of images is not there.
         MixnetError: as `storage.Storage` and `catalog.load_catalog`.
     """
+    for folder in (data, imagenet):
+        # Else every release would be fetched before each is called not measured.
+        if folder is not None and not Path(folder).expanduser().is_dir():
+            raise InputError(f"no folder of images at {shown(folder)}: check the path")
     names = release_names(registry)
+    for name in sorted({*retired} - {result.release for result in history}):
+        log.warning("%s, said to be retired, was never measured here: check its name", shown(name))
     published = [Item(name, f"{registry}/{name}", data=data) for name in names]
     gone = [
         Item(result.release, result.uri, gone=True)

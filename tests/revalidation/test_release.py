@@ -203,19 +203,33 @@ def known(name: str, workspace: Workspace) -> Revalidation:
 
 
 def test_every_published_release_is_measured_and_one_that_vanished_is_missed(
-    workspace: Workspace,
+    workspace: Workspace, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     publish(workspace)
     where = f"file://{workspace.releases}"
     history = [known("r", workspace), known("old", workspace)]
-    found = items(where, history, data="/images")
+    images = str(tmp_path)
+    found = items(where, history, data=images)
     assert [(item.name, item.gone, item.data) for item in found] == [
-        ("r", False, "/images"),
+        ("r", False, images),
         ("old", True, None),
     ]
     with pytest.raises(ReleaseMissing, match="--retired old"):
         fetch_item(found[1], workspace)
     assert [item.name for item in items(where, history, retired=["old"])] == ["r"]
+    assert not caplog.messages
+    items(where, history, retired=["oldd"])
+    assert caplog.messages == ["oldd, said to be retired, was never measured here: check its name"]
+
+
+def test_a_folder_of_images_that_is_not_there_is_said_before_anything_is_fetched(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    publish(workspace)
+    where, nowhere = f"file://{workspace.releases}", str(tmp_path / "nowhere")
+    for given in ({"data": nowhere}, {"imagenet": nowhere}):
+        with pytest.raises(InputError, match=f"no folder of images at {nowhere}: check the path"):
+            items(where, [], **given)  # type: ignore[arg-type]
 
 
 def test_the_catalogs_releases_are_measured_where_their_images_are(
@@ -224,14 +238,17 @@ def test_the_catalogs_releases_are_measured_where_their_images_are(
     where = f"file://{workspace.releases}"
     with pytest.raises(InputError, match="nothing is published at"):
         items(where, [])
-    bundled = items(where, [], data="/flowers", imagenet="/imagenet")
+    imagenet, flowers = tmp_path / "imagenet", tmp_path / "flowers"
+    imagenet.mkdir()
+    flowers.mkdir()
+    bundled = items(where, [], data=str(flowers), imagenet=str(imagenet))
     assert [item.name for item in bundled] == [
         "mixnet_s-910v2",
         "mixnet_s",
         "mixnet_m",
         "mixnet_l",
     ]
-    assert {item.data for item in bundled} == {"/imagenet"}
+    assert {item.data for item in bundled} == {str(imagenet)}
     (tmp_path / "catalog.yaml").write_text(
         "releases:\n"
         "  - {name: mine, url: 'https://example.org/mine.ckpt', sha256: '0a1b2c3d', variant: s,\n"
