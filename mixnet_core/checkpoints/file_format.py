@@ -1,7 +1,7 @@
 """Names and shapes in a file of weights, read from its structure; its values stay on the disk.
 
 What a file is shows in its bytes, not in its suffix. Nothing in it is run, and MindSpore, which
-takes seconds to load, is not needed.
+takes seconds to load, is not needed. Names that are timm's are given as MindCV's.
 """
 
 from __future__ import annotations
@@ -11,21 +11,24 @@ import math
 import os
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
+from mixnet_core.checkpoints.conventions import Renamed, renamed
 from mixnet_core.checkpoints.foreign_files import (
     LONGEST_SAFETENSORS_HEADER,
     begins_as_safetensors,
     foreign_file,
 )
+from mixnet_core.checkpoints.pickled import BrokenPickle
+from mixnet_core.checkpoints.pytorch_files import STREAM_MAGIC, read_tensors
 from mixnet_core.errors import InputError, IntegrityError
 from mixnet_core.storage.files import os_errors_explained
 from mixnet_core.storage.storage import CHUNK_BYTES
 from mixnet_core.storage.uris import shown
 
-FormatName = Literal["ckpt", "safetensors"]
+FormatName = Literal["ckpt", "safetensors", "pytorch"]
 Shape = tuple[int, ...]
 
 # MindSpore's checksum at the end of a file: this word and ten bytes.
@@ -53,28 +56,44 @@ class WeightsFile:
 
     Attributes:
         format: how it is written, whatever its suffix says.
-        shapes: parameter's name -> shape, in the order of the file.
+        shapes: parameter's name, MindCV's where the file has timm's -> shape, in the file's order.
         has_checksum: whether MindSpore's own checksum stands at its end.
+        names: whose names the file has, and which ones.
+        metadata: what a .safetensors file says beside its tensors: texts.
+        left_out: what else a file of PyTorch holds: what it is -> how many tensors.
     """
 
     path: Path
     format: FormatName
     shapes: Mapping[str, Shape]
     has_checksum: bool = False
+    names: Renamed = field(default_factory=lambda: Renamed("mindcv", {}, {}))
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def suffix(self) -> str:
+        """Returns the suffix that its format has."""
+        return ".pth" if self.format == "pytorch" else f".{self.format}"
+
+    def stored(self, name: str) -> str:
+        """Returns the name in the file of one in `shapes`."""
+        return self.names.stored.get(name, name)
 
 
 def read_format(path: Path) -> WeightsFile:
-    """Reads what a `.ckpt` or `.safetensors` file holds.
+    """Reads what a file of MindSpore (.ckpt), safetensors or PyTorch (.pth, .pt, .bin) holds.
 
     Raises:
-        InputError: there is no such file, or it is another program's: PyTorch's, ONNX, an archive.
+        InputError: there is no such file, it is another program's, as ONNX or an archive, or it is
+            PyTorch's and holds more than plain data.
         IntegrityError: it is damaged, or no file of weights at all.
         MachineError: it cannot be read.
     """
     if not path.is_file():
         raise InputError(
             f"no checkpoint file at {shown(str(path))}: check the path; expected a file .ckpt, "
-            ".safetensors or .onnx"
+            ".safetensors, .pth or .onnx"
         )
     with os_errors_explained(path, "read"), path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
@@ -83,18 +102,17 @@ def read_format(path: Path) -> WeightsFile:
             raise foreign.refused(path)
         try:
             found = _read(path, file, size)
-        except _Broken as error:
+        except (_Broken, BrokenPickle) as error:
             raise unreadable(path, str(error)) from None
     if not found.shapes:
         raise unreadable(path, "it holds no parameter")
-    return found
+    return _named(found)
 
 
 def unreadable(path: Path, reason: str) -> IntegrityError:
     """Returns what to raise for a file that is no whole checkpoint."""
     return IntegrityError(
-        f"{shown(str(path))} is not a readable MindSpore checkpoint ({reason}): fetch or save it "
-        "again"
+        f"{shown(str(path))} is not a readable checkpoint ({reason}): fetch or save it again"
     )
 
 
@@ -128,25 +146,39 @@ def _read(path: Path, file: BinaryIO, size: int) -> WeightsFile:
     if head[:1] == b"\x0a" and not begins_as_safetensors(head):
         return _ckpt(path, file, size)
     if head[8:] == b"{":
-        return WeightsFile(path, "safetensors", _safetensors(file, size))
+        return _safetensors(path, file, size)
+    if head.startswith((b"PK", STREAM_MAGIC[: len(head)])):
+        tensors = read_tensors(path, file)
+        return WeightsFile(path, "pytorch", tensors.shapes, left_out=tensors.left_out)
     raise _Broken("it does not begin as one")
 
 
-def _safetensors(file: BinaryIO, size: int) -> dict[str, Shape]:
+def _named(file: WeightsFile) -> WeightsFile:
+    """Gives a file MindCV's names."""
+    names = renamed(file.shapes)
+    ours = {stored: name for name, stored in names.stored.items()}
+    shapes = {ours.get(name, name): shape for name, shape in file.shapes.items()}
+    if len(shapes) != len(file.shapes):
+        raise unreadable(file.path, "it has parameters under MindCV's names and under timm's")
+    return replace(file, names=names, shapes=shapes)
+
+
+def _safetensors(path: Path, file: BinaryIO, size: int) -> WeightsFile:
     file.seek(0)
     length = int.from_bytes(file.read(8), "little")
     if length > min(size - 8, LONGEST_SAFETENSORS_HEADER):
         raise _Broken(f"it ends after {size:,} bytes, within its header")
     try:
         header = json.loads(file.read(length))
-        header.pop("__metadata__", None)
+        metadata = header.pop("__metadata__", None) or {}
+        said = {str(key): value for key, value in metadata.items() if isinstance(value, str)}
         shapes = {name: tuple(map(_size, row["shape"])) for name, row in header.items()}
         end = max((_size(row["data_offsets"][1]) for row in header.values()), default=0)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
         raise _Broken("its header is not one of safetensors") from None
     if 8 + length + end > size:
         raise _Broken(f"it ends after {size:,} bytes of {8 + length + end:,}")
-    return shapes
+    return WeightsFile(path, "safetensors", shapes, metadata=said)
 
 
 def _size(value: object) -> int:

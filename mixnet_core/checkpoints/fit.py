@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mixnet_core.checkpoints.bundle import AVERAGES
 from mixnet_core.checkpoints.file_format import Shape, WeightsFile
 from mixnet_core.checkpoints.training_state import OPTIMIZER, Parts, bare_names, parts_of
 from mixnet_core.errors import CheckpointMismatch, InputError
-from mixnet_core.model.variants import VARIANTS, VariantName, round_channels
+from mixnet_core.model.variants import VariantName
+from mixnet_core.model.weight_names import stem_widths
 from mixnet_core.storage.uris import shown
 
 # Of each variant in every flavour, BatchNorm's statistics among them.
@@ -49,17 +51,18 @@ def seen_network(file: WeightsFile) -> SeenNetwork:
         CheckpointMismatch: it is no MixNet's.
     """
     path, own = shown(str(file.path)), bare_names(file.shapes, _CELLS)
-    parts = parts_of(file.shapes, own)
+    parts = _with_what_was_beside(file, parts_of(file.shapes, own))
     missing = [name for name in (_STEM, CLASSIFIER[0]) if name not in parts.weights]
     if missing and own.keys() & set(missing):
         raise CheckpointMismatch(f"{path} cannot be read: {_mixed(file, own)}")
     if missing:
         raise CheckpointMismatch(
-            f"{path} has no {missing[0]}, so it is no MixNet's under MindCV's names: "
-            + (_of_optimizer(file, parts) or f"{_first(file)}; convert it, or check the path")
+            f"{path} has no {file.names.said(missing[0])}, so it is no MixNet's under "
+            f"{'timm' if file.names.convention == 'timm' else 'MindCV'}'s names: "
+            + (_of_optimizer(file, parts) or f"{_first(file)}; check the path")
         )
     stem, classifier = (file.shapes[parts.weights[name]] for name in (_STEM, CLASSIFIER[0]))
-    widths = {round_channels(row.stem_channels * row.width): name for name, row in VARIANTS.items()}
+    widths = stem_widths()
     if len(stem) != 4 or stem[0] not in widths or len(classifier) != 2:
         raise CheckpointMismatch(
             f"{path} has a stem of {stem[0] if stem else 1} channels, expected one of "
@@ -102,7 +105,8 @@ def fitting_names(
             f"{shown(str(file.path))} has no moving averages of {len(missing)} parameters, the "
             f"first is {missing[0]}: leave the averages out, their network would be incomplete"
         )
-    expect_match(expected, found, file.path, hint=_hint(file, parts, expected) if missing else "")
+    hint = _hint(file, parts, expected) if missing else ""
+    expect_match(expected, found, file.path, hint=hint, said=file.names.said)
     return names
 
 
@@ -122,20 +126,26 @@ def require_averages(file: WeightsFile, parts: Parts) -> None:
 
 
 def expect_match(
-    expected: Mapping[str, Shape], found: Mapping[str, Shape], path: Path, *, hint: str = ""
+    expected: Mapping[str, Shape],
+    found: Mapping[str, Shape],
+    path: Path,
+    *,
+    hint: str = "",
+    said: Callable[[str], str] = str,
 ) -> None:
     """Makes sure that names and shapes are the same.
 
     Args:
         hint: what to do; "": check what a network is made of.
+        said: how a name is said, as in the file.
 
     Raises:
         CheckpointMismatch: they are not; the first ones that differ are named.
     """
-    faults = [f"missing {name}" for name in expected if name not in found]
-    faults += [f"unexpected {shown(name)}" for name in found if name not in expected]
+    faults = [f"missing {said(name)}" for name in expected if name not in found]
+    faults += [f"unexpected {shown(said(name))}" for name in found if name not in expected]
     faults += [
-        f"{name} has shape {found[name]}, expected {shape}"
+        f"{said(name)} has shape {found[name]}, expected {shape}"
         for name, shape in expected.items()
         if name in found and found[name] != shape
     ]
@@ -184,6 +194,8 @@ def _of_optimizer(file: WeightsFile, parts: Parts) -> str:
 
 def _first(file: WeightsFile) -> str:
     first = next(iter(file.shapes), "not there")
-    if any(name.endswith("conv_stem.weight") for name in file.shapes):
-        return "its names are timm's or TensorFlow's, which are to be renamed as MindCV's"
-    return f"its first parameter is {shown(first)}"
+    return f"its first parameter is {shown(file.stored(first))}"
+
+
+def _with_what_was_beside(file: WeightsFile, parts: Parts) -> Parts:
+    return replace(parts, left_out=Counter(parts.left_out) + Counter(file.left_out))

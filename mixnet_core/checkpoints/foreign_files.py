@@ -1,6 +1,7 @@
-"""What people take for weights and is none of MindSpore's, told by its first bytes.
+"""What people take for weights and is read by nothing here, told by its first bytes.
 
-Pickles, and archives with one inside, are named and never opened: loading one runs what it says.
+A pickle is named and never opened, because loading one runs what it says. Only those of PyTorch are
+read, without running them (`pytorch_files`).
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from mixnet_core.checkpoints.pytorch_files import STREAM_MAGIC, is_torch_archive, is_torch_script
 from mixnet_core.errors import InputError, IntegrityError, MixnetError
 from mixnet_core.storage.uris import shown
 
 _CONVERT = (
-    "write its parameters under MindCV's names into a .safetensors file where the program that "
-    "saved it is installed"
+    "write its parameters under MindCV's or timm's names into a .safetensors file where the "
+    "program that saved it is installed"
 )
 _FETCH = "fetch it again and look at what the server sent"
 _UNPACK = "unpack it and give the file of weights inside"
@@ -42,12 +44,12 @@ class ForeignFile:
         """Returns what to raise for it."""
         if self.is_damage:
             return IntegrityError(
-                f"{shown(str(path))} is not a readable MindSpore checkpoint (it is {self.what}): "
+                f"{shown(str(path))} is not a readable checkpoint (it is {self.what}): "
                 f"{self.advice}"
             )
         return InputError(
-            f"{shown(str(path))} is {self.what}, expected weights as MindSpore writes them, .ckpt "
-            f"or .safetensors: {self.advice}"
+            f"{shown(str(path))} is {self.what}, expected weights as .ckpt, .safetensors or "
+            f"PyTorch's .pth: {self.advice}"
         )
 
 
@@ -77,9 +79,13 @@ _BY_HEAD: tuple[tuple[bytes, ForeignFile], ...] = (
     (b"Rar!", ForeignFile("an archive (rar)", _UNPACK)),
 )
 _PICKLE = ForeignFile(
-    "a pickle, as older PyTorch (.pth, .pt) and PaddlePaddle (.pdparams) write, which could run "
-    "any code and is never opened",
+    "a pickle, as PaddlePaddle (.pdparams) and others write, not torch.save, which could run any "
+    "code and is never opened",
     _CONVERT,
+)
+_TORCH_SCRIPT = ForeignFile(
+    "a program of PyTorch (TorchScript)",
+    "save the state-dict, torch.save(module.state_dict(), PATH)",
 )
 _ONNX = ForeignFile(
     "an ONNX file, which training does not start from",
@@ -120,6 +126,8 @@ def foreign_file(file: BinaryIO) -> ForeignFile | None:
             return found
     if head.startswith(b"PK\x03\x04") or head.startswith(b"PK\x05\x06"):
         return _zip(file)
+    if head.startswith(STREAM_MAGIC):
+        return None
     if head[0] == 0x80 and head[1:2] and head[1] <= 5:
         return _PICKLE
     if head[257:262] == b"ustar":
@@ -139,11 +147,8 @@ def _zip(file: BinaryIO) -> ForeignFile:
         names = zipfile.ZipFile(file).namelist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
         return ForeignFile("an archive (zip) that is cut short", "fetch it again", is_damage=True)
-    if any(name.endswith("data.pkl") for name in names):
-        return ForeignFile(
-            "a file of PyTorch (.pth, .pt), whose pickle could run any code and is never opened",
-            _CONVERT,
-        )
+    if is_torch_archive(names):
+        return _TORCH_SCRIPT if is_torch_script(names) else None
     if names and all(name.endswith(".npy") for name in names):
         return ForeignFile("arrays of numpy (.npz)", _CONVERT)
     if any(name.endswith(".weights.h5") for name in names):

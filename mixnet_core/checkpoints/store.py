@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import io
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import mindspore
 import numpy as np
-from mindspore import Parameter, nn
+from mindspore import Parameter, Tensor, nn
 
 from mixnet_core.checkpoints.file_format import (
     Shape,
@@ -22,13 +19,14 @@ from mixnet_core.checkpoints.file_format import (
 )
 from mixnet_core.checkpoints.fit import CLASSIFIER, expect_match, fitting_names
 from mixnet_core.checkpoints.training_state import Parts, parts_of
+from mixnet_core.checkpoints.values import read_values, with_suffix
 from mixnet_core.errors import IntegrityError, JobFailed
 from mixnet_core.storage.files import os_errors_explained
 from mixnet_core.storage.uris import shown, shown_words
 
 
 def read_parameters(path: Path) -> dict[str, Parameter]:
-    """Reads parameters by name from a `.ckpt` or `.safetensors` file; reading either runs no code.
+    """Reads parameters by name from any file that `read_format` takes; reading one runs no code.
 
     Args:
         path: of the file; what it is shows in its bytes, whatever its suffix says.
@@ -46,8 +44,8 @@ def load_weights(
 ) -> Parts:
     """Loads a weights file into `net`, every name and shape exactly, or nothing at all.
 
-    What a training keeps beside the network (`training_state`) is left out. Whatever else is
-    missing or unknown is an error.
+    The file may have MindCV's names or timm's. What a training keeps beside the network
+    (`training_state`) is left out. Whatever else is missing or unknown is an error.
 
     Args:
         net: the network; keeps its values if this raises.
@@ -78,7 +76,7 @@ def load_weights(
         dropped=CLASSIFIER if reset_classifier else (),
         ema=ema,
     )
-    found = _parameters(file)
+    found = _parameters(file, [names[name] for name in expected])
     odd = _without_finite_values({name: found[names[name]] for name in expected})
     if odd:
         raise IntegrityError(
@@ -175,33 +173,23 @@ def _shapes(parameters: Mapping[str, Any]) -> dict[str, Shape]:
     return {name: tuple(parameter.shape) for name, parameter in parameters.items()}
 
 
-def _parameters(file: WeightsFile) -> dict[str, Parameter]:
+def _parameters(file: WeightsFile, wanted: Collection[str] | None = None) -> dict[str, Parameter]:
     """Reads a file's values.
 
+    Args:
+        wanted: names in `file.shapes`, for formats of which a part can be read; None: all.
+
     Raises:
-        IntegrityError: MindSpore cannot read it.
+        IntegrityError: they cannot be read.
     """
+    if file.format != "ckpt":
+        values = read_values(file, wanted)
+        return {name: Parameter(Tensor(array), name=name) for name, array in values.items()}
     expect_checksum(file)
     try:
-        if file.format == "safetensors":
-            # From memory, because by a path MindSpore goes by its suffix.
-            content = io.BytesIO(file.path.read_bytes())
-            return dict(mindspore.load_checkpoint(content, format="safetensors"))
-        with _with_suffix(file.path, ".ckpt") as path:
-            return dict(mindspore.load_checkpoint(str(path)))
-    # safetensors' own error is a plain Exception.
+        with with_suffix(file.path, ".ckpt") as path:
+            found = dict(mindspore.load_checkpoint(str(path)))
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise unreadable(file.path, shown_words(reason)) from error
-
-
-@contextmanager
-def _with_suffix(path: Path, suffix: str) -> Iterator[Path]:
-    """Yields a path of this file with a suffix."""
-    if path.suffix == suffix:
-        yield path
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        link = Path(folder, f"weights{suffix}")
-        link.symlink_to(path.absolute())
-        yield link
+    return {name: found[file.stored(name)] for name in file.shapes}

@@ -34,10 +34,11 @@ _OPTIMIZER_NUMBERS = """
 """
 _SCALE_NUMBERS = "scale_sense scale_value current_iterator_step last_overflow_iterator_step"
 _COUNTERS = "updates accumulation_step graceful_exit graceful_init"
+AVERAGES_SLOT = "ema"
 # A parameter's own name follows, after a dot.
 _SLOTS: Mapping[str, str] = {
     **dict.fromkeys(_OPTIMIZER_SLOTS.split(), OPTIMIZER),
-    "ema": AVERAGES,
+    AVERAGES_SLOT: AVERAGES,
     "grad_accumulation": GRADIENTS,
     "accu_grads": GRADIENTS,
 }
@@ -49,11 +50,16 @@ _ALONE: Mapping[str, str] = {
     **dict.fromkeys(_COUNTERS.split(), COUNTERS),
 }
 _RATE = re.compile(r"(learning_rate|lr)(_group)?(_\d+)?(\.learning_rate)?")
-_CELLS = "network _network net _net backbone _backbone module _module model _model train_network"
-_WRAPPERS = frozenset(_CELLS.split())
+_CELLS = """
+    network _network net _net backbone _backbone module _module model _model train_network _orig_mod
+"""
+WRAPPERS = frozenset(_CELLS.split())
+"""What cells and modules around a network put before its names; the last is torch.compile's."""
 # Such a cell as well, but only of an optimizer's parameters, which trainable weights are.
 _OPTIMIZERS = frozenset(("optimizer", "opt", "gradient_accumulation"))
 _STATISTICS = (".moving_mean", ".moving_variance")
+# PyTorch counts the batches that a BatchNorm has seen.
+_BATCHES = ".num_batches_tracked"
 
 
 @dataclass(frozen=True)
@@ -110,7 +116,7 @@ def parts_of(names: Collection[str], network: Collection[str]) -> Parts:
         if name in wanted:
             rest.append(name)
             continue
-        what, inner = _recognised(_bare(name, _WRAPPERS | _OPTIMIZERS, wanted), wanted)
+        what, inner = _recognised(_bare(name, WRAPPERS | _OPTIMIZERS, wanted), wanted)
         if what == AVERAGES:
             averages[inner] = name
         elif what:
@@ -146,7 +152,7 @@ def bare_names(names: Iterable[str], cells: Collection[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name in names:
         parts = name.split(".")
-        while len(parts) > 1 and parts[0] in _WRAPPERS | _OPTIMIZERS and parts[0] not in cells:
+        while len(parts) > 1 and parts[0] in WRAPPERS | _OPTIMIZERS and parts[0] not in cells:
             del parts[0]
         if parts[0] in cells:
             found.setdefault(".".join(parts), name)
@@ -165,7 +171,7 @@ def _prefixes(names: Iterable[str], group: frozenset[str]) -> list[str]:
     for name in names:
         if name in group:
             return [""]
-        inner = _bare(name, _WRAPPERS | _OPTIMIZERS, group)
+        inner = _bare(name, WRAPPERS | _OPTIMIZERS, group)
         prefix = name[: len(name) - len(inner)]
         if inner in group and prefix not in found:
             found.append(prefix)
@@ -188,13 +194,15 @@ def _recognised(name: str, wanted: Collection[str]) -> tuple[str, str]:
         return _ALONE[name], ""
     if _RATE.fullmatch(name):
         return OPTIMIZER, ""
+    if name.endswith(_BATCHES):
+        return COUNTERS, ""
     slot, dot, inner = name.partition(".")
-    inner = _bare(inner, _WRAPPERS | _OPTIMIZERS, wanted)
+    inner = _bare(inner, WRAPPERS | _OPTIMIZERS, wanted)
     if dot and slot in _SLOTS and inner in wanted:
         return _SLOTS[slot], inner
     for start in _JOINED:
         if name.startswith(start):
-            inner = _bare(name[len(start) :], _WRAPPERS | _OPTIMIZERS, wanted)
+            inner = _bare(name[len(start) :], WRAPPERS | _OPTIMIZERS, wanted)
             if inner in wanted:
                 return OPTIMIZER, inner
     return "", ""

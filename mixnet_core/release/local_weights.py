@@ -57,7 +57,7 @@ def local_weights(path: Path) -> LocalWeights:
     network = seen_network(found)
     with os_errors_explained(file, "read"):
         sha256 = sha256_of(file)
-    return LocalWeights(file, sha256, f".{found.format}", network, origin_of(file, sha256))
+    return LocalWeights(file, sha256, found.suffix, network, origin_of(file, sha256))
 
 
 def _in_folder(folder: Path) -> Path:

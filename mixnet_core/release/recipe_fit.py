@@ -39,7 +39,7 @@ def expect_weights_fit(path: Path, recipe: Recipe) -> str:
     if recipe.weights.ema:
         require_averages(file, network.parts)
     unknown = {name: file.shapes[name] for name in network.parts.unknown}
-    expect_match({}, unknown, path)
+    expect_match({}, unknown, path, said=file.names.said)
     _expect_all(file, network, ema=recipe.weights.ema)
     return network.parts.sentence(ema=recipe.weights.ema, how="weights.ema=true")
 

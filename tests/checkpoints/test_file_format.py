@@ -184,7 +184,7 @@ def test_a_file_cut_anywhere_is_refused_or_holds_whole_parameters(
         found, said = outcome(path)
         if found is None:
             refused += 1
-            assert said.startswith(f"{path} is not a readable MindSpore checkpoint (")
+            assert said.startswith(f"{path} is not a readable checkpoint (")
             assert "\n" not in said
         else:
             # Between two parameters: loading then names those that are missing.

@@ -36,6 +36,10 @@ def test_a_trainings_file_is_seen_through(trained_by_mindcv: TrainedByMindcv) ->
 
 RESNET = {"conv1.weight": np.ones((64, 3, 7, 7), np.float32), "fc.bias": np.ones(10, np.float32)}
 TIMM = {"conv_stem.weight": np.ones((16, 3, 3, 3), np.float32)}
+TIMMS_EFFICIENTNET = {
+    "conv_stem.weight": np.ones((48, 3, 3, 3), np.float32),
+    "classifier.weight": np.ones((10, 8), np.float32),
+}
 EFFICIENTNET = {
     "stem_conv.0.weight": np.ones((48, 3, 3, 3), np.float32),
     "classifier.weight": np.ones((10, 8), np.float32),
@@ -50,7 +54,8 @@ MIXED = {
     ("parameters", "message"),
     [
         (RESNET, r"no stem_conv\.0\.weight, so it is no MixNet's .*first parameter is conv1\.wei"),
-        (TIMM, r"its names are timm's or TensorFlow's, which are to be renamed"),
+        (TIMM, r"no classifier\.weight, so it is no MixNet's under timm's names: its first param"),
+        (TIMMS_EFFICIENTNET, r"a stem of 48 channels, expected one of \[16, 24, 32, 40\]"),
         (EFFICIENTNET, r"a stem of 48 channels, expected one of \[16, 24, 32, 40\]"),
         (MIXED, r"stand in it plain and under network\., expected one network"),
     ],

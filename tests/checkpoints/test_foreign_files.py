@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from mixnet_core.checkpoints.file_format import read_format
+from mixnet_core.checkpoints.pytorch_files import STREAM_MAGIC
 from mixnet_core.errors import InputError, IntegrityError, MixnetError
 
 
@@ -58,8 +59,13 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 16823\
 XML = b'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>AccessDenied</Code></Error>'
 
 FOREIGN: dict[str, tuple[Callable[[], bytes], type[MixnetError], str]] = {
-    "torch": (lambda: zipped(archive__data_dot_pkl=b"x"), InputError, "a file of PyTorch"),
-    "old torch": (lambda: pickle.dumps({"a": 1}, protocol=2), InputError, "a pickle, as older"),
+    "torch": (lambda: zipped(archive__data_dot_pkl=b"x"), IntegrityError, "its pickle is damaged"),
+    "torch's program": (
+        lambda: zipped(a__data_dot_pkl=b"x", a__constants_dot_pkl=b"x"),
+        InputError,
+        "a program of PyTorch .*: save the state-dict",
+    ),
+    "a pickle": (lambda: pickle.dumps({"a": 1}, protocol=2), InputError, "a pickle, as Paddle"),
     "paddle": (lambda: pickle.dumps({"a": 1}, protocol=4), InputError, r"PaddlePaddle \(.pdparams"),
     "npz": (npz, InputError, "arrays of numpy"),
     "npy": (npy, InputError, "an array of numpy"),
@@ -98,14 +104,20 @@ def test_what_is_no_checkpoint_is_named_by_its_content_in_one_line(
     assert type(raised.value) is error
 
 
-def test_a_pickle_is_never_opened(tmp_path: Path) -> None:
+def test_a_pickle_is_never_run(tmp_path: Path) -> None:
     Bomb.path = str(tmp_path / "ran")
-    for number, content in enumerate(
-        (pickle.dumps(Bomb()), zipped(archive__data_dot_pkl=pickle.dumps(Bomb())))
+    stream = STREAM_MAGIC + pickle.dumps(1001, 2) + pickle.dumps({"little_endian": True}, 2)
+    for number, (content, said) in enumerate(
+        (
+            (pickle.dumps(Bomb()), "never opened"),
+            (zipped(archive__data_dot_pkl=pickle.dumps(Bomb())), r"holds '\w+\.open', which only run"),
+            (stream + pickle.dumps(Bomb(), 2), r"holds '\w+\.open', which only running"),
+            (STREAM_MAGIC + pickle.dumps(Bomb(), 2), r"holds '\w+\.open', which only running"),
+        )
     ):
         path = tmp_path / f"{number}.ckpt"
         path.write_bytes(content)
-        with pytest.raises(InputError, match="never opened"):
+        with pytest.raises(InputError, match=said):
             read_format(path)
     assert not (tmp_path / "ran").exists()
 

@@ -133,7 +133,7 @@ def test_a_file_that_is_cut_short_is_refused(kept: int, tmp_path: Path) -> None:
     path.write_bytes(whole[:kept])
     with pytest.raises(IntegrityError) as raised:
         read_parameters(path)
-    assert str(raised.value).startswith(f"{path} is not a readable MindSpore checkpoint")
+    assert str(raised.value).startswith(f"{path} is not a readable checkpoint")
     assert "\n" not in str(raised.value)
 
 
