@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,35 +11,29 @@ import numpy as np
 from mixnet_core.data.class_names import ambiguous_order
 from mixnet_core.data.index import read_index
 from mixnet_core.data.prepare import prepare_val
-from mixnet_core.errors import DatasetError, InputError
+from mixnet_core.errors import DatasetError
 from mixnet_core.evaluate.job import BATCH, Measured, measure
-from mixnet_core.evaluate.look import look
 from mixnet_core.evaluate.measured_on import measured_on
 from mixnet_core.evaluate.prediction_table import PredictionTable, write_table
 from mixnet_core.evaluate.report.data import versions
 from mixnet_core.evaluate.report.findings import calibration, score_data
 from mixnet_core.evaluate.report.view import measured_view
 from mixnet_core.evaluate.report.write import write_page
-from mixnet_core.processes.launch import run_job
-from mixnet_core.processes.requests import LookRequest, LookResult
-from mixnet_core.recipe.recipe import Recipe, with_stored_rules
+from mixnet_core.recipe.recipe import Recipe
 from mixnet_core.release.catalog import entry_of
-from mixnet_core.release.origin import Origin, origin_of
-from mixnet_core.revalidation.labels import Labels, labels_of
 from mixnet_core.revalidation.seen import seen_by
 from mixnet_core.revalidation.states import judged_claims
 from mixnet_core.runs.markup import literal
 from mixnet_core.runs.run_dir import Workspace
 from mixnet_core.runs.ticks import Tick, Watch, unwatched
 from mixnet_core.runs.values import Evaluation, MeasuredOn, PreparedDataset, seen_line
-from mixnet_core.stages.options import adjusted_recipe
-from mixnet_core.stages.release_to_measure import PLAIN_CPU, imagenet_recipe
-from mixnet_core.storage.asides import remove_left_asides
-from mixnet_core.storage.files import expect_writable, fingerprint, os_errors_explained, sha256_of
-from mixnet_core.storage.uris import refuse_credentials, shown
+from mixnet_core.stages.file_to_measure import FileToMeasure, look_at, recipe_of
+from mixnet_core.stages.labels import Labels, labels_of
+from mixnet_core.stages.release_to_measure import read_as
+from mixnet_core.storage.files import expect_targets
+from mixnet_core.storage.uris import refuse_credentials
 
 STAGE = "evaluate"
-_IMAGENET_CLASSES = 1000
 
 
 def evaluate_file(
@@ -66,7 +58,7 @@ def evaluate_file(
         data: folder with val/, or with what val/ would hold.
         recipe: how images are read, and whose conventions the weights follow. None: that of the
             release or run that the file lies in (`release.origin`), else that of the variant that
-            shows in the file's shapes (`release_to_measure.imagenet_recipe`); on a CPU.
+            shows in the file's shapes (`file_to_measure.recipe_of`); on a CPU.
         settings: dotted key -> value over that.
         classes: file with the names that the weights were trained for, one a line in label order.
             None: those of their release or run; ImageNet's for 1,000 of unknown names.
@@ -89,10 +81,11 @@ def evaluate_file(
         MixnetError: as `prepare_val` and `evaluate.job.measure`.
     """
     refuse_credentials(str(file), data, recipe, str(predictions), str(page), str(classes))
-    _expect_targets((predictions, page), kept=(file, classes))
-    checkpoint = _look_at(file, workspace, ema=ema)
-    chosen = _recipe(checkpoint, recipe, data, settings)
-    read_as = _read_as(chosen, None if recipe else checkpoint.origin, given=recipe is not None)
+    expect_targets((predictions, page), kept=(file, classes))
+    checkpoint = look_at(file, workspace, ema=ema)
+    chosen = recipe_of(checkpoint, recipe, data=data, settings=settings)
+    of = checkpoint.origin.name if checkpoint.origin and recipe is None else None
+    said = read_as(chosen, of, given=recipe is not None)
     number = checkpoint.network.num_classes
     labels = labels_of(file, number, checkpoint.origin, classes)
     # What can fail does so before the measurement, which would be thrown away.
@@ -112,7 +105,7 @@ def evaluate_file(
     )
     table = PredictionTable(read_index(Path(dataset.root), "val").paths, measured.predictions[0])
     on = measured_on(chosen.data, dataset, measured.predictions[0], seen)
-    found = _evaluation(checkpoint, dataset, measured, read_as, on, labels, claims)
+    found = _evaluation(checkpoint, dataset, measured, said, on, labels, claims)
     if predictions is not None:
         write_table(predictions, table, dataset.classes)
     if page is not None:
@@ -125,108 +118,8 @@ def seen_before(found: Evaluation) -> str:
     return seen_line(found.seen, found.score.count, found.unknown_start)
 
 
-def _expect_targets(targets: Sequence[Path | None], kept: Sequence[Path | None]) -> None:
-    """Makes sure that each file can be written, and takes the place of no other one.
-
-    Args:
-        kept: files that are read.
-
-    Raises:
-        InputError, MachineError: as `expect_writable`.
-    """
-    # Unlike Path.resolve it takes links that lead in a circle.
-    taken = [os.path.realpath(path) for path in kept if path is not None]
-    for target in (path for path in targets if path is not None):
-        if os.path.realpath(target) in taken:
-            raise InputError(
-                f"{shown(str(target))} is named for two things: give each file a name of its own"
-            )
-        taken.append(os.path.realpath(target))
-        expect_writable(target)
-
-
-@dataclass(frozen=True)
-class _Checkpoint:
-    """Describes a file of weights before it is measured.
-
-    Attributes:
-        file: as it was given.
-        sha256: hex, of the whole file.
-        folder: of the workspace, for what measuring it leaves.
-        network: what its shapes say.
-        origin: the release or run that it lies in; None: neither.
-    """
-
-    file: Path
-    sha256: str
-    folder: Path
-    network: LookResult
-    origin: Origin | None
-
-
-def _look_at(file: Path, workspace: Workspace, *, ema: bool) -> _Checkpoint:
-    """Finds out what network a file is for and where it lies.
-
-    Raises:
-        InputError, IntegrityError, CheckpointMismatch: as `evaluate.look.look` and `origin_of`.
-    """
-    with os_errors_explained(file, "read"):
-        sha256 = sha256_of(file) if file.is_file() else ""
-    every = workspace.root / "evaluations"
-    # Another file's too, which may never be evaluated again.
-    remove_left_asides(*every.glob("*/attempts"))
-    folder = every / fingerprint([str(file.absolute()), sha256])[:12]
-    request = LookRequest(file=str(file.absolute()), ema=ema)
-    if file.suffix == ".onnx":
-        found = run_job("mixnet_core.evaluate.look", request, attempts=folder / "look")
-        network = LookResult.model_validate(found)
-    else:
-        network = look(request)
-    return _Checkpoint(file, sha256, folder, network, origin_of(file, sha256))
-
-
-def _recipe(
-    checkpoint: _Checkpoint, name: str | None, data: str, settings: Mapping[str, Any] | None
-) -> Recipe:
-    """Returns the recipe that the file's images are read by, with the file's own network in it."""
-    network, origin = checkpoint.network, checkpoint.origin
-    changes: dict[str, Any] = {
-        "network.num_classes": None,
-        "network.in_channels": network.in_channels,
-    }
-    if network.variant is not None:
-        changes["network.variant"] = network.variant
-    if network.image_size is not None:
-        changes["input.image_size"] = network.image_size
-    reads_origins = name is None and origin is not None
-    if name is None:
-        changes |= PLAIN_CPU
-        if origin is not None:
-            name = str(origin.required_recipe(checkpoint.file))
-        elif network.num_classes == _IMAGENET_CLASSES:
-            # Its source decides what kind of folder `data` is taken for.
-            name = imagenet_recipe(network.variant or "s")
-        else:
-            name = "finetune"
-            changes |= {"weights.name": None, "weights.reset_classifier": False}
-    recipe = adjusted_recipe(name, data=data, settings=changes | dict(settings or {}))
-    return with_stored_rules(recipe) if reads_origins else recipe
-
-
-def _read_as(recipe: Recipe, origin: Origin | None, *, given: bool) -> str:
-    """Says network and transform of the images, and which recipe says so."""
-    why = "" if given else ", as no release or run around the file says otherwise"
-    read = recipe.input
-    said = f"{recipe.name}, of {origin.name}" if origin else f"{recipe.name}{why}"
-    return (
-        f"MixNet-{recipe.network.variant.upper()}, {recipe.network.flavour} flavour, "
-        f"short side {recipe.short_side} px {read.interpolation}, crop {read.image_size} px "
-        f"(recipe {said})"
-    )
-
-
 def _dataset(
-    checkpoint: _Checkpoint, recipe: Recipe, workspace: Workspace, labels: Labels, watch: Watch
+    checkpoint: FileToMeasure, recipe: Recipe, workspace: Workspace, labels: Labels, watch: Watch
 ) -> PreparedDataset:
     """Indexes the images to measure.
 
@@ -263,7 +156,7 @@ def images_of(found: Evaluation) -> str:
     return f"{found.score.count:,} images of {classes}, {place}"
 
 
-def _claims(checkpoint: _Checkpoint) -> dict[str, float]:
+def _claims(checkpoint: FileToMeasure) -> dict[str, float]:
     """Returns what its release says of the file, or the catalog by its digest: figure -> share."""
     origin = checkpoint.origin
     if origin is not None and origin.release is not None:
@@ -273,10 +166,10 @@ def _claims(checkpoint: _Checkpoint) -> dict[str, float]:
 
 
 def _evaluation(
-    checkpoint: _Checkpoint,
+    checkpoint: FileToMeasure,
     dataset: PreparedDataset,
     measured: Measured,
-    read_as: str,
+    said: str,
     on: MeasuredOn,
     labels: Labels,
     claims: dict[str, float],
@@ -293,7 +186,7 @@ def _evaluation(
         calibration_error=calibration(rows)["error"],
         val_fingerprint=dataset.val_fingerprint,
         engine=measured.engine,
-        read_as=read_as,
+        read_as=said,
         left_out=checkpoint.network.left_out,
         images_per_second=round(measured.images_per_second, 1),
         claims=claims,

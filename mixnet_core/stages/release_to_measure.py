@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +22,7 @@ from mixnet_core.recipe.recipe import Recipe, with_stored_rules
 from mixnet_core.release.catalog import CatalogEntry
 from mixnet_core.release.manifest import PublishedRelease, ReleasedFile
 from mixnet_core.release.weights import check_available, fetch_release_weights
+from mixnet_core.runs.run_dir import RunDir
 from mixnet_core.runs.ticks import Watch
 from mixnet_core.runs.values import PreparedDataset
 from mixnet_core.stages.check_machine import check_device
@@ -42,13 +44,21 @@ AnyRelease = CatalogEntry | PublishedRelease
 
 @dataclass(frozen=True)
 class Released:
-    """Holds a release that is on this machine.
+    """Holds a release that is on this machine, or what else has weights and a recipe.
 
     Attributes:
+        name: of the release, the run or the file.
         recipe: its network, and how its images are read: by the rules that it was measured by.
         weights: the file.
         sha256: its hex digest, verified.
         classes: names in label order; None where the release does not say them.
+        source: for people, what it is: "release mine", "run mine, step 24", "file w.ckpt".
+        read_as: for people, network and transform of its images, and whose recipe says so.
+        ema: whether the moving averages in the file are meant, not the weights beside them.
+        left_out: in one line, what else the file holds; "" if nothing.
+        published: its manifest, which names the files of evidence; None for a catalog entry, and
+            for what lies in no release.
+        run: the run that it is of, where it is of none that was published.
     """
 
     name: str
@@ -56,6 +66,24 @@ class Released:
     weights: Path
     sha256: str
     classes: tuple[str, ...] | None
+    source: str = ""
+    read_as: str = ""
+    ema: bool = False
+    left_out: str = ""
+    published: PublishedRelease | None = None
+    run: RunDir | None = None
+
+    @property
+    def num_classes(self) -> int:
+        """Returns the width of its classifier.
+
+        Raises:
+            IntegrityError: neither its classes nor its recipe says it.
+        """
+        width = self.recipe.network.num_classes if self.classes is None else len(self.classes)
+        if width is None:
+            raise IntegrityError(f"{self.source} does not say its classes: publish it again")
+        return width
 
 
 def fetch_release(
@@ -65,6 +93,7 @@ def fetch_release(
     cache: Path,
     pins: Path | None = None,
     data: str | None = None,
+    settings: Mapping[str, Any] | None = None,
     on_bytes: OnBytes | None = None,
 ) -> Released:
     """Fetches what measuring a release needs.
@@ -74,13 +103,14 @@ def fetch_release(
         cache: for its weights; what is there already is verified again, not fetched.
         pins: as `release.weights.fetch_release_weights`.
         data: folder of images instead of the recipe's, for a machine that has them elsewhere.
+        settings: dotted key -> value over its recipe.
 
     Raises:
         IntegrityError: what is stored is not what was published, or it holds no recipe.
         ReleaseMissing: a file of it is not there any more.
         MixnetError: as `release.weights.fetch_release_weights` and `options.adjusted_recipe`.
     """
-    recipe = _recipe(release, folder, data)
+    recipe = _recipe(release, folder, data, settings or {})
     weights = fetch_release_weights(release, cache=cache, pins=pins, on_bytes=on_bytes)
     return Released(
         name=release.name,
@@ -88,6 +118,9 @@ def fetch_release(
         weights=Path(weights.path),
         sha256=weights.sha256,
         classes=_classes(release, recipe),
+        source=f"release {release.name}",
+        read_as=read_as(recipe, f"release {release.name}"),
+        published=release if isinstance(release, PublishedRelease) else None,
     )
 
 
@@ -145,7 +178,7 @@ def expect_measurable(
         MixnetError: as `fetch_release`.
     """
     with TemporaryDirectory() as folder:
-        recipe = _recipe(release, Path(folder), None)
+        recipe = _recipe(release, Path(folder), None, {})
     theirs = _classes(release, recipe)
     if classes is not None:
         _columns(release.name, theirs, classes, images)
@@ -222,21 +255,50 @@ def _columns(
     return tuple(labels[name] for name in found)
 
 
-def _recipe(release: AnyRelease, folder: Path, data: str | None) -> Recipe:
+def recipe_for_this_machine(recipe: str, data: str | None, settings: Mapping[str, Any]) -> Recipe:
+    """Returns the recipe that a release or a run keeps, for this machine: a plain CPU if need be.
+
+    Raises:
+        MixnetError: as `options.adjusted_recipe`.
+    """
+    chosen = adjusted_recipe(recipe, data=data, settings=settings)
+    if not check_device(chosen.devices).ok:
+        # Trained on cards, measured on a plain machine.
+        chosen = adjusted_recipe(recipe, data=data, settings=PLAIN_CPU | dict(settings))
+    return with_stored_rules(chosen)
+
+
+def read_as(recipe: Recipe, of: str | None, *, given: bool = False) -> str:
+    """Says network and transform of the images, and which recipe says so.
+
+    Args:
+        of: the release or run whose recipe it is; None: neither.
+        given: whether the recipe was named.
+    """
+    why = "" if given else ", as no release or run around the file says otherwise"
+    read = recipe.input
+    said = f"{recipe.name}, of {of}" if of else f"{recipe.name}{why}"
+    return (
+        f"MixNet-{recipe.network.variant.upper()}, {recipe.network.flavour} flavour, "
+        f"short side {recipe.short_side} px {read.interpolation}, crop {read.image_size} px "
+        f"(recipe {said})"
+    )
+
+
+def _recipe(
+    release: AnyRelease, folder: Path, data: str | None, settings: Mapping[str, Any]
+) -> Recipe:
     if isinstance(release, PublishedRelease):
-        published = str(fetch_file(release, "recipe", folder / "published-recipe.yaml"))
-        recipe = adjusted_recipe(published, data=data)
-        if not check_device(recipe.devices).ok:
-            # Trained on cards, measured on a plain machine.
-            recipe = adjusted_recipe(published, data=data, settings=PLAIN_CPU)
-        return with_stored_rules(recipe)
-    settings: dict[str, Any] = {
+        published = fetch_file(release, "recipe", folder / "published-recipe.yaml")
+        return recipe_for_this_machine(str(published), data, settings)
+    changes: dict[str, Any] = {
         "network.variant": release.variant,
         "network.flavour": release.flavour,
         "network.num_classes": release.num_classes,
         "network.in_channels": release.in_channels,
         "network.stem_stride": release.stem_stride,
         **({} if release.recipe else PLAIN_CPU),
+        **settings,
     }
     name = release.recipe or imagenet_recipe(release.variant)
-    return adjusted_recipe(name, data=data, settings=settings)
+    return adjusted_recipe(name, data=data, settings=changes)

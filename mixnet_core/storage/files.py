@@ -10,7 +10,7 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
@@ -18,10 +18,12 @@ from typing import Any
 
 from mixnet_core.errors import InputError, IntegrityError, MachineError
 from mixnet_core.storage.asides import ASIDE_PREFIX, held_aside
+from mixnet_core.storage.uris import shown
 
 __all__ = [
     "ASIDE_PREFIX",
     "call_between_pieces",
+    "expect_targets",
     "expect_writable",
     "file_aside",
     "fingerprint",
@@ -134,6 +136,27 @@ def expect_writable(target: Path) -> None:
                 # Another process may have put something into it meanwhile.
                 with suppress(OSError):
                     parent.rmdir()
+
+
+def expect_targets(targets: Iterable[Path | None], kept: Iterable[Path | None] = ()) -> None:
+    """Makes sure that each file can be written, and takes the place of no other one.
+
+    Args:
+        targets: None for one that is not asked for.
+        kept: files that are read.
+
+    Raises:
+        InputError, MachineError: as `expect_writable`.
+    """
+    # Unlike Path.resolve it takes links that lead in a circle.
+    taken = [os.path.realpath(path) for path in kept if path is not None]
+    for target in (path for path in targets if path is not None):
+        if os.path.realpath(target) in taken:
+            raise InputError(
+                f"{shown(str(target))} is named for two things: give each file a name of its own"
+            )
+        taken.append(os.path.realpath(target))
+        expect_writable(target)
 
 
 @contextmanager

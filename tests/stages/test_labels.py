@@ -11,10 +11,10 @@ from mixnet_core.data.imagenet.classes import wnids
 from mixnet_core.errors import DatasetError
 from mixnet_core.release.manifest import PublishedRelease, ReleasedFile
 from mixnet_core.release.origin import Origin
-from mixnet_core.revalidation.labels import labels_of
 from mixnet_core.runs.records import begin, write_record
 from mixnet_core.runs.run_dir import RunDir
 from mixnet_core.runs.values import PreparedDataset
+from mixnet_core.stages.labels import labels_of
 
 FILE = Path("weights.ckpt")
 
