@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,36 @@ def read_values(file: WeightsFile, names: Collection[str] | None = None) -> dict
         with os_errors_explained(file.path, "read"):
             found = _pytorch(file, wanted) if file.format == "pytorch" else _safe(file, wanted)
     return {wanted[name]: values for name, values in found.items()}
+
+
+def write_safetensors(
+    path: Path, values: Mapping[str, Array], metadata: Mapping[str, str]
+) -> None:
+    """Writes float32 values as a .safetensors file; equal ones give equal bytes.
+
+    The form is that of https://github.com/huggingface/safetensors: a header's length, the header,
+    all values in one piece.
+
+    Args:
+        path: of the file, over what is there: give a path aside.
+        values: name -> float32.
+        metadata: texts.
+
+    Raises:
+        MachineError: it cannot be written.
+    """
+    header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))}
+    end = 0
+    for name, array in values.items():
+        begin, end = end, end + array.nbytes
+        header[name] = {"dtype": "F32", "shape": list(array.shape), "data_offsets": [begin, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    # Values begin at a multiple of 8 bytes.
+    text += b" " * (-len(text) % 8)
+    with os_errors_explained(path), path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for array in values.values():
+            file.write(np.ascontiguousarray(array, "<f4").tobytes())
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import typer
 
 from mixnet_core.cli import deployments as cli_deployments
 from mixnet_core.cli import imagenet as cli_imagenet
+from mixnet_core.cli import importing as cli_importing
 from mixnet_core.cli import measuring as cli_measuring
 from mixnet_core.cli import stages as cli_stages
 from mixnet_core.cli.options import (
@@ -58,6 +59,7 @@ recipe_app = typer.Typer(help="Look at recipes.", no_args_is_help=True)
 app.add_typer(recipe_app, name="recipe")
 cli_stages.add_to(app)
 cli_measuring.add_to(app)
+cli_importing.add_to(app)
 cli_deployments.add_to(app)
 
 

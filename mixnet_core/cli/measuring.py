@@ -11,6 +11,7 @@ from rich.table import Table
 
 from mixnet_core.cli.options import (
     EPILOG,
+    FlavourOption,
     JsonOption,
     QuietOption,
     RecipeOption,
@@ -40,8 +41,8 @@ def evaluate(
     checkpoint: Annotated[
         Path,
         typer.Argument(
-            help="A file .ckpt or .safetensors under MindCV's names, or .onnx; one that MindCV's "
-            "training wrote too.",
+            help="A file .ckpt, .safetensors or .pth under MindCV's names or timm's, or .onnx; one "
+            "that a training wrote too. Or a name of the catalog.",
             metavar="CHECKPOINT",
         ),
     ],
@@ -87,6 +88,7 @@ def evaluate(
             "--ema", help="Measure the moving averages that the file holds beside the weights."
         ),
     ] = False,
+    flavour: FlavourOption = None,
     set_: SetOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -94,8 +96,8 @@ def evaluate(
     """Measure any checkpoint on a folder of images; no recipe and no run is needed.
 
     In the folder of a release or of a run their recipe says how images are read. Else the variant
-    shows in the file and MindCV's conventions are assumed: timm's and the original's weights take
-    `--set network.flavour=timm` or `tf`.
+    shows in the file, and the flavour is what the catalog, a config.json beside it, the file or its
+    name say; else that of its names, MindCV's or timm's.
     """
     opened = open_workspace(workspace)
     with TerminalWatch(quiet=quiet) as watch:
@@ -104,7 +106,7 @@ def evaluate(
             workspace=opened,
             data=data,
             recipe=recipe,
-            settings=parse_settings(set_ or []),
+            settings=({"network.flavour": flavour} if flavour else {}) | parse_settings(set_ or []),
             classes=classes,
             workers=workers,
             batch=batch,

@@ -9,6 +9,7 @@ import typer
 
 from mixnet_core.data.hamming import MOST_BITS
 from mixnet_core.errors import EXIT_CODES, InputError
+from mixnet_core.model.variants import FlavourName
 from mixnet_core.stages.options import DEFAULT_RECIPE
 from mixnet_core.storage.uris import shown
 
@@ -42,6 +43,15 @@ SetOption = Annotated[
         "--set",
         metavar="KEY=VALUE",
         help="Any key of the recipe, as in training.seed=7. Repeatable.",
+    ),
+]
+FlavourOption = Annotated[
+    FlavourName | None,
+    typer.Option(
+        "--flavour",
+        help="Whose conventions the weights follow: mindcv; timm; tf for timm's tf_mixnet, "
+        "TensorFlow's weights. Default: what is known of the file.",
+        show_default=False,
     ),
 ]
 JsonOption = Annotated[

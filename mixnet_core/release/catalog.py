@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -19,16 +19,33 @@ from mixnet_core.storage.faults import faults
 from mixnet_core.storage.open import open_storage
 from mixnet_core.storage.transfer import check_url
 from mixnet_core.storage.uris import refuse_credentials, shown
+from mixnet_core.storage.user_cache import cache_folder
 from mixnet_core.storage.yaml_files import read_yaml
 from mixnet_core.storage.yaml_scalars import text_where_wanted
 
 BUNDLED = Path(__file__).parent / "catalog.yaml"
 USER_CATALOG = "MIXNET_CATALOG"
 """Environment variable: path of a YAML file like the bundled one."""
+IMPORTED = "imported"
+"""Folder of the user's cache: what `mixnet import` made, and a catalog of it."""
+CATALOG = "catalog.yaml"
 
 _NEAR = 3
 
 Percent = Annotated[float, Field(ge=0, le=100)]
+PerChannel = Annotated[list[float], Field(min_length=3, max_length=3)]
+
+
+class EntryInput(BaseModel):
+    """Says how images are read for an entry, where its recipe says otherwise; as `recipe.Input`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    image_size: Annotated[int, Field(ge=4, le=1024)] | None = None
+    crop_pct: Annotated[float, Field(gt=0, le=1)] | None = None
+    interpolation: Literal["bilinear", "bicubic"] | None = None
+    mean: PerChannel | None = None
+    std: PerChannel | None = None
 
 
 class CatalogEntry(BaseModel):
@@ -37,11 +54,14 @@ class CatalogEntry(BaseModel):
     Attributes:
         name: what finds it; unique in a catalog.
         url: https, file or s3; http only on this machine.
-        sha256: hex: the full digest, or its first 8 digits.
+        sha256: hex: the full digest, or its first 8 digits; None: its publisher states none, and
+            that of the first fetched file counts (`release.weights`).
         flavour: whose conventions the weights follow.
         in_channels, stem_stride: as in a recipe's network.
         recipe: a bundled recipe's name or a YAML file's path: how images are read for it, and
-            which; None: `mixnet_<variant>`, for xl `mixnet_l`.
+            which; None: `mixnet_<variant>` for ImageNet's 1,000 classes, `finetune` for others.
+        input: over the recipe's.
+        classes: names in label order; None: only their number is known.
         claimed_top1, claimed_top5: percent, as the source says: not measured here.
         source: who trained them, on what.
     """
@@ -50,13 +70,16 @@ class CatalogEntry(BaseModel):
 
     name: str
     url: str
-    sha256: Annotated[str, Field(pattern=r"^([0-9a-f]{8}|[0-9a-f]{64})$")]
+    sha256: Annotated[str, Field(pattern=r"^([0-9a-f]{8}|[0-9a-f]{64})$")] | None
     variant: VariantName
     flavour: FlavourName
     num_classes: Annotated[int, Field(ge=1)]
     in_channels: InChannels = 3
     stem_stride: StemStride = 2
     recipe: str | None = None
+    input: EntryInput | None = None
+    # Lists are what YAML has.
+    classes: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] | None = None
     claimed_top1: Percent | None = None
     claimed_top5: Percent | None = None
     source: str
@@ -68,9 +91,9 @@ class CatalogEntry(BaseModel):
         return shown(self.url)
 
     @property
-    def classes(self) -> tuple[str, ...] | None:
-        """Returns None: an entry says only how many classes there are."""
-        return None
+    def input_keys(self) -> dict[str, Any]:
+        """Returns the keys of a recipe's input section that it states."""
+        return self.input.model_dump(exclude_none=True) if self.input else {}
 
     @property
     def claims(self) -> dict[str, float]:
@@ -91,7 +114,7 @@ class _Document(BaseModel):
 
 
 def load_catalog() -> dict[str, CatalogEntry]:
-    """Reads the bundled entries, then those of the file that MIXNET_CATALOG names.
+    """Reads the bundled entries, what was imported, and the file that MIXNET_CATALOG names.
 
     The user's entry replaces a bundled one of the same name, for instance to say where a mirror is.
 
@@ -103,24 +126,76 @@ def load_catalog() -> dict[str, CatalogEntry]:
         MachineError: it cannot be read.
     """
     entries = _read(BUNDLED)
-    users = os.environ.get(USER_CATALOG)
-    if users:
-        refuse_credentials(users)
-        path = Path(users).expanduser()
-        if not path.is_file():
-            raise InputError(f"no catalog at {path}: correct or unset {USER_CATALOG}")
-        entries |= _read(path)
+    imported, users = imported_catalog(), users_catalog()
+    if imported is not None and imported.is_file():
+        entries |= _read(imported)
+    if users is not None:
+        if not users.is_file():
+            raise InputError(f"no catalog at {users}: correct or unset {USER_CATALOG}")
+        entries |= _read(users)
     return entries
 
 
+def users_catalog() -> Path | None:
+    """Returns the path that MIXNET_CATALOG names; None where it is not set.
+
+    Raises:
+        InputError: credentials stand in it.
+    """
+    users = os.environ.get(USER_CATALOG)
+    if not users:
+        return None
+    refuse_credentials(users)
+    return Path(users).expanduser()
+
+
+def imported_catalog() -> Path | None:
+    """Returns the path of the catalog that `mixnet import` writes unless MIXNET_CATALOG is set.
+
+    Returns:
+        None where there is no cache, as without a home to write to.
+
+    Raises:
+        InputError: credentials stand in the cache's variable.
+    """
+    try:
+        return cache_folder(IMPORTED) / CATALOG
+    except MachineError:
+        return None
+
+
+def parse_catalog(data: Any, where: str) -> dict[str, CatalogEntry]:
+    """Takes a catalog's document: name -> entry.
+
+    Args:
+        where: its file, for errors.
+
+    Raises:
+        InputError: it is no catalog; every fault is named.
+    """
+    found: dict[str, CatalogEntry] = {}
+    for entry in _document(data, where).releases:
+        try:
+            checked_name(entry.name, "release")
+            check_url(entry.url)
+            refuse_credentials(*entry.model_dump().values())
+            _expect_as_many_names(entry)
+        except InputError as error:
+            raise InputError(f"catalog {where}: {error}") from None
+        if entry.name in found:
+            raise InputError(f"catalog {where} has two entries named {entry.name!r}: keep one")
+        found[entry.name] = entry
+    return found
+
+
 def entry_of(sha256: str) -> CatalogEntry | None:
-    """Returns the entry whose weights have this digest, in full hex; None if there is none.
+    """Returns the entry that states this digest, in full hex, of its weights; None: none does.
 
     Raises:
         MixnetError: as `load_catalog`.
     """
     entries = load_catalog().values()
-    return next((entry for entry in entries if sha256.startswith(entry.sha256)), None)
+    return next((e for e in entries if e.sha256 and sha256.startswith(e.sha256)), None)
 
 
 def find_release(name_or_uri: str, registry: str) -> CatalogEntry | PublishedRelease:
@@ -160,26 +235,22 @@ def find_release(name_or_uri: str, registry: str) -> CatalogEntry | PublishedRel
 
 
 def _read(path: Path) -> dict[str, CatalogEntry]:
-    entries = _document(read_yaml(path).value, path).releases
-    found: dict[str, CatalogEntry] = {}
-    for entry in entries:
-        try:
-            checked_name(entry.name, "release")
-            check_url(entry.url)
-            refuse_credentials(*entry.model_dump().values())
-        except InputError as error:
-            raise InputError(f"catalog {path}: {error}") from None
-        if entry.name in found:
-            raise InputError(f"catalog {path} has two entries named {entry.name!r}: keep one")
-        found[entry.name] = entry
-    return found
+    return parse_catalog(read_yaml(path).value, str(path))
 
 
-def _document(data: Any, path: Path) -> _Document:
+def _expect_as_many_names(entry: CatalogEntry) -> None:
+    if entry.classes is not None and len(set(entry.classes)) != entry.num_classes:
+        raise InputError(
+            f"{entry.name} has {entry.num_classes} classes and names {len(set(entry.classes))}: "
+            "name each once, or leave classes out"
+        )
+
+
+def _document(data: Any, where: str) -> _Document:
     try:
         return _Document.model_validate(data)
     except ValidationError as error:
         # A digest of eight digits looks like a number.
         if text_where_wanted(data, error.errors()):
-            return _document(data, path)
-        raise InputError(f"catalog {path}: {faults(error)}") from None
+            return _document(data, where)
+        raise InputError(f"catalog {where}: {faults(error)}") from None

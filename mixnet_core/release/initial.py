@@ -92,17 +92,20 @@ def _address(url: str, entries: dict[str, CatalogEntry]) -> InputError:
         return InputError(f"{shown(url)} is the catalog's {known[0]}: give that name")
     file = PurePosixPath(urlsplit(url).path).name or "weights.ckpt"
     return InputError(
-        f"{shown(url)} is an address, of which no digest is known: download {shown(file)} and give "
-        f"its path, or the name of an entry with its url, sha256, variant and num_classes in a "
-        f"catalog of yours ({USER_CATALOG})"
+        f"{shown(url)} is an address, of which no digest is known: `mixnet import {shown(url)} "
+        f"--sha256 DIGEST` gives it a name, download {shown(file)} and give its path, or the name "
+        f"of an entry with its url, sha256, variant and num_classes in a catalog of yours "
+        f"({USER_CATALOG})"
     )
 
 
 def _of_hub(name: str, entries: dict[str, CatalogEntry]) -> InputError:
     model = re.split(r"[/:]", name)[-1]
+    if model in entries:
+        return InputError(f"{shown(name)} is the catalog's {model}: give that name")
     near = did_you_mean(re.sub(r"^tf_|\..*$", "", model), entries, _NEAR)
     return InputError(
         f"no path {shown(name)!r}, and a hub's names are not looked up{near}: expected a catalog "
-        f"entry ({', '.join(sorted(entries))}), a release, or a file .ckpt or .safetensors under "
-        "MindCV's names; download it and give its path"
+        f"entry ({', '.join(sorted(entries))}), a release, or a file .ckpt, .safetensors or .pth; "
+        "download it and give its path"
     )

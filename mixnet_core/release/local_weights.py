@@ -11,6 +11,7 @@ from mixnet_core.checkpoints.fit import SeenNetwork, seen_network
 from mixnet_core.errors import InputError
 from mixnet_core.release import manifest
 from mixnet_core.release.origin import Origin, copied_release, origin_of, released_file
+from mixnet_core.release.told import Told, told_of
 from mixnet_core.runs.run_dir import RunDir
 from mixnet_core.storage.files import os_errors_explained, sha256_of
 from mixnet_core.storage.uris import shown
@@ -26,6 +27,7 @@ class LocalWeights:
         suffix: that its format has.
         network: what its shapes show.
         origin: the release or the run that it lies in; None: neither.
+        told: what is known of it otherwise.
     """
 
     path: Path
@@ -33,6 +35,7 @@ class LocalWeights:
     suffix: str
     network: SeenNetwork
     origin: Origin | None
+    told: Told
 
     @property
     def name(self) -> str:
@@ -57,7 +60,9 @@ def local_weights(path: Path) -> LocalWeights:
     network = seen_network(found)
     with os_errors_explained(file, "read"):
         sha256 = sha256_of(file)
-    return LocalWeights(file, sha256, found.suffix, network, origin_of(file, sha256))
+    origin = origin_of(file, sha256)
+    told = Told() if origin else told_of(found, sha256)
+    return LocalWeights(file, sha256, found.suffix, network, origin, told)
 
 
 def _in_folder(folder: Path) -> Path:

@@ -20,7 +20,7 @@ from mixnet_core.errors import InputError, IntegrityError, MixnetError
 from mixnet_core.model.variants import FlavourName, VariantName
 from mixnet_core.recipe.recipe import Recipe, parse_recipe, stored_recipe
 from mixnet_core.recipe.sections import InChannels, Input, StemStride
-from mixnet_core.release.catalog import CatalogEntry, entry_of
+from mixnet_core.release.catalog import CatalogEntry
 from mixnet_core.release.initial import find_initial
 from mixnet_core.release.local_weights import LocalWeights
 from mixnet_core.release.manifest import PublishedRelease
@@ -47,6 +47,7 @@ class Start:
         num_classes: None where it is not known.
         input: how its images were made into pixels; None where it is not known.
         path: a file's, absolute; None for what is looked up by its name.
+        assumed: what was assumed of its flavour, in one line; "" if nothing was.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Start:
     num_classes: int | None
     input: Input | None = None
     path: str | None = None
+    assumed: str = ""
 
 
 def find_start(name_or_uri: str, registry: str) -> Start:
@@ -69,7 +71,7 @@ def find_start(name_or_uri: str, registry: str) -> Start:
     """
     found = find_initial(name_or_uri, registry)
     if isinstance(found, LocalWeights):
-        return _of_file(found)
+        return start_of_file(found)
     return _of_entry(found) if isinstance(found, CatalogEntry) else _of_release(found)
 
 
@@ -106,13 +108,15 @@ def start_overrides(
     if start.path is not None:
         # Wherever the command is given the next time.
         found["weights.name"] = start.path
+    if start.assumed and "network.flavour" not in settled:
+        log.warning("the %s: %s (--set network.flavour=tf)", start.name, start.assumed)
     _tell(recipe, start, found)
     return found
 
 
 def _of_entry(entry: CatalogEntry) -> Start:
     network = {key: getattr(entry, key) for key in _Network.model_fields}
-    return Start(f"release {entry.name}", network, None, entry.num_classes)
+    return Start(f"release {entry.name}", network, entry.classes, entry.num_classes)
 
 
 def _of_release(release: PublishedRelease) -> Start:
@@ -126,13 +130,16 @@ def _of_release(release: PublishedRelease) -> Start:
     )
 
 
-def _of_file(weights: LocalWeights) -> Start:
-    """Says what is known of a file: by its release or run, by the catalog, by its shapes."""
-    origin, seen = weights.origin, weights.network
+def start_of_file(weights: LocalWeights) -> Start:
+    """Says what is known of a file: by its release or run, by the catalog, by its shapes.
+
+    Raises:
+        MixnetError: what it lies in is of a network that is not known here, or cannot be read.
+    """
+    origin, seen, told = weights.origin, weights.network, weights.told
     name = f"file {weights.name}"
     network = {"variant": seen.variant, "in_channels": seen.in_channels}
     start = Start(name, network, None, seen.num_classes)
-    entry = entry_of(weights.sha256)
     if origin is not None and origin.release is not None:
         start = replace(_of_release(origin.release), name=f"{name} of {origin.name}")
     elif origin is not None and origin.recipe is not None:
@@ -144,8 +151,15 @@ def _of_file(weights: LocalWeights) -> Start:
             classes=_of_run(RunDir(origin.recipe.parent)),
             input=recipe.input,
         )
-    elif entry is not None:
-        start = replace(_of_entry(entry), name=f"{name} of release {entry.name}")
+    elif told.entry is not None:
+        start = replace(_of_entry(told.entry), name=f"{name} of release {told.entry.name}")
+    elif told.network:
+        start = replace(
+            start,
+            network=network | told.network,
+            classes=told.classes if len(told.classes or ()) == seen.num_classes else None,
+            assumed=told.assumed,
+        )
     else:
         log.warning(
             "the %s shows a MixNet-%s of %d classes; its network.flavour and stem_stride do not "

@@ -2,7 +2,7 @@
 
 weights/
     mixnet_s-910v2-fe4fcc63.ckpt    named by release and expected digest
-    mixnet_s-910v2-fe4fcc63.json    pin: the full digest, where only a prefix was published
+    mixnet_s-910v2-fe4fcc63.json    pin: the full digest, where only a prefix or none was published
 """
 
 from __future__ import annotations
@@ -72,9 +72,9 @@ def fetch_release_weights(
     """Fetches the weights of a release unless the cache has them; verifies them in this call.
 
     A catalog entry that is in the cache needs no network. A cached file that is damaged is fetched
-    again. Where only 8 digits of the digest were published, the first verified file's full digest
-    is pinned beside it and later ones must match. A file by its path is copied: what writes it may
-    go on doing so.
+    again. Where only 8 digits of the digest were published, or none, the first file's full digest
+    is pinned beside it and later ones must match; a file without any published digest is told with
+    a line. A file by its path is copied: what writes it may go on doing so.
 
     Args:
         cache: folder; made if missing. Several processes may share it.
@@ -148,7 +148,7 @@ class _Wanted:
         name: of the release.
         path: in the cache.
         pins: folder of the pin.
-        published: hex sha256 as published, full or its first 8 digits.
+        published: hex sha256 as published, full or its first 8 digits; "" where none was.
         origin: its URI, as messages show it.
         get: writes the bytes to a path and returns their hex sha256.
         ask: makes sure that they are there, without any of them.
@@ -192,6 +192,14 @@ class _Wanted:
             self.pin_path.name, text.encode()
         ):
             _check(sha256, self)
+        elif not self.published:
+            log.warning(
+                "%s is taken as it came: its publisher states no sha256. From now on %s counts, "
+                "pinned in %s",
+                self.origin,
+                sha256,
+                self.pin_path,
+            )
 
     def _pinned(self) -> str:
         data = read_json(self.pin_path)
@@ -232,9 +240,9 @@ def _wanted(release: InitialWeights, cache: Path, pins: Path, attempts: int) -> 
         suffix = PurePosixPath(urlsplit(url).path).suffix or ".ckpt"
         return _Wanted(
             name=release.name,
-            path=cache / f"{release.name}-{release.sha256[:8]}{suffix}",
+            path=cache / f"{release.name}-{(release.sha256 or 'pinned')[:8]}{suffix}",
             pins=pins,
-            published=release.sha256,
+            published=release.sha256 or "",
             origin=shown(url),
             get=lambda aside, on_bytes: transfer(url, aside, attempts=attempts, on_bytes=on_bytes),
             ask=lambda: check_served(url),

@@ -20,7 +20,8 @@ from mixnet_core.evaluate.report.findings import calibration, score_data
 from mixnet_core.evaluate.report.view import measured_view
 from mixnet_core.evaluate.report.write import write_page
 from mixnet_core.recipe.recipe import Recipe
-from mixnet_core.release.catalog import entry_of
+from mixnet_core.release.catalog import entry_of, load_catalog
+from mixnet_core.release.weights import fetch_release_weights
 from mixnet_core.revalidation.seen import seen_by
 from mixnet_core.revalidation.states import judged_claims
 from mixnet_core.runs.markup import literal
@@ -54,7 +55,8 @@ def evaluate_file(
     """Measures a file of weights on a folder's val split; no training image is read.
 
     Args:
-        file: `.ckpt` or `.safetensors` under MindCV's names, or `.onnx`.
+        file: `.ckpt`, `.safetensors` or `.pth` under MindCV's names or timm's, or `.onnx`; or the
+            name of a catalog entry, whose weights are fetched.
         data: folder with val/, or with what val/ would hold.
         recipe: how images are read, and whose conventions the weights follow. None: that of the
             release or run that the file lies in (`release.origin`), else that of the variant that
@@ -82,12 +84,16 @@ def evaluate_file(
     """
     refuse_credentials(str(file), data, recipe, str(predictions), str(page), str(classes))
     expect_targets((predictions, page), kept=(file, classes))
-    checkpoint = look_at(file, workspace, ema=ema)
+    entry = None if file.is_file() else load_catalog().get(str(file))
+    if entry is not None:
+        file = Path(fetch_release_weights(entry, cache=workspace.weights).path)
+    checkpoint = look_at(file, workspace, ema=ema, entry=entry)
     chosen = recipe_of(checkpoint, recipe, data=data, settings=settings)
     of = checkpoint.origin.name if checkpoint.origin and recipe is None else None
     said = read_as(chosen, of, given=recipe is not None)
     number = checkpoint.network.num_classes
-    labels = labels_of(file, number, checkpoint.origin, classes)
+    known = Labels(checkpoint.told.classes, checkpoint.told.who)
+    labels = labels_of(file, number, checkpoint.origin, classes, known)
     # What can fail does so before the measurement, which would be thrown away.
     seen, claims = seen_by(checkpoint.origin, file), _claims(checkpoint)
     dataset = _dataset(checkpoint, chosen, workspace, labels, watch)
@@ -161,7 +167,7 @@ def _claims(checkpoint: FileToMeasure) -> dict[str, float]:
     origin = checkpoint.origin
     if origin is not None and origin.release is not None:
         return origin.release.claims
-    entry = entry_of(checkpoint.sha256)
+    entry = checkpoint.told.entry or entry_of(checkpoint.sha256)
     return entry.claims if entry else {}
 
 

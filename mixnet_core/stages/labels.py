@@ -31,18 +31,26 @@ class Labels:
         return f"by class name, of {self.source}"
 
 
-def labels_of(file: Path, number: int, origin: Origin | None, given: Path | None) -> Labels:
+def labels_of(
+    file: Path,
+    number: int,
+    origin: Origin | None,
+    given: Path | None,
+    told: Labels | None = None,
+) -> Labels:
     """Finds the names of the classes that a file was trained for.
 
     Args:
         number: of the classes that its shapes show.
         origin: what it lies in.
         given: file of names, one a line in label order.
+        told: what else says them where the file lies in no release and no run.
 
     Raises:
         DatasetError: the given file is for another number of classes.
         MixnetError: as `read_classes`.
     """
+    known = _known(origin) if origin is not None else _fitting(told, number)
     if given is not None:
         classes = read_classes(given)
         if len(classes) != number:
@@ -50,18 +58,22 @@ def labels_of(file: Path, number: int, origin: Origin | None, given: Path | None
                 f"{given} names {len(classes)} classes, {file} is for {number}: give "
                 "the names that it was trained for, one a line in label order"
             )
-        known = _known(origin)
         if known.classes not in (None, classes) and set(known.classes or ()) == set(classes):
             raise DatasetError(
                 f"{given} has the classes in another order than {known.source}: leave --classes "
                 "out, or correct it"
             )
         return Labels(classes, str(given))
-    known = _known(origin)
-    if origin is not None:
+    if origin is not None or known.classes is not None:
         return known
     # There is no other network of so many classes that people have without knowing its classes.
     return Labels(wnids(), "ImageNet's 1,000") if number == len(wnids()) else Labels(None)
+
+
+def _fitting(told: Labels | None, number: int) -> Labels:
+    """Passes over names of another number of classes: they are of another file's."""
+    fits = told is not None and told.classes is not None and len(told.classes) == number
+    return told if told is not None and fits else Labels(None)
 
 
 def _known(origin: Origin | None) -> Labels:

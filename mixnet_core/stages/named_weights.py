@@ -27,7 +27,7 @@ from mixnet_core.release.origin import Origin
 from mixnet_core.runs.run_dir import RunDir, Workspace
 from mixnet_core.runs.ticks import Tick, Watch, unwatched
 from mixnet_core.stages.file_to_measure import look_at, recipe_of
-from mixnet_core.stages.labels import labels_of
+from mixnet_core.stages.labels import Labels, labels_of
 from mixnet_core.stages.on_record import OnRecord
 from mixnet_core.stages.release_to_measure import (
     AnyRelease,
@@ -210,7 +210,8 @@ def _of_file(path: Path, wanted: _Wanted) -> Released:
     looked = look_at(path, wanted.workspace, ema=wanted.ema)
     origin = looked.origin
     recipe = recipe_of(looked, wanted.recipe, data=wanted.data, settings=wanted.settings)
-    labels = labels_of(path, looked.network.num_classes, origin, wanted.classes)
+    known = Labels(looked.told.classes, looked.told.who)
+    labels = labels_of(path, looked.network.num_classes, origin, wanted.classes, known)
     if labels.classes is not None and len(labels.classes) != looked.network.num_classes:
         raise IntegrityError(
             f"{shown(str(path))} is for {looked.network.num_classes} classes, {labels.source} has "

@@ -39,6 +39,9 @@ PLAIN_CPU: dict[str, Any] = {
     "precision.amp_level": "O0",
 }
 
+# Over `finetune`, for weights that are measured and not started from.
+OF_NO_RELEASE: dict[str, Any] = {"weights.name": None, "weights.reset_classifier": False}
+
 AnyRelease = CatalogEntry | PublishedRelease
 
 
@@ -126,6 +129,8 @@ def fetch_release(
 
 def _classes(release: AnyRelease, recipe: Recipe) -> tuple[str, ...] | None:
     """Returns a release's classes; a catalog's of 1,000 that is read as ImageNet has ImageNet's."""
+    if release.classes is not None:
+        return release.classes
     if isinstance(release, CatalogEntry) and release.num_classes == len(wnids()):
         return wnids() if release.recipe in (None, imagenet_recipe(release.variant)) else None
     return release.classes
@@ -221,12 +226,8 @@ def measure_release(
 
 
 def imagenet_recipe(variant: str) -> str:
-    """Returns the name of the bundled recipe that reads ImageNet for a variant.
-
-    There is none for xl, which nobody published a recipe for: its images are read as l's, with
-    `network.variant` set.
-    """
-    return "mixnet_l" if variant == "xl" else f"mixnet_{variant}"
+    """Returns the name of the bundled recipe that reads ImageNet for a variant."""
+    return f"mixnet_{variant}"
 
 
 def _columns(
@@ -297,8 +298,12 @@ def _recipe(
         "network.num_classes": release.num_classes,
         "network.in_channels": release.in_channels,
         "network.stem_stride": release.stem_stride,
+        **{f"input.{key}": value for key, value in release.input_keys.items()},
         **({} if release.recipe else PLAIN_CPU),
         **settings,
     }
     name = release.recipe or imagenet_recipe(release.variant)
+    if release.recipe is None and release.num_classes != len(wnids()):
+        # Trained on other images, of which no recipe says more.
+        name, changes = "finetune", {**OF_NO_RELEASE, **changes}
     return adjusted_recipe(name, data=data, settings=changes)

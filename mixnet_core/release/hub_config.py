@@ -1,0 +1,120 @@
+"""The `config.json` that timm and the Hugging Face hub keep beside a file of weights.
+
+    {"architecture": "tf_mixnet_s", "num_classes": 10, "label_names": ["cat", ...],
+     "pretrained_cfg": {"input_size": [3, 224, 224], "crop_pct": 0.875, "interpolation": "bicubic",
+                        "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]},
+     "mixnet": {"flavour": "mindcv", "stem_stride": 1}}
+
+The last line is this project's. Programs have many files of this name: what is not of a MixNet is passed over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mixnet_core.errors import IntegrityError
+from mixnet_core.model.variants import FLAVOURS, FlavourName
+from mixnet_core.storage.files import read_json
+
+CONFIG = "config.json"
+_MOST_BYTES = 16 * 1024 * 1024
+_FLAVOURS: tuple[tuple[str, FlavourName], ...] = (("tf_mixnet_", "tf"), ("mixnet_", "timm"))
+
+
+@dataclass(frozen=True)
+class HubConfig:
+    """Says what a config.json tells of a MixNet.
+
+    Attributes:
+        architecture: timm's name of it.
+        of_name: the flavour that the name stands for; None: it is no name of timm's.
+        flavour: as this project's own exports state it; None: not stated.
+        input: keys of a recipe's input section.
+        classes: names in label order; None where it has none.
+        stem_stride: as this project's own exports state it; None: not stated.
+    """
+
+    architecture: str
+    of_name: FlavourName | None
+    flavour: FlavourName | None = None
+    input: dict[str, Any] = field(default_factory=dict)
+    classes: tuple[str, ...] | None = None
+    stem_stride: int | None = None
+
+
+def flavour_of_name(name: str) -> FlavourName | None:
+    """Returns the flavour that a name of timm's stands for, as `tf_mixnet_s.in1k`; None: none."""
+    return next((flavour for start, flavour in _FLAVOURS if name.startswith(start)), None)
+
+
+def config_beside(file: Path) -> HubConfig | None:
+    """Reads the config.json in a file's folder; None where there is none of a MixNet.
+
+    Raises:
+        MachineError: it cannot be read from disk.
+    """
+    path = file.parent / CONFIG
+    if not path.is_file() or path.stat().st_size > _MOST_BYTES:
+        return None
+    try:
+        found = read_json(path)
+    except IntegrityError:
+        return None
+    return parse_config(found)
+
+
+def parse_config(found: Any) -> HubConfig | None:
+    """Takes what a config.json says of a MixNet, and nothing that cannot be; None: of another."""
+    if not isinstance(found, dict):
+        return None
+    architecture = found.get("architecture")
+    if not isinstance(architecture, str) or "mixnet_" not in architecture:
+        return None
+    inner = found.get("pretrained_cfg")
+    config = inner if isinstance(inner, dict) else found
+    own = found.get("mixnet")
+    own = own if isinstance(own, dict) else {}
+    names = found.get("label_names") or config.get("label_names")
+    stated = own.get("flavour")
+    return HubConfig(
+        architecture=architecture,
+        of_name=flavour_of_name(architecture),
+        flavour=next((flavour for flavour in FLAVOURS if flavour == stated), None),
+        input=_input(config),
+        classes=_classes(names),
+        stem_stride=own["stem_stride"] if own.get("stem_stride") in (1, 2) else None,
+    )
+
+
+def _classes(names: Any) -> tuple[str, ...] | None:
+    if not isinstance(names, list) or not names or len(set(map(str, names))) != len(names):
+        return None
+    return tuple(names) if all(isinstance(name, str) for name in names) else None
+
+
+def _input(config: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    size = config.get("input_size")
+    if isinstance(size, list) and len(size) == 3 and _is_whole(size[1]) and size[1] == size[2]:
+        found["image_size"] = size[1]
+    crop = config.get("crop_pct")
+    if _is_number(crop) and 0 < crop <= 1:
+        found["crop_pct"] = float(crop)
+    if config.get("interpolation") in ("bilinear", "bicubic"):
+        found["interpolation"] = config["interpolation"]
+    for key in ("mean", "std"):
+        shares = config.get(key)
+        if isinstance(shares, list) and len(shares) in (1, 3) and all(map(_is_number, shares)):
+            # timm's are shares of the largest value, a recipe's are of 0 to 255.
+            found[key] = [round(255 * share, 6) for share in shares * (4 - len(shares))][:3]
+    return found
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e6
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 4 <= value <= 1024
