@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from mixnet_core.release.manifest import (
     MANIFEST,
     Manifest,
     PublishedRelease,
+    ReleasedFile,
     manifest_bytes,
     manifest_of,
     parse_manifest,
@@ -26,13 +28,16 @@ from mixnet_core.runs.run_dir import checked_name
 from mixnet_core.runs.values import Release
 from mixnet_core.storage.files import fingerprint
 from mixnet_core.storage.open import open_object, open_storage
-from mixnet_core.storage.storage import Storage, stored_wrongly
+from mixnet_core.storage.storage import OnBytes, Storage, stored_wrongly
 from mixnet_core.storage.trial import require_refusal
 from mixnet_core.storage.uris import shown
 
 NO_RELEASES = {"revalidations"}
 """Folders of a registry in which something else is kept (`revalidation.history`)."""
 
+_AT_ONCE = 4
+# Of such files it is the requests that take time, not the bytes.
+_SMALL_BYTES = 16 << 20
 # Of what is passed over, so many are named.
 _SAID = 5
 
@@ -46,6 +51,7 @@ def publish_release(
     files: dict[str, Path],
     facts: dict[str, Any],
     single_writer: bool = False,
+    on_bytes: OnBytes | None = None,
 ) -> Release:
     """Makes a release, or confirms that it is there and whole.
 
@@ -56,6 +62,7 @@ def publish_release(
         facts: JSON values; with the digests of the files they decide what "the same release" means.
         single_writer: whether nobody else publishes there: then also to a store that does not
             refuse to overwrite.
+        on_bytes: told, in this thread, how much of all files is there.
 
     Returns:
         `reused` is True where this very release stood there; missing or damaged files of it have
@@ -74,8 +81,8 @@ def publish_release(
     exists = storage.exists(f"{name}/{MANIFEST}")
     if exists:
         _check_same(_read(storage, name), manifest)
-    for role, file in manifest.files.items():
-        if storage.upload(files[role], f"{name}/{file.name}", file.sha256) and exists:
+    for file in _upload(storage, manifest, files, reread=exists, on_bytes=on_bytes):
+        if exists:
             log.warning("%s/%s/%s was missing or damaged: put right", storage.uri, name, file.name)
     if not exists:
         _require_refusal(storage, manifest)
@@ -156,6 +163,59 @@ def require_registry(registry: str) -> None:
         raise InputError(
             f"no registry at {storage.uri}: nothing was ever published there; check the URI"
         )
+
+
+def _upload(
+    storage: Storage,
+    manifest: Manifest,
+    files: dict[str, Path],
+    *,
+    reread: bool,
+    on_bytes: OnBytes | None,
+) -> list[ReleasedFile]:
+    """Uploads a release's files: small ones several at a time, then large ones in parts of theirs.
+
+    Args:
+        reread: as `storage.Storage.upload`.
+
+    Returns:
+        Those of which anything was transferred.
+
+    Raises:
+        MixnetError: of the first in the manifest's order that failed.
+    """
+    total, done = sum(file.bytes for file in manifest.files.values()), 0
+    transferred = []
+
+    def upload(role: str, on_bytes: OnBytes | None = None) -> bool:
+        file = manifest.files[role]
+        key = f"{manifest.name}/{file.name}"
+        return storage.upload(files[role], key, file.sha256, on_bytes, reread=reread)
+
+    def finish(role: str, was_transferred: bool) -> None:
+        nonlocal done
+        file = manifest.files[role]
+        if was_transferred:
+            transferred.append(file)
+        done += file.bytes
+        if on_bytes is not None:
+            on_bytes(done, total)
+
+    def tell(part: int, _: int | None) -> None:
+        if on_bytes is not None:
+            on_bytes(done + part, total)
+
+    small = [role for role, file in manifest.files.items() if file.bytes <= _SMALL_BYTES]
+    pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="publish")
+    try:
+        for role, was_transferred in zip(small, pool.map(upload, small), strict=True):
+            finish(role, was_transferred)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    for role in manifest.files:
+        if role not in small:
+            finish(role, upload(role, tell))
+    return transferred
 
 
 def _require_refusal(storage: Storage, manifest: Manifest) -> None:

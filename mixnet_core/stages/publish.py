@@ -8,6 +8,7 @@ from mixnet_core.recipe.recipe import Recipe, stored_recipe
 from mixnet_core.release.publish import publish_release
 from mixnet_core.runs.records import exclusive, write_record
 from mixnet_core.runs.run_dir import RunDir
+from mixnet_core.runs.ticks import Tick
 from mixnet_core.runs.values import (
     Decision,
     FetchedWeights,
@@ -64,6 +65,7 @@ def publish(
             },
             facts=_facts(recipe, dataset, validation, decision, weights),
             single_writer=context.single_writer,
+            on_bytes=lambda done, total: context.watch(Tick("publish", done, total, "B")),
         )
         write_record(run, "publish", {"to": registry, "name": published.name}, published)
     return published

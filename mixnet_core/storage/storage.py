@@ -55,11 +55,24 @@ class Storage(Protocol):
         Names of folders end in a slash.
         """
 
-    def upload(self, path: Path, key: str, sha256: str) -> bool:
+    def upload(
+        self,
+        path: Path,
+        key: str,
+        sha256: str,
+        on_bytes: OnBytes | None = None,
+        *,
+        reread: bool = False,
+    ) -> bool:
         """Puts a file at `key`; what is there already with this digest is left alone.
 
-        On return the stored bytes are known to be right: by a digest that the store confirmed, else
+        On return the stored bytes are known to be right: by a digest that the store verified, else
         by reading them back. Which it was is logged at debug level.
+
+        Args:
+            on_bytes: told of progress, in this thread; nothing where nothing is transferred.
+            reread: whether what is there already is known by its bytes only, and not by a digest
+                that the store took of them as they came: to find what was damaged since.
 
         Returns:
             Whether anything was transferred.

@@ -159,6 +159,26 @@ def lacks_something(error: boto.ClientError) -> bool:
     return status_of(error) in _LACKING and not (told or may_pass(error) or _FULL.search(code))
 
 
+def is_missing(error: boto.ClientError) -> bool:
+    """Tells whether there is no such object, in a bucket that is there."""
+    return status_of(error) == 404 and code_of(error) != "NoSuchBucket"
+
+
+def refuses_bytes(error: boto.ClientError) -> bool:
+    """Tells whether a service refused bytes that did not fit the checksum beside them.
+
+    By whatever code: some have words of their own for it.
+
+    Raises:
+        ClientError: the answer may be another one later.
+    """
+    if may_pass(error):
+        raise error
+    return code_of(error) in _WRONG_BYTES or (
+        status_of(error) == 400 and code_of(error) not in _REFUSED
+    )
+
+
 def _from_answer(error: boto.ClientError, uri: str, endpoint: Endpoint | None) -> MixnetError:
     code, status = code_of(error), status_of(error)
     said = f"{code}, {status}" if code else f"{status}, without a reason"

@@ -10,6 +10,7 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
+from functools import cached_property
 from typing import Any, TypeVar
 
 import boto3
@@ -30,6 +31,7 @@ NO_CHECKSUMS = (
 )
 REFUSES_CHECKSUMS = "it refuses checksums: what is uploaded is read back"
 UNCONFIRMED = "it does not confirm checksums: what is uploaded is read back"
+UNVERIFIED = "it takes checksums without looking at the bytes: what is uploaded is read back"
 NO_PARTS = "it refuses uploads in parts: large files go in one request"
 NO_CONDITION = "it refuses If-None-Match: that nobody else publishes there is taken on trust"
 
@@ -49,6 +51,7 @@ class Service:
         client: boto3's, for s3. It sends checksums only where a request says so itself.
         endpoint: where it sends its requests.
         lacks: what it cannot do and what is done instead, in words.
+        verifies: whether it refuses what does not fit its checksum; None: not known yet.
     """
 
     def __init__(self, uri: str, *, connect_seconds: float, read_seconds: float, attempts: int):
@@ -62,6 +65,7 @@ class Service:
             BotoCoreError, ValueError: as boto3, of a broken configuration.
         """
         self.lacks: list[str] = []
+        self.verifies: bool | None = None
         self._uri = uri
         self._attempts = attempts
         # A session of its own: making clients from boto3's shared one is not thread-safe.
@@ -72,18 +76,26 @@ class Service:
             self.note(NO_CHECKSUMS)
         if _wanted(core, "response_checksum_validation"):
             self._sends.add(VALIDATION)
-        self.client: Any = boto3.session.Session(botocore_session=core).client(
-            "s3",
-            config=Config(
-                connect_timeout=connect_seconds,
-                read_timeout=read_seconds,
-                retries={"mode": "standard", "total_max_attempts": attempts},
-                request_checksum_calculation="when_required",
-                response_checksum_validation="when_required",
-            ),
+        self._session = boto3.session.Session(botocore_session=core)
+        self._config = Config(
+            connect_timeout=connect_seconds,
+            read_timeout=read_seconds,
+            retries={"mode": "standard", "total_max_attempts": attempts},
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
         )
+        self.client: Any = self._made(self._config)
         self.endpoint = Endpoint.of(self.client.meta.endpoint_url)
-        self.client.meta.events.register_first("needs-retry.s3", self._on_answer)
+
+    @cached_property
+    def unsigned(self) -> Any:
+        """Returns a client whose signature leaves the body out: for what goes with a checksum."""
+        return self._made(self._config.merge(Config(s3={"payload_signing_enabled": False})))
+
+    def _made(self, config: Config) -> Any:
+        client = self._session.client("s3", config=config)
+        client.meta.events.register_first("needs-retry.s3", self._on_answer)
+        return client
 
     def note(self, lack: str) -> None:
         """Keeps what turned out to be lacking, once."""

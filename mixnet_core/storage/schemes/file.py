@@ -6,7 +6,6 @@ import contextlib
 import errno
 import hashlib
 import os
-import shutil
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -91,18 +90,29 @@ class FileStorage:
                 if not item.name.startswith(ASIDE_PREFIX)
             )
 
-    def upload(self, path: Path, key: str, sha256: str) -> bool:
-        """Puts a file at `key`, as `Storage.upload`."""
+    def upload(
+        self,
+        path: Path,
+        key: str,
+        sha256: str,
+        on_bytes: OnBytes | None = None,
+        *,
+        reread: bool = False,
+    ) -> bool:
+        """Puts a file at `key`, as `Storage.upload`; what is there is read anyway."""
         target = self._path(key)
         self._check_is_there(path)
         with os_errors_explained(target, "read"):
             if target.is_file() and sha256_of(target) == sha256:
                 return False
         with os_errors_explained(path, "read"):
-            source = path.open("rb")
+            source, total = path.open("rb"), path.stat().st_size
         with source, file_aside(target) as aside:
             with aside.open("wb") as out:
-                shutil.copyfileobj(source, out, CHUNK_BYTES)
+                while chunk := source.read(CHUNK_BYTES):
+                    out.write(chunk)
+                    if on_bytes is not None:
+                        on_bytes(out.tell(), total)
             check_digest(sha256_of(aside), sha256, path)
         return True
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,10 +18,12 @@ from pathlib import Path
 from botocore import exceptions as boto
 
 from mixnet_core.errors import InputError, IntegrityError, TransientError
-from mixnet_core.storage.files import file_aside, os_errors_explained, sha256_of
-from mixnet_core.storage.s3.answers import code_of, may_pass, s3_errors_explained, status_of
-from mixnet_core.storage.s3.sending import Unconditional, send_file, send_if_absent, try_parts
-from mixnet_core.storage.s3.service import Service
+from mixnet_core.storage.files import ASIDE_PREFIX, file_aside, os_errors_explained, sha256_of
+from mixnet_core.storage.s3.answers import code_of, is_missing, may_pass, s3_errors_explained
+from mixnet_core.storage.s3.kept import checksum, digests_of, kept, part_bytes, verifies
+from mixnet_core.storage.s3.parts import try_parts
+from mixnet_core.storage.s3.sending import Unconditional, send_file, send_if_absent
+from mixnet_core.storage.s3.service import CHECKSUMS, Service
 from mixnet_core.storage.storage import (
     OnBytes,
     Storage,
@@ -38,6 +41,9 @@ CONNECT_SECONDS = 5
 READ_SECONDS = 60
 # botocore waits between them, longer each time; so do we where an answer is cut short.
 MAX_ATTEMPTS = 5
+
+# How often an upload in parts that is gone is looked for or begun anew.
+_BEGINNINGS = 3
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
@@ -113,7 +119,7 @@ class S3Storage:
             try:
                 answer = self._client.get_object(**self._where(key))
             except boto.ClientError as error:
-                if _is_missing(error):
+                if is_missing(error):
                     return False
                 raise
             answer["Body"].close()
@@ -132,18 +138,42 @@ class S3Storage:
                 found += [item["Key"] for item in page.get("Contents", [])]
         return sorted(name.removeprefix(prefix) for name in found if name != prefix)
 
-    def upload(self, path: Path, key: str, sha256: str) -> bool:
+    def upload(
+        self,
+        path: Path,
+        key: str,
+        sha256: str,
+        on_bytes: OnBytes | None = None,
+        *,
+        reread: bool = False,
+    ) -> bool:
         """Puts a file at `key`, as `Storage.upload`."""
         with os_errors_explained(path, "read"):
             size = path.stat().st_size
-            check_digest(sha256_of(path), sha256, path)
-        if self._is_stored(key, size, sha256):
-            return False
-        # Explained within: boto's errors are OSErrors.
-        with os_errors_explained(path, "read"), self._explained(key):
-            confirmed = send_file(
-                self._service, self._where(key), path, sha256, multipart_bytes=MULTIPART_BYTES
-            )
+            if size <= MULTIPART_BYTES:
+                check_digest(sha256_of(path), sha256, path)
+        for beginning in range(1, _BEGINNINGS + 1):
+            if self._is_stored(key, path, size, sha256, reread=reread and beginning == 1):
+                return beginning > 1
+            # Explained within: boto's errors are OSErrors.
+            with os_errors_explained(path, "read"), self._explained(key):
+                try:
+                    if size > MULTIPART_BYTES and self._service.sends(CHECKSUMS):
+                        self._verifies()
+                    confirmed = send_file(
+                        self._service,
+                        self._where(key),
+                        path,
+                        sha256,
+                        multipart_bytes=MULTIPART_BYTES,
+                        on_bytes=on_bytes,
+                    )
+                except boto.ClientError as error:
+                    # Complete, perhaps, by another process or by a request whose answer was lost.
+                    if code_of(error) != "NoSuchUpload" or beginning == _BEGINNINGS:
+                        raise
+                else:
+                    break
         self._require_stored(key, size, sha256, confirmed)
         return True
 
@@ -207,7 +237,7 @@ class S3Storage:
         Raises:
             IntegrityError: it holds something else.
         """
-        if confirmed:
+        if confirmed and self._verifies():
             log.debug("%s/%s: its sha256 was confirmed, not read back", self.uri, key)
             return
         stored = self._stored_digest(key, size)
@@ -215,8 +245,16 @@ class S3Storage:
         if stored != sha256:
             raise stored_wrongly(f"{self.uri}/{key}", stored, sha256)
 
-    def _is_stored(self, key: str, size: int, sha256: str) -> bool:
-        """Tells whether the object at `key` has this size and content already."""
+    def _is_stored(self, key: str, path: Path, size: int, sha256: str, *, reread: bool) -> bool:
+        """Tells whether the object at `key` has this size and content already.
+
+        Args:
+            reread: whether its bytes are looked at, whatever the service keeps beside them.
+        """
+        if not reread:
+            is_kept = self._is_kept(key, path, size, sha256)
+            if is_kept is not None:
+                return is_kept
         try:
             return self._stored_digest(key, size) == sha256
         except IntegrityError:
@@ -226,6 +264,34 @@ class S3Storage:
             if not isinstance(error.__context__, boto.ClientError):
                 raise
             return False
+
+    def _is_kept(self, key: str, path: Path, size: int, sha256: str) -> bool | None:
+        """Tells it by the checksum that the service keeps; None: it keeps none to go by."""
+        with self._explained(key):
+            try:
+                found = kept(self._service, self._where(key))
+            except boto.ClientError as error:
+                # A service that finds its copy damaged answers 5xx for ever: writing anew repairs
+                # it.
+                if may_pass(error):
+                    return False
+                raise
+            if found is None or found.bytes != size:
+                return False
+            if not (found.checksum and self._service.sends(CHECKSUMS) and self._verifies()):
+                return None
+        if "-" not in found.checksum:
+            return found.checksum == checksum(bytes.fromhex(sha256))
+        with os_errors_explained(path, "read"):
+            whole, of_parts = digests_of(path, part_bytes(size, MULTIPART_BYTES))
+        check_digest(whole, sha256, path)
+        # Otherwise it may have been cut into other parts.
+        return True if found.checksum == of_parts else None
+
+    def _verifies(self) -> bool:
+        probe = f"{ASIDE_PREFIX}probe-{uuid.uuid4().hex[:12]}-checksum"
+        with self._explained(probe):
+            return verifies(self._service, self._where(probe))
 
     def _stored_digest(self, key: str, size: int) -> str | None:
         """Returns the hex sha256 of an object; None if it is missing or of another size."""
@@ -242,7 +308,7 @@ class S3Storage:
             try:
                 whole = self._service.receive(self._where(key), begin, write, size=size)
             except boto.ClientError as error:
-                if _is_missing(error):
+                if is_missing(error):
                     return None
                 raise
         return digest.hexdigest() if whole else None
@@ -266,7 +332,3 @@ class S3Storage:
                     f"no bucket {self.bucket!r} at {endpoint} (for {self.uri}): create it, or "
                     "correct the URI or AWS_ENDPOINT_URL_S3"
                 ) from None
-
-
-def _is_missing(error: boto.ClientError) -> bool:
-    return status_of(error) == 404 and code_of(error) != "NoSuchBucket"
