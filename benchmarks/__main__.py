@@ -6,6 +6,7 @@ operators   single layers: native against stock                                5
 evaluate    the evaluate stage on JPEGs against its engine alone               3 min
 input       training's and evaluation's images: MindCV's way, ours               9 min
 prepare     ImageNet's archives: tar, mixnet prepare imagenet                  4 min
+upload      2 GB to an object store: boto3's upload_file, ours                 4 min
 ranks       one process and two, two ways of averaging gradients               4 min
 
 Minutes are those of two cores at the default number of rounds.
@@ -34,6 +35,7 @@ SECTIONS = {
     "evaluate": "evaluation",
     "input": "input",
     "prepare": "preparation",
+    "upload": "upload",
     "ranks": "ranks",
 }
 

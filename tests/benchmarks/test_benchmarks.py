@@ -14,7 +14,7 @@ from benchmarks.images.photographs import write_photographs
 from benchmarks.inference import agreement, write_seeded
 from benchmarks.jobs.requests import OperatorRow, OperatorsTiming, SeededJob
 from benchmarks.operators import expect_equal, layer_rows, measure_rows
-from benchmarks.options import published_recipe
+from benchmarks.options import Options, published_recipe
 from benchmarks.preparation import measure_archives
 from benchmarks.rounds import (
     Case,
@@ -26,6 +26,7 @@ from benchmarks.rounds import (
     spread,
     timed,
 )
+from benchmarks.upload import measure as measure_upload
 from mixnet_core.errors import InputError, JobFailed
 
 ROOT = Path(__file__).parents[2]
@@ -205,3 +206,14 @@ def test_a_case_that_fails_is_a_failure_of_its_section(tmp_path: Path) -> None:
     made.val_tar.write_bytes(b"no tar")
     with pytest.raises(JobFailed, match="tar and sync ended with"):
         measure_archives(made, 1)
+
+
+@pytest.mark.usefixtures("object_store")
+def test_uploading_is_measured_beside_boto3_alone() -> None:
+    # More than goes in one request.
+    section = measure_upload(Options(rounds=1), size=70_000_000)
+    assert "0.07 GB" in section.title
+    bare, ours = section.rows
+    assert bare["ratio"] == [1.0]
+    assert ours["ratio"] == [bare["seconds"][0] / ours["seconds"][0]]
+    assert ours["peak_mb"][0] > 40

@@ -27,6 +27,8 @@ from mixnet_core.storage.open import open_storage
 
 FACTS: dict[str, Any] = {"variant": "s", "classes": ("0", "1"), "val": {"top1": 0.5, "count": 10}}
 
+PUBLISHERS = 24
+
 
 @pytest.fixture(params=["file", "s3"])
 def to(request: pytest.FixtureRequest, tmp_path: Path) -> str:
@@ -127,21 +129,21 @@ def test_one_and_true_are_different_facts_and_the_order_of_keys_is_none(
 
 
 def race(publish: Any) -> list[Release | ReleaseConflict]:
-    start = threading.Barrier(8)
+    start = threading.Barrier(PUBLISHERS)
 
     def run(number: int) -> Release | ReleaseConflict:
-        start.wait(30)
+        start.wait(60)
         try:
             result: Release = publish(number)
         except ReleaseConflict as error:
             return error
         return result
 
-    with ThreadPoolExecutor(8) as pool:
-        return list(pool.map(run, range(8)))
+    with ThreadPoolExecutor(PUBLISHERS) as pool:
+        return list(pool.map(run, range(PUBLISHERS)))
 
 
-def test_of_eight_racing_publishers_of_different_releases_one_wins(
+def test_of_24_racing_publishers_of_different_releases_one_wins(
     to: str, files: dict[str, Path]
 ) -> None:
     results = race(
@@ -152,12 +154,12 @@ def test_of_eight_racing_publishers_of_different_releases_one_wins(
     assert read_release(f"{to}/raced").facts == {"number": winners[0]}
 
 
-def test_eight_racing_publishers_of_the_same_release_all_succeed(
+def test_24_racing_publishers_of_the_same_release_all_succeed(
     to: str, files: dict[str, Path]
 ) -> None:
     results = race(lambda number: publish_release("raced", registry=to, files=files, facts=FACTS))
     releases = [result for result in results if isinstance(result, Release)]
-    assert len(releases) == 8
+    assert len(releases) == PUBLISHERS
     assert sum(not release.reused for release in releases) == 1
     assert len({release.manifest_sha256 for release in releases}) == 1
 

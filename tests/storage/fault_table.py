@@ -24,7 +24,13 @@ from tests.object_store import ObjectStore, running_store
 from tests.storage.fault_proxy import FAULTS, FaultProxy
 
 # Faults of what only large files meet; the others get along with a small one.
-LARGE = {"no uploads in parts", "answer lost after complete"}
+LARGE = {
+    "no uploads in parts",
+    "answer lost after complete",
+    "answer lost after a part",
+    "503 to two parts",
+    "wrong bytes in a part",
+}
 LARGE_BYTES = 12 << 20
 SINGLE_WRITER = " (--single-writer)"
 CASES = [
