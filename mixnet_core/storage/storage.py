@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from mixnet_core.errors import InputError, IntegrityError, MachineError
 from mixnet_core.storage.uris import shown
@@ -17,6 +17,22 @@ CHUNK_BYTES = 1 << 20
 
 OnBytes = Callable[[int, "int | None"], None]
 """Called while bytes arrive: how many there are so far, and how many in all if that is known."""
+
+
+class Stored(NamedTuple):
+    """Describes an object that is stored, or the beginning of one.
+
+    Attributes:
+        key: of the object; of a beginning, the key that it was to have.
+        bytes: its size; of a beginning, 0 where the store does not say it.
+        modified: when it was written, or begun: seconds since 1970 by the store's clock.
+        upload: tells beginnings of one key apart; "" for an object.
+    """
+
+    key: str
+    bytes: int
+    modified: float
+    upload: str = ""
 
 
 class Storage(Protocol):
@@ -54,6 +70,27 @@ class Storage(Protocol):
 
         Names of folders end in a slash.
         """
+
+    def listed(self, folder: str = "") -> list[Stored]:
+        """Lists all objects in a folder and below it, by key; [] if it is missing.
+
+        Folders whose names begin with a dot are passed over: they are somebody else's.
+        """
+
+    def now(self) -> float:
+        """Returns the time of the clock that `Stored.modified` is by: seconds since 1970."""
+        ...
+
+    def unfinished(self) -> list[Stored]:
+        """Lists what uploads began and did not end, by key; some may be at work still."""
+
+    def give_up(self, begun: Stored) -> bool:
+        """Removes what a broken-off upload left, unless a living process is known to hold it.
+
+        Returns:
+            Whether it is gone.
+        """
+        ...
 
     def upload(
         self,

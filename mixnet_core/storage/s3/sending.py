@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from botocore import exceptions as boto
@@ -27,6 +27,14 @@ from mixnet_core.storage.s3.service import (
 from mixnet_core.storage.storage import OnBytes, check_digest
 
 _TAKEN = 412
+_TEXT = "text/plain; charset=utf-8"
+_SHOWN = {
+    ".html": "text/html; charset=utf-8",
+    ".json": "application/json",
+    ".md": _TEXT,
+    ".csv": _TEXT,
+    ".yaml": _TEXT,
+}
 
 
 class Unconditional(Exception):
@@ -70,7 +78,7 @@ def send_file(
 
     def put(**more: str) -> Any:
         with path.open("rb") as body:
-            return service.client.put_object(Body=body, **where, **more)
+            return service.client.put_object(Body=body, **where, **_type(where), **more)
 
     confirmed = _put(service, put, bytes.fromhex(sha256))
     if in_parts:
@@ -100,7 +108,9 @@ def send_if_absent(
     digest = hashlib.sha256(content).digest()
 
     def put(**more: str) -> Any:
-        return service.client.put_object(Body=content, Metadata={"writer": writer}, **where, **more)
+        return service.client.put_object(
+            Body=content, Metadata={"writer": writer}, **where, **_type(where), **more
+        )
 
     def put_if_absent(**more: str) -> Any:
         return put(IfNoneMatch="*", **more)
@@ -120,6 +130,12 @@ def send_if_absent(
     confirmed = _put(service, put, digest)
     service.note(NO_CONDITION)
     return confirmed
+
+
+def _type(where: Where) -> dict[str, str]:
+    """Returns what a browser needs to show an object, rather than to save it."""
+    suffix = PurePosixPath(where["Key"]).suffix
+    return {"ContentType": _SHOWN[suffix]} if suffix in _SHOWN else {}
 
 
 def _put(service: Service, put: Any, digest: bytes) -> bool:

@@ -6,16 +6,25 @@ import contextlib
 import errno
 import hashlib
 import os
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
 from mixnet_core.errors import InputError
-from mixnet_core.storage.asides import held_aside
+from mixnet_core.storage.asides import (
+    Aside,
+    drop_aside,
+    held_aside,
+    hold_aside,
+    remove_left_asides,
+)
 from mixnet_core.storage.files import ASIDE_PREFIX, file_aside, os_errors_explained, sha256_of
 from mixnet_core.storage.storage import (
     CHUNK_BYTES,
     OnBytes,
     Storage,
+    Stored,
     check_digest,
     checked_key,
     no_create_if_absent,
@@ -90,6 +99,52 @@ class FileStorage:
                 if not item.name.startswith(ASIDE_PREFIX)
             )
 
+    def listed(self, folder: str = "") -> list[Stored]:
+        """Lists all objects in a folder and below it, as `Storage.listed`."""
+        top = self._path(folder.rstrip("/")) if folder else self.root
+        found = []
+        with os_errors_explained(top, "read"):
+            for place, folders, files in os.walk(top):
+                folders[:] = [name for name in folders if not name.startswith(".")]
+                for name in files:
+                    path = Path(place) / name
+                    # Another process may have deleted it since.
+                    with contextlib.suppress(FileNotFoundError):
+                        state = path.lstat()
+                        key = path.relative_to(self.root).as_posix()
+                        found.append(Stored(key, state.st_size, state.st_mtime))
+        return sorted(found)
+
+    def now(self) -> float:
+        """Returns the file system's time where a file can be written, else this machine's."""
+        with contextlib.suppress(OSError), held_aside(self.root) as held:
+            # A share's clock is its server's.
+            return held.path.stat().st_mtime
+        return time.time()
+
+    def unfinished(self) -> list[Stored]:
+        """Lists folders aside, as `Storage.unfinished`."""
+        found = []
+        with os_errors_explained(self.root, "read"):
+            for place in [self.root, *self._folders()]:
+                for path in place.glob(f"{ASIDE_PREFIX}*"):
+                    with contextlib.suppress(FileNotFoundError):
+                        files = [item.stat() for item in path.rglob("*") if item.is_file()]
+                        times = [path.stat().st_mtime, *(state.st_mtime for state in files)]
+                        key = path.relative_to(self.root).as_posix()
+                        size = sum(state.st_size for state in files)
+                        found.append(Stored(key, size, max(times), path.name))
+        return sorted(found)
+
+    def give_up(self, begun: Stored) -> bool:
+        """Removes a folder aside that nobody holds, as `Storage.give_up`."""
+        path = self._path(begun.key)
+        remove_left_asides(path.parent)
+        if path.parent != self.root:
+            with contextlib.suppress(OSError):
+                path.parent.rmdir()
+        return not path.exists()
+
     def upload(
         self,
         path: Path,
@@ -107,7 +162,7 @@ class FileStorage:
                 return False
         with os_errors_explained(path, "read"):
             source, total = path.open("rb"), path.stat().st_size
-        with source, file_aside(target) as aside:
+        with source, self._held_beside(target), file_aside(target) as aside:
             with aside.open("wb") as out:
                 while chunk := source.read(CHUNK_BYTES):
                     out.write(chunk)
@@ -139,20 +194,35 @@ class FileStorage:
     def create(self, key: str, content: bytes) -> bool:
         """Puts `content` at `key` if nothing is there, as `Storage.create`."""
         target = self._path(key)
-        with os_errors_explained(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with held_aside(target.parent) as held:
-                complete = held.path / target.name
-                with file_aside(complete) as aside:
-                    aside.write_bytes(content)
-                if not self._named(complete, target):
-                    return False
+        with os_errors_explained(target), self._held_beside(target) as held:
+            complete = held.path / target.name
+            with file_aside(complete) as aside:
+                aside.write_bytes(content)
+            if not self._named(complete, target):
+                return False
             folder = os.open(target.parent, os.O_RDONLY)
             try:
                 os.fsync(folder)
             finally:
                 os.close(folder)
         return True
+
+    @contextlib.contextmanager
+    def _held_beside(self, target: Path) -> Iterator[Aside]:
+        """Yields a folder aside in the target's folder, which it makes, and keeps from `remove`."""
+        with os_errors_explained(target):
+            while True:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    aside = hold_aside(target.parent)
+                    break
+                except FileNotFoundError:
+                    # Whoever deleted the last file in it deleted the folder.
+                    continue
+        try:
+            yield aside
+        finally:
+            drop_aside(aside)
 
     def _named(self, complete: Path, target: Path) -> bool:
         """Gives a complete file its name, unless the name is taken."""
@@ -202,6 +272,14 @@ class FileStorage:
                 with contextlib.suppress(OSError):
                     folder.rmdir()
         return trial._lacks
+
+    def _folders(self) -> list[Path]:
+        """Returns all folders below, but for hidden ones."""
+        found = []
+        for place, folders, _ in os.walk(self.root):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            found += [Path(place) / name for name in folders]
+        return found
 
     def _path(self, key: str) -> Path:
         return self.root / checked_key(key)

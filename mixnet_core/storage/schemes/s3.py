@@ -21,12 +21,14 @@ from mixnet_core.errors import InputError, IntegrityError, TransientError
 from mixnet_core.storage.files import ASIDE_PREFIX, file_aside, os_errors_explained, sha256_of
 from mixnet_core.storage.s3.answers import code_of, is_missing, may_pass, s3_errors_explained
 from mixnet_core.storage.s3.kept import checksum, digests_of, kept, part_bytes, verifies
+from mixnet_core.storage.s3.listing import abort_upload, list_objects, list_uploads, store_time
 from mixnet_core.storage.s3.parts import try_parts
 from mixnet_core.storage.s3.sending import Unconditional, send_file, send_if_absent
 from mixnet_core.storage.s3.service import CHECKSUMS, Service
 from mixnet_core.storage.storage import (
     OnBytes,
     Storage,
+    Stored,
     check_digest,
     checked_key,
     no_create_if_absent,
@@ -137,6 +139,28 @@ class S3Storage:
                 found += [item["Prefix"] for item in page.get("CommonPrefixes", [])]
                 found += [item["Key"] for item in page.get("Contents", [])]
         return sorted(name.removeprefix(prefix) for name in found if name != prefix)
+
+    def listed(self, folder: str = "") -> list[Stored]:
+        """Lists all objects in a folder and below it, as `Storage.listed`."""
+        prefix = self._key(folder.rstrip("/")) + "/" if folder else self._prefix
+        with self._explained(folder):
+            return list_objects(self._service, self.bucket, prefix, below=self._prefix)
+
+    def now(self) -> float:
+        """Returns the service's time, which it says with every answer."""
+        with self._explained(""):
+            return store_time(self._service, self.bucket, self._prefix)
+
+    def unfinished(self) -> list[Stored]:
+        """Lists uploads in parts that were begun, as `Storage.unfinished`."""
+        with self._explained(""):
+            return list_uploads(self._service, self.bucket, self._prefix)
+
+    def give_up(self, begun: Stored) -> bool:
+        """Gives up an upload in parts; whoever is at it is refused its next part."""
+        with self._explained(begun.key):
+            abort_upload(self._service, self.bucket, self._prefix + begun.key, begun.upload)
+        return True
 
     def upload(
         self,
