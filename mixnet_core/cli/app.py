@@ -17,6 +17,7 @@ from mixnet_core.cli import deployments as cli_deployments
 from mixnet_core.cli import imagenet as cli_imagenet
 from mixnet_core.cli import importing as cli_importing
 from mixnet_core.cli import measuring as cli_measuring
+from mixnet_core.cli import releases as cli_releases
 from mixnet_core.cli import stages as cli_stages
 from mixnet_core.cli.options import (
     EPILOG,
@@ -28,9 +29,7 @@ from mixnet_core.cli.options import (
     refuse_empty,
 )
 from mixnet_core.cli.outcome import ended, print_json
-from mixnet_core.errors import InputError
 from mixnet_core.recipe.recipe import load_recipe, recipe_names
-from mixnet_core.release.publish import list_releases, require_registry
 from mixnet_core.stages.check import check_all, require
 from mixnet_core.stages.options import (
     DataOption,
@@ -43,7 +42,7 @@ from mixnet_core.stages.options import (
     parse_settings,
     registry_uri,
 )
-from mixnet_core.storage.uris import refuse_arguments, shown
+from mixnet_core.storage.uris import refuse_arguments
 from mixnet_core.storage.yaml_files import dump_yaml
 
 app = typer.Typer(
@@ -60,6 +59,7 @@ app.add_typer(recipe_app, name="recipe")
 cli_stages.add_to(app)
 cli_measuring.add_to(app)
 cli_importing.add_to(app)
+cli_releases.add_to(app)
 cli_deployments.add_to(app)
 
 
@@ -110,30 +110,6 @@ def check(
             for line in result.more:
                 typer.echo(f"{'':<14} {line}")
     require(result for result in results if not as_json or not result.ok)
-
-
-@app.command(epilog=EPILOG)
-def releases(
-    workspace: WorkspaceOption = None,
-    registry: RegistryOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """List what is published."""
-    if workspace is not None and registry is not None:
-        raise InputError("--workspace says nothing beside --registry here: leave one out")
-    uri = registry_uri(open_workspace(workspace), registry)
-    found = list_releases(uri)
-    if not found:
-        require_registry(uri)
-    if as_json:
-        print_json({"releases": [item.model_dump(mode="json") for item in found]})
-        return
-    if not found:
-        typer.echo(f"{shown(uri)} is empty: no release is published there")
-    for item in found:
-        claimed = item.claims.get("top-1")
-        top1 = "no figures" if claimed is None else f"top-1 {100 * claimed:.2f} %"
-        typer.echo(f"{item.name:<24} {top1:<14} {item.uri}{item.images}")
 
 
 @recipe_app.command("list")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import unquote
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -12,13 +15,15 @@ from mixnet_core.errors import InputError, MachineError, TransientError
 from mixnet_core.kinds.kind import did_you_mean
 from mixnet_core.model.variants import FlavourName, VariantName
 from mixnet_core.recipe.sections import InChannels, StemStride
-from mixnet_core.release.manifest import PublishedRelease
+from mixnet_core.release.aliases import alias_names, find_alias
+from mixnet_core.release.manifest import MANIFEST, PublishedRelease
 from mixnet_core.release.publish import read_release, release_names
+from mixnet_core.release.retirements import retirement_of
 from mixnet_core.runs.run_dir import checked_name
 from mixnet_core.storage.faults import faults
-from mixnet_core.storage.open import open_storage
+from mixnet_core.storage.open import open_object, open_storage
 from mixnet_core.storage.transfer import check_url
-from mixnet_core.storage.uris import refuse_credentials, shown
+from mixnet_core.storage.uris import refuse_credentials, shown, shown_words
 from mixnet_core.storage.user_cache import cache_folder
 from mixnet_core.storage.yaml_files import read_yaml
 from mixnet_core.storage.yaml_scalars import text_where_wanted
@@ -31,6 +36,8 @@ IMPORTED = "imported"
 CATALOG = "catalog.yaml"
 
 _NEAR = 3
+
+log = logging.getLogger(__name__)
 
 Percent = Annotated[float, Field(ge=0, le=100)]
 PerChannel = Annotated[list[float], Field(min_length=3, max_length=3)]
@@ -201,10 +208,13 @@ def entry_of(sha256: str) -> CatalogEntry | None:
 def find_release(name_or_uri: str, registry: str) -> CatalogEntry | PublishedRelease:
     """Finds what a name or URI stands for: a catalog entry before a published release.
 
+    What is found has a name of its own, which an alias is not: that is what to record. A retired
+    release is found, with a warning that says why it is.
+
     Args:
-        name_or_uri: of a catalog entry, of a release below `registry`, or the URI or path of a
-            published release's folder. A published release that has the name of a catalog entry is
-            reached by its URI.
+        name_or_uri: of a catalog entry, of a release or an alias below `registry`, or the URI or
+            path of a published release's folder. A published release that has the name of a
+            catalog entry is reached by its URI.
         registry: as `storage.open_storage` takes it; not contacted for a catalog entry.
 
     Raises:
@@ -214,24 +224,71 @@ def find_release(name_or_uri: str, registry: str) -> CatalogEntry | PublishedRel
     """
     refuse_credentials(name_or_uri, registry)
     if "/" in name_or_uri:
-        return read_release(name_or_uri)
+        return _in_use(read_release(name_or_uri))
     entries = load_catalog()
     if name_or_uri in entries:
         return entries[name_or_uri]
     checked_name(name_or_uri, "release")
     try:
         published = release_names(registry)
+        storage = open_storage(registry)
+        known = alias_names(storage)
     except (MachineError, TransientError) as error:
         near = did_you_mean(name_or_uri, entries, _NEAR)
         raise type(error)(f"no catalog entry {shown(name_or_uri)!r}{near}; {error}") from error
-    if name_or_uri in published:
-        return read_release(f"{open_storage(registry).uri}/{name_or_uri}")
-    names = sorted({*entries, *published})
+    if name_or_uri in published or name_or_uri in known:
+        return _in_use(read_release(f"{storage.uri}/{name_or_uri}"))
+    names = sorted({*entries, *published, *known})
     raise InputError(
         f"no release {shown(name_or_uri)!r}{did_you_mean(name_or_uri, names, _NEAR)}: expected a "
         f"catalog entry ({', '.join(sorted(entries))}), a name published below {shown(registry)}, "
         "or a release's URI"
     )
+
+
+def resolved_name(name_or_uri: str, registry: str) -> str:
+    """Returns what an alias stands for, as `stands_for`; of anything else, what was given.
+
+    Whether there is such a release is not looked at: a run that is done with it needs it no more.
+
+    Raises:
+        InputError, IntegrityError: as `publish.read_release`, of an alias.
+        MachineError, TransientError: `registry` cannot be looked at.
+    """
+    if name_or_uri in load_catalog():
+        return name_or_uri
+    place = name_or_uri if "/" in name_or_uri else f"{open_storage(registry).uri}/{name_or_uri}"
+    storage, name = open_object(place)
+    if name not in alias_names(storage) or storage.exists(f"{name}/{MANIFEST}"):
+        return name_or_uri
+    alias = find_alias(storage, name)
+    return (stands_for(name_or_uri, read_release(place)) or name_or_uri) if alias else name_or_uri
+
+
+def stands_for(name_or_uri: str, found: PublishedRelease) -> str | None:
+    """Returns the name or URI of the release that an alias stands for; None where it is no alias.
+
+    Args:
+        found: what `find_release` found for it.
+    """
+    last = name_or_uri.rstrip("/").rpartition("/")[2]
+    if last == found.name or unquote(last) == found.name:
+        return None
+    return found.uri if "/" in name_or_uri else found.name
+
+
+def _in_use(release: PublishedRelease) -> PublishedRelease:
+    """Warns of a retired release."""
+    retirement = retirement_of(open_object(release.uri)[0], release)
+    if retirement is not None:
+        _say_retired(release.shown_uri, shown_words(retirement.why))
+    return release
+
+
+@functools.cache
+def _say_retired(uri: str, why: str) -> None:
+    """Says it once: a release is looked up several times in one go."""
+    log.warning("release %s is retired (%s): better start from another one", uri, why)
 
 
 def _read(path: Path) -> dict[str, CatalogEntry]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from mixnet_core.errors import InputError, IntegrityError
 from mixnet_core.runs.run_dir import checked_name
-from mixnet_core.runs.values import MeasuredOn
+from mixnet_core.runs.values import MeasuredOn, Score
 from mixnet_core.storage.faults import faults
 from mixnet_core.storage.files import os_errors_explained, sha256_of
 from mixnet_core.storage.uris import shown
@@ -27,8 +28,12 @@ from mixnet_core.storage.uris import shown
 MANIFEST = "manifest.json"
 WEIGHTS = "weights"
 SEEN = "seen"
+BESIDE = ("README.md", "config.json", "model.sig")
+"""Files in a release's folder that its manifest does not name: views of what it names, and what
+signs it."""
 
 _DIGEST_LETTERS = 12
+_RELEASED = re.compile(r"[a-z0-9][a-z0-9._-]*-[0-9a-f]{12}(\.[a-z0-9._-]*)?")
 
 
 class _Strict(BaseModel):
@@ -121,6 +126,17 @@ class PublishedRelease(Manifest):
         }
 
     @property
+    def score(self) -> Score | None:
+        """Returns what was counted for it, each image once; None where it does not say so."""
+        val = self.facts.get("val")
+        try:
+            known = {key: val[key] for key in Score.model_fields} if isinstance(val, dict) else {}
+            found = Score.model_validate(known, strict=True)
+        except (KeyError, ValidationError):
+            return None
+        return found if 0 <= found.correct1 <= found.correct5 <= found.count > 0 else None
+
+    @property
     def claimed_on(self) -> str | None:
         """Returns the fingerprint of the val images that its claims were counted on, if stated."""
         value = self._fact("dataset", "val_fingerprint")
@@ -195,6 +211,11 @@ def manifest_of(name: str, files: dict[str, Path], facts: dict[str, Any]) -> Man
         return Manifest(name=name, files=described, facts=plain)
     except ValidationError as error:
         raise InputError(f"cannot publish {name!r}: {faults(error)}") from None
+
+
+def looks_released(name: str) -> bool:
+    """Tells whether a file's name is of the form that publishing gives: role, digest, suffix."""
+    return _RELEASED.fullmatch(name) is not None
 
 
 def manifest_bytes(manifest: Manifest) -> bytes:

@@ -14,7 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from mixnet_core.errors import InputError, IntegrityError, ReleaseConflict
+from mixnet_core.errors import InputError, IntegrityError, ReleaseConflict, TransientError
+from mixnet_core.release import aliases, deletion_marks, retirements
 from mixnet_core.release.manifest import (
     MANIFEST,
     Manifest,
@@ -24,7 +25,7 @@ from mixnet_core.release.manifest import (
     manifest_of,
     parse_manifest,
 )
-from mixnet_core.runs.run_dir import checked_name
+from mixnet_core.runs.run_dir import checked_name, is_name
 from mixnet_core.runs.values import Release
 from mixnet_core.storage.files import fingerprint
 from mixnet_core.storage.open import open_object, open_storage
@@ -32,8 +33,13 @@ from mixnet_core.storage.storage import OnBytes, Storage, stored_wrongly
 from mixnet_core.storage.trial import require_refusal
 from mixnet_core.storage.uris import shown
 
-NO_RELEASES = {"revalidations"}
-"""Folders of a registry in which something else is kept (`revalidation.history`)."""
+NO_RELEASES = {
+    "revalidations",
+    aliases.FOLDER,
+    deletion_marks.FOLDER,
+    retirements.FOLDER,
+}
+"""Folders of a registry in which something else is kept (`revalidation.history`, `release`)."""
 
 _AT_ONCE = 4
 # Of such files it is the requests that take time, not the bytes.
@@ -70,7 +76,8 @@ def publish_release(
 
     Raises:
         ReleaseConflict: another release has this name. Nothing of it was touched.
-        InputError: an unusable name, role or target, a missing file.
+        InputError: an unusable name, one that is an alias, an unusable role or target, a missing
+            file.
         IntegrityError: a file changed meanwhile or was stored wrongly, or the manifest is broken.
         MachineError: the store does not refuse to overwrite; and as `storage.Storage`.
         TransientError: as `storage.Storage`.
@@ -78,6 +85,9 @@ def publish_release(
     manifest = manifest_of(name, files, facts)
     content = manifest_bytes(manifest)
     storage = open_storage(registry, single_writer=single_writer)
+    if name in NO_RELEASES:
+        raise InputError(f"{name!r} is a folder of the registry's own: publish under another name")
+    aliases.refuse_alias(storage, name)
     exists = storage.exists(f"{name}/{MANIFEST}")
     if exists:
         _check_same(_read(storage, name), manifest)
@@ -89,6 +99,7 @@ def publish_release(
         if not storage.create(f"{name}/{MANIFEST}", content):
             exists = True
             _check_same(_read(storage, name), manifest)
+    _put_right(storage, manifest, files)
     return Release(
         name=name,
         uri=f"{storage.uri}/{name}",
@@ -101,18 +112,28 @@ def publish_release(
 def read_release(uri: str) -> PublishedRelease:
     """Reads the manifest of the release folder at `uri`; its files are not looked at.
 
+    Where no release is, but an alias has the name, the release that it stands for is read.
+
     Raises:
         InputError: there is no release, or the URI is unusable.
-        IntegrityError: its manifest is broken.
+        IntegrityError: its manifest is broken, or not the one that the alias was set to.
         MachineError, TransientError: as `storage.Storage`.
     """
     storage, name = open_object(uri)
     checked_name(name, "release")
-    if not storage.exists(f"{name}/{MANIFEST}"):
+    if storage.exists(f"{name}/{MANIFEST}"):
+        return _read(storage, name)
+    alias = aliases.find_alias(storage, name)
+    if alias is None:
         raise InputError(
             f"no release at {storage.uri}/{name}: expected a folder with {MANIFEST}; check the name"
         )
-    return _read(storage, name)
+    if not storage.exists(f"{alias.release}/{MANIFEST}"):
+        raise InputError(
+            f"alias {name} stands for release {alias.release}, which is not at {storage.uri} any "
+            f"more: set it to another with `mixnet release alias {name} RELEASE`"
+        )
+    return aliases.expect_manifest(alias, _read(storage, str(alias.release)))
 
 
 def release_names(registry: str) -> list[str]:
@@ -218,6 +239,26 @@ def _upload(
     return transferred
 
 
+def _put_right(storage: Storage, manifest: Manifest, files: dict[str, Path]) -> None:
+    """Uploads again what a deletion of files under this name took after they were found there.
+
+    Raises:
+        TransientError: the release itself was deleted.
+        MixnetError: as `storage.Storage`.
+    """
+    name = manifest.name
+    if not deletion_marks.wait_for_deletions(storage, name):
+        log.warning("%s/%s is being deleted: publish it again once that ended", storage.uri, name)
+    stored = set(storage.names(name))
+    for role, file in manifest.files.items():
+        if file.name not in stored:
+            storage.upload(files[role], f"{name}/{file.name}", file.sha256)
+    if MANIFEST not in stored and not storage.exists(f"{name}/{MANIFEST}"):
+        raise TransientError(
+            f"release {name} was deleted at {storage.uri} while it was published: publish it again"
+        )
+
+
 def _require_refusal(storage: Storage, manifest: Manifest) -> None:
     """Makes sure that the store refuses to overwrite, on the smallest of what it was just given.
 
@@ -240,7 +281,7 @@ def _names(storage: Storage) -> list[str]:
         hidden = name.startswith(".") and name.strip(".") != ""
         if name == entry or hidden or name in NO_RELEASES:
             continue
-        if not _is_usable(name):
+        if not is_name(name):
             strays.append(f"{shown(name)!r} (no release can be named so)")
         elif storage.exists(f"{name}/{MANIFEST}"):
             found.append(name)
@@ -248,14 +289,6 @@ def _names(storage: Storage) -> list[str]:
             strays.append(f"{shown(name)!r} (no {MANIFEST})")
     _say_passed_over(storage.uri, tuple(strays))
     return found
-
-
-def _is_usable(name: str) -> bool:
-    try:
-        checked_name(name, "release")
-    except InputError:
-        return False
-    return True
 
 
 @functools.cache

@@ -20,7 +20,7 @@ from mixnet_core.errors import InputError, IntegrityError, MixnetError
 from mixnet_core.model.variants import FlavourName, VariantName
 from mixnet_core.recipe.recipe import Recipe, parse_recipe, stored_recipe
 from mixnet_core.recipe.sections import InChannels, Input, StemStride
-from mixnet_core.release.catalog import CatalogEntry
+from mixnet_core.release.catalog import CatalogEntry, stands_for
 from mixnet_core.release.initial import find_initial
 from mixnet_core.release.local_weights import LocalWeights
 from mixnet_core.release.manifest import PublishedRelease
@@ -48,6 +48,7 @@ class Start:
         input: how its images were made into pixels; None where it is not known.
         path: a file's, absolute; None for what is looked up by its name.
         assumed: what was assumed of its flavour, in one line; "" if nothing was.
+        stands_for: where an alias was named, the name or URI of the release that it stands for.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Start:
     input: Input | None = None
     path: str | None = None
     assumed: str = ""
+    stands_for: str | None = None
 
 
 def find_start(name_or_uri: str, registry: str) -> Start:
@@ -72,7 +74,9 @@ def find_start(name_or_uri: str, registry: str) -> Start:
     found = find_initial(name_or_uri, registry)
     if isinstance(found, LocalWeights):
         return start_of_file(found)
-    return _of_entry(found) if isinstance(found, CatalogEntry) else _of_release(found)
+    if isinstance(found, CatalogEntry):
+        return _of_entry(found)
+    return replace(_of_release(found), stands_for=stands_for(name_or_uri, found))
 
 
 def start_overrides(
@@ -105,9 +109,10 @@ def start_overrides(
                 f"the dataset has {len(classes)} classes, the {start.name} "
                 f"{start.num_classes}: its classifier cannot be kept, set {RESET}=true"
             )
-    if start.path is not None:
-        # Wherever the command is given the next time.
-        found["weights.name"] = start.path
+    # Wherever the command is given the next time, and whatever the alias stands for by then.
+    kept = start.path or start.stands_for
+    if kept is not None:
+        found["weights.name"] = kept
     if start.assumed and "network.flavour" not in settled:
         log.warning("the %s: %s (--set network.flavour=tf)", start.name, start.assumed)
     _tell(recipe, start, found)

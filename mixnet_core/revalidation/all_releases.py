@@ -7,14 +7,16 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mixnet_core.errors import InputError, JobFailed, MixnetError, ReleaseMissing
+from mixnet_core.errors import InputError, IntegrityError, JobFailed, MixnetError, ReleaseMissing
 from mixnet_core.release.catalog import CatalogEntry, load_catalog
 from mixnet_core.release.publish import read_release, release_names
+from mixnet_core.release.retirements import deleted_releases, noted_names, retirement_of
 from mixnet_core.revalidation.history import add_to_history, read_history, vanished
 from mixnet_core.revalidation.release import Fetched, fetch_again, measure_again, now
 from mixnet_core.revalidation.states import Revalidation, unmeasured
 from mixnet_core.runs.run_dir import Workspace
 from mixnet_core.runs.ticks import Watch, unwatched
+from mixnet_core.storage.open import open_storage
 from mixnet_core.storage.uris import shown
 
 log = logging.getLogger(__name__)
@@ -49,6 +51,9 @@ def items(
 ) -> list[Item]:
     """Lists what there is to measure, published releases first.
 
+    Those that are retired, as the registry says (`release.retirements`), are passed over, and said
+    in one line; those that were deleted with `mixnet release delete` are not missed.
+
     Args:
         registry: URI of where the published ones are.
         history: earlier results; a release in it that is not there any more is listed too.
@@ -68,10 +73,18 @@ def items(
     names = release_names(registry)
     for name in sorted({*retired} - {result.release for result in history}):
         log.warning("%s, said to be retired, was never measured here: check its name", shown(name))
-    published = [Item(name, f"{registry}/{name}", data=data) for name in names]
+    storage = open_storage(registry)
+    out_of_use = [
+        name for name in noted_names(storage) if name in names and _retired(registry, name)
+    ]
+    if out_of_use:
+        log.warning("not measured, as they are retired: %s", ", ".join(out_of_use))
+    in_use = [name for name in names if name not in out_of_use]
+    published = [Item(name, f"{registry}/{name}", data=data) for name in in_use]
+    deleted = {name: record.weights_sha256 for name, record in deleted_releases(storage).items()}
     gone = [
         Item(result.release, result.uri, gone=True)
-        for result in vanished(history, [*names, *retired], registry)
+        for result in vanished(history, [*names, *retired], registry, deleted)
     ]
     catalog = [
         Item(entry.name, entry.shown_uri, entry, data=None if entry.recipe else imagenet)
@@ -79,6 +92,11 @@ def items(
         if entry.recipe or imagenet
     ]
     found = [*published, *gone, *catalog]
+    if not found and out_of_use:
+        raise InputError(
+            f"all {len(out_of_use)} releases at {shown(registry)} are retired: publish another, or "
+            "take one back with `mixnet release retire NAME --remove --why TEXT`"
+        )
     if not found:
         # A watch over nothing, as after a slip in the URI, must not look like one that is content.
         raise InputError(
@@ -86,6 +104,15 @@ def items(
             "with a folder of ImageNet the catalog's are measured"
         )
     return found
+
+
+def _retired(registry: str, name: str) -> bool:
+    try:
+        release = read_release(f"{registry}/{name}")
+    except (InputError, IntegrityError):
+        # Measuring it says why.
+        return False
+    return retirement_of(open_storage(registry), release) is not None
 
 
 def fetch_item(item: Item, workspace: Workspace, *, watch: Watch = unwatched) -> Fetched:

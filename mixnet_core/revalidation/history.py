@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from pydantic import ValidationError
@@ -23,6 +24,8 @@ from mixnet_core.runs.values import Score
 from mixnet_core.storage.open import open_storage
 
 FOLDER = "revalidations"
+# Reading waits for the store most of the time.
+_AT_ONCE = 16
 
 log = logging.getLogger(__name__)
 
@@ -61,10 +64,11 @@ def read_history(registry: str) -> list[Revalidation]:
     """
     storage = open_storage(registry)
     found = []
-    for name in storage.names(FOLDER):
-        if not name.endswith(".jsonl"):
-            continue
-        for line in storage.read(f"{FOLDER}/{name}").splitlines():
+    names = [name for name in storage.names(FOLDER) if name.endswith(".jsonl")]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        contents = list(pool.map(lambda name: storage.read(f"{FOLDER}/{name}"), names))
+    for name, content in zip(names, contents, strict=True):
+        for line in content.splitlines():
             try:
                 found.append(Revalidation.model_validate_json(line))
             except ValidationError:
@@ -75,6 +79,22 @@ def read_history(registry: str) -> list[Revalidation]:
 def of_release(history: Sequence[Revalidation], name: str) -> list[Revalidation]:
     """Returns the results of one release, in their order."""
     return [result for result in history if result.release == name]
+
+
+def last_state(history: Sequence[Revalidation], name: str, sha256: str) -> Revalidation | None:
+    """Returns a release's last result; None where there is none of these weights.
+
+    Args:
+        history: the oldest first.
+        sha256: hex, of its weights as published; a result whose file was changed or not fetched is
+            of them too.
+    """
+    mine = [
+        result
+        for result in of_release(history, name)
+        if result.sha256 in ("", sha256) or result.state == "file changed"
+    ]
+    return mine[-1] if mine else None
 
 
 def last_measured(history: Sequence[Revalidation], sha256: str, dataset: str) -> Score | None:
@@ -94,16 +114,24 @@ def last_measured(history: Sequence[Revalidation], sha256: str, dataset: str) ->
 
 
 def vanished(
-    history: Sequence[Revalidation], present: Sequence[str], registry: str
+    history: Sequence[Revalidation],
+    present: Sequence[str],
+    registry: str,
+    deleted: Mapping[str, str] = {},
 ) -> list[Revalidation]:
     """Returns the last results of releases that the registry does not hold any more.
 
     Args:
         present: names of those that it holds.
         registry: URI.
+        deleted: name -> hex sha256 of the weights that were deleted under it on purpose.
     """
     last = {result.release: result for result in history if result.uri.startswith(registry + "/")}
-    return [result for name, result in sorted(last.items()) if name not in present]
+    return [
+        result
+        for name, result in sorted(last.items())
+        if name not in present and not (name in deleted and result.sha256 in ("", deleted[name]))
+    ]
 
 
 def trend(results: Sequence[Revalidation]) -> list[dict[str, Any]]:

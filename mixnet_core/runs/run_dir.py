@@ -29,6 +29,11 @@ def checked_name(name: str, what: str) -> str:
     return name
 
 
+def is_name(name: str) -> bool:
+    """Tells whether `checked_name` takes a name."""
+    return _NAME.fullmatch(name) is not None
+
+
 @dataclass(frozen=True)
 class Workspace:
     """Names the paths of one user's datasets, weights, runs and local releases."""

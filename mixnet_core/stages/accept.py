@@ -9,7 +9,7 @@ from mixnet_core.evaluate.counting import Judged
 from mixnet_core.evaluate.prediction_table import read_table
 from mixnet_core.evaluate.report.data import with_decision
 from mixnet_core.evaluate.report.write import write_report
-from mixnet_core.release.catalog import find_release
+from mixnet_core.release.catalog import find_release, resolved_name
 from mixnet_core.runs.records import exclusive, finished, forget, recorded, write_record
 from mixnet_core.runs.ticks import Tick
 from mixnet_core.runs.values import (
@@ -46,8 +46,14 @@ def accept(
     """
     refuse_credentials(override)
     recipe, run, wanted = context.recipe, context.run, context.recipe.acceptance
+    replaced = wanted.replaces and resolved_name(wanted.replaces, context.registry)
     inputs = accept_inputs(
-        recipe, dataset, validation, registry=context.registry, override=override
+        recipe,
+        dataset,
+        validation,
+        registry=context.registry,
+        override=override,
+        replaced=replaced,
     )
     with exclusive(run) as lock:
         report = evidence(run, validation)
@@ -55,13 +61,13 @@ def accept(
         if decision is None:
             ours = read_table(Path(validation.answers), dataset.classes).rows
             pair = None
-            if wanted.replaces is not None:
-                before = _released_predictions(wanted.replaces, context, dataset, (lock,))
+            if replaced is not None:
+                before = _released_predictions(replaced, context, dataset, (lock,))
                 pair = paired(before, ours)
             judged = decide(
                 wanted,
                 validation.score,
-                replaced=wanted.replaces,
+                replaced=replaced,
                 pair=pair,
                 further=(
                     *judged_images(wanted, dataset),

@@ -78,12 +78,15 @@ def accept_inputs(
     *,
     registry: str,
     override: str | None,
+    replaced: str | None = None,
 ) -> Inputs:
     """Returns what a decision is made from.
 
     Args:
         registry: URI where the release that is replaced is looked up.
         override: why it is published whatever is demanded.
+        replaced: the release that is compared with; another than the recipe's where that is an
+            alias, which stands for another one later. None: the recipe's.
     """
     wanted = recipe.acceptance
     return {
@@ -93,6 +96,7 @@ def accept_inputs(
         "checkpoint": validation.checkpoint.model_dump(),
         "predictions": validation.answers_sha256,
         "releases": registry if wanted.replaces else None,
+        **({"replaced": replaced} if replaced not in (None, wanted.replaces) else {}),
     }
 
 

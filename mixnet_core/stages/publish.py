@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mixnet_core.errors import InputError, IntegrityError
 from mixnet_core.evaluate.report.data import with_decision
+from mixnet_core.evaluate.report.registry_index import renew_index
 from mixnet_core.recipe.recipe import Recipe, stored_recipe
 from mixnet_core.release.publish import publish_release
 from mixnet_core.runs.records import exclusive, write_record
@@ -68,6 +69,7 @@ def publish(
             on_bytes=lambda done, total: context.watch(Tick("publish", done, total, "B")),
         )
         write_record(run, "publish", {"to": registry, "name": published.name}, published)
+    renew_index(registry)
     return published
 
 
