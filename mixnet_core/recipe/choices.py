@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from mixnet_core.kinds.kind import did_you_mean
 from mixnet_core.recipe.kinds import DEMANDS, POLICIES, one_of
-from mixnet_core.recipe.sections import Place, Section, Share
+from mixnet_core.recipe.sections import Place, Section, Share, Words
 from mixnet_core.storage.uris import shown_words
 
 UNKNOWN = "unknown key acceptance.{key}{near}"
@@ -92,3 +92,14 @@ class Acceptance(Section):
                 f"acceptance.min_top1 {self.min_top1} exceeds acceptance.min_top5 {self.min_top5}"
             )
         return self
+
+
+class Attribution(Section):
+    """What a release's card says and nobody can measure; null: the card leaves it empty."""
+
+    author: Words | None = Field(default=None, description="who made it")
+    license: Words | None = Field(
+        default=None, description="of the weights: Apache2.0, as the hub writes it, mit, ..."
+    )
+    repo_link: Words | None = Field(default=None, description="where its source can be seen, a URL")
+    user_id: Words | None = Field(default=None, description="on the hub")

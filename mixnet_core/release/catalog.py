@@ -132,14 +132,14 @@ def load_catalog() -> dict[str, CatalogEntry]:
         InputError: the user's file is missing or not a catalog; every fault is named.
         MachineError: it cannot be read.
     """
-    entries = _read(BUNDLED)
+    entries = read_catalog(BUNDLED)
     imported, users = imported_catalog(), users_catalog()
     if imported is not None and imported.is_file():
-        entries |= _read(imported)
+        entries |= read_catalog(imported)
     if users is not None:
         if not users.is_file():
             raise InputError(f"no catalog at {users}: correct or unset {USER_CATALOG}")
-        entries |= _read(users)
+        entries |= read_catalog(users)
     return entries
 
 
@@ -291,7 +291,13 @@ def _say_retired(uri: str, why: str) -> None:
     log.warning("release %s is retired (%s): better start from another one", uri, why)
 
 
-def _read(path: Path) -> dict[str, CatalogEntry]:
+def read_catalog(path: Path) -> dict[str, CatalogEntry]:
+    """Reads the entries of one file, by name.
+
+    Raises:
+        InputError: it is no catalog; every fault is named.
+        MachineError: it cannot be read.
+    """
     return parse_catalog(read_yaml(path).value, str(path))
 
 

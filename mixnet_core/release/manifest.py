@@ -193,9 +193,7 @@ def manifest_of(name: str, files: dict[str, Path], facts: dict[str, Any]) -> Man
         with os_errors_explained(path, "read"):
             sha256, size = sha256_of(path), path.stat().st_size
         described[role] = ReleasedFile(
-            name=checked_name(
-                f"{role}-{sha256[:_DIGEST_LETTERS]}{path.suffix.lower()}", "released file"
-            ),
+            name=released_name(role, sha256, path.suffix),
             sha256=sha256,
             bytes=size,
         )
@@ -216,6 +214,15 @@ def manifest_of(name: str, files: dict[str, Path], facts: dict[str, Any]) -> Man
 def looks_released(name: str) -> bool:
     """Tells whether a file's name is of the form that publishing gives: role, digest, suffix."""
     return _RELEASED.fullmatch(name) is not None
+
+
+def released_name(role: str, sha256: str, suffix: str) -> str:
+    """Returns the name that a file has in a release's folder.
+
+    Raises:
+        InputError: the suffix cannot stand in a name.
+    """
+    return checked_name(f"{role}-{sha256[:_DIGEST_LETTERS]}{suffix.lower()}", "released file")
 
 
 def manifest_bytes(manifest: Manifest) -> bytes:

@@ -25,6 +25,7 @@ from mixnet_core.release.manifest import (
     manifest_of,
     parse_manifest,
 )
+from mixnet_core.release.views import write_views
 from mixnet_core.runs.run_dir import checked_name, is_name
 from mixnet_core.runs.values import Release
 from mixnet_core.storage.files import fingerprint
@@ -100,6 +101,7 @@ def publish_release(
             exists = True
             _check_same(_read(storage, name), manifest)
     _put_right(storage, manifest, files)
+    write_views(storage, name, manifest)
     return Release(
         name=name,
         uri=f"{storage.uri}/{name}",

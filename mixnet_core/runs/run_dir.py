@@ -135,6 +135,11 @@ class RunDir:
         """Returns the path of the report as Markdown."""
         return self.root / "report.md"
 
+    @property
+    def described(self) -> Path:
+        """Returns the folder of what a release says of itself; see `stages.described`."""
+        return self.root / "described"
+
     def record(self, stage: str) -> Path:
         """Returns the path of a finished stage's inputs and result; see `runs.records`."""
         return self.root / "stages" / f"{stage}.json"

@@ -139,6 +139,26 @@ class Checkpoint(Value):
         return self.file != WEIGHTS_FILE
 
 
+class Machine(Value):
+    """Describes what training ran on, as it was read there: "" and 0 where it could not be.
+
+    Attributes:
+        device: "CPU", "Ascend" or "GPU".
+        processor: the CPU's name.
+        cores: that the process could use.
+        ascend_driver, ascend_firmware, cann: versions.
+        packages: name -> version, Python among them.
+    """
+
+    device: str
+    processor: str = ""
+    cores: int = 0
+    ascend_driver: str = ""
+    ascend_firmware: str = ""
+    cann: str = ""
+    packages: dict[str, str] = {}
+
+
 class TrainedRun(Value):
     """Describes what training left: its checkpoints, and what it cost.
 
@@ -154,6 +174,7 @@ class TrainedRun(Value):
         changes: how the attempt that finished computed otherwise than the one it went on from:
             "ranks 2 -> 3"; empty if its bits are those of a run that never stopped.
         unreadable: images that could not be read and for which others stood in.
+        machine: that the attempt that finished ran on; None in records of earlier versions.
     """
 
     run_dir: str
@@ -168,6 +189,7 @@ class TrainedRun(Value):
     batch: str = ""
     changes: tuple[str, ...] = ()
     unreadable: int = 0
+    machine: Machine | None = None
     reused: bool = False
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mixnet_core.errors import InputError, IntegrityError
 from mixnet_core.evaluate.report.data import with_decision
 from mixnet_core.evaluate.report.registry_index import renew_index
@@ -19,6 +21,7 @@ from mixnet_core.runs.values import (
 )
 from mixnet_core.stages.acceptance import require_accepted, require_decided_on
 from mixnet_core.stages.context import Context
+from mixnet_core.stages.described import describe_release
 from mixnet_core.stages.evidence import evidence
 from mixnet_core.storage.files import sha256_of
 
@@ -50,20 +53,31 @@ def publish(
     require_decided_on(decision, recipe.acceptance, validation)
     require_accepted(decision)
     with exclusive(run):
-        _check_files(recipe, run, validation, decision)
+        report = _check_files(recipe, run, validation, decision)
+        files = {
+            "weights": validation.checkpoint.weights,
+            "recipe": run.recipe,
+            "answers": run.predictions,
+            "report": run.report_json,
+            "report_markdown": run.report_markdown,
+            "report_page": run.report_page,
+            # A run that an earlier version validated has none, and is published as it was.
+            **({"seen": run.seen} if validation.seen_sha256 else {}),
+        }
+        files |= describe_release(
+            release or run.name,
+            run,
+            files,
+            report=report,
+            recipe=recipe,
+            dataset=dataset,
+            decision=decision,
+            start=weights,
+        )
         published = publish_release(
             release or run.name,
             registry=registry,
-            files={
-                "weights": validation.checkpoint.weights,
-                "recipe": run.recipe,
-                "answers": run.predictions,
-                "report": run.report_json,
-                "report_markdown": run.report_markdown,
-                "report_page": run.report_page,
-                # A run that an earlier version validated has none, and is published as it was.
-                **({"seen": run.seen} if validation.seen_sha256 else {}),
-            },
+            files=files,
             facts=_facts(recipe, dataset, validation, decision, weights),
             single_writer=context.single_writer,
             on_bytes=lambda done, total: context.watch(Tick("publish", done, total, "B")),
@@ -73,8 +87,14 @@ def publish(
     return published
 
 
-def _check_files(recipe: Recipe, run: RunDir, validation: Validation, decision: Decision) -> None:
-    """Checks that the run's files are those that were validated and decided on."""
+def _check_files(
+    recipe: Recipe, run: RunDir, validation: Validation, decision: Decision
+) -> dict[str, Any]:
+    """Checks that the run's files are those that were validated and decided on.
+
+    Returns:
+        Its report.
+    """
     report = evidence(run, validation)
     if report != with_decision(report, decision):
         raise InputError(
@@ -99,6 +119,7 @@ def _check_files(recipe: Recipe, run: RunDir, validation: Validation, decision: 
             f"{run.recipe} says another recipe than is published: run `mixnet publish --run "
             f"{run.name}` again"
         )
+    return report
 
 
 def _facts(

@@ -18,6 +18,7 @@ from mixnet_core.processes.launch import run_job
 from mixnet_core.processes.requests import TrainRequest
 from mixnet_core.recipe.recipe import Recipe
 from mixnet_core.recipe.rules import NEWEST, said_of
+from mixnet_core.runs.machine import this_machine
 from mixnet_core.runs.records import begin, exclusive, finished, forget, key_of, write_record
 from mixnet_core.runs.run_dir import RunDir
 from mixnet_core.runs.ticks import TrainingTicks
@@ -81,7 +82,9 @@ def train(context: Context, dataset: PreparedDataset, weights: FetchedWeights | 
                     raise
                 ticks.say(f"stopped: {error}; going on from step {step}")
         unreadable = count_unreadable(run.unreadable)
-        trained = TrainedRun.model_validate(result).model_copy(update={"unreadable": unreadable})
+        trained = TrainedRun.model_validate(result).model_copy(
+            update={"unreadable": unreadable, "machine": this_machine(recipe.devices.target)}
+        )
         write_record(run, "train", inputs, trained)
     return trained
 

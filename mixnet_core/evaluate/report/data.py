@@ -1,13 +1,14 @@
 """The report of a validated run as plain data, from which its Markdown and its page are made.
 
-Equal inputs give equal bytes: it holds no times of day, and of the machine's paths only the folder
-that the images came from.
+Equal inputs give equal bytes: its only times of day are those that training's metrics hold, and of
+the machine's paths it has only the folder that the images came from.
 """
 
 from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
 
@@ -116,6 +117,8 @@ def report_data(
             "resumed_from_step": trained.resumed_from_step,
             "changes": list(trained.changes),
             "unreadable_images": trained.unreadable,
+            "machine": trained.machine.model_dump(mode="json") if trained.machine else None,
+            **_times(metrics),
         },
         "curves": curves(metrics),
         "evaluation": {"images_per_second": round(evaluated_per_second, 1)},
@@ -175,6 +178,31 @@ def curves(metrics: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any
             if row["event"] == "score" and row["file"] == WEIGHTS_FILE
         ],
     }
+
+
+def _times(metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns when training began and ended, and how long it took until the first step was done.
+
+    UTC, to the second. The time until then is mostly compilation; None where only a start is known
+    that took an earlier one's graph.
+    """
+    compiled, cached = None, True
+    for row in metrics:
+        if row["event"] == "start":
+            cached = bool(row.get("compiled"))
+        elif row["event"] == "compiled" and not cached:
+            compiled = row["seconds"]
+            break
+    times = [row["time"] for row in metrics if "time" in row]
+    said = (
+        [
+            datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            for time in (times[0], times[-1])
+        ]
+        if times
+        else [None, None]
+    )
+    return {"started": said[0], "finished": said[1], "graph_compile_seconds": compiled}
 
 
 def _score(score: Score) -> dict[str, Any]:
