@@ -69,6 +69,15 @@ NearDuplicatesOption = Annotated[
         max=MOST_BITS,
     ),
 ]
+SignWithOption = Annotated[
+    str | None,
+    typer.Option(
+        "--sign-with",
+        help="Sign the release with this private key in PEM (package model-signing). Default: "
+        "$MIXNET_SIGN_KEY, else it is not signed.",
+        metavar="KEY",
+    ),
+]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 
 

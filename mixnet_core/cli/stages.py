@@ -18,6 +18,7 @@ from mixnet_core.cli.options import (
     RecipeArgument,
     RecipeOption,
     SetOption,
+    SignWithOption,
     one_recipe,
 )
 from mixnet_core.cli.outcome import print_json
@@ -62,12 +63,13 @@ from mixnet_core.stages.publish import publish
 from mixnet_core.stages.select import select
 from mixnet_core.stages.train import train
 from mixnet_core.stages.validate import validate
+from mixnet_core.storage.uris import refuse_credentials
 
 Results = dict[str, Value | None]
 
 # Of publishing, mostly: a stage that does not heed one refuses it.
 _OF_A_RUN = ("accept_anyway", "release", "single_writer")
-_NOT_OF_EVERY_STAGE = (*_OF_A_RUN, "near_duplicates")
+_NOT_OF_EVERY_STAGE = (*_OF_A_RUN, "near_duplicates", "sign_with")
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def add_to(app: typer.Typer) -> None:
         (table.SELECT, _select, ()),
         (table.VALIDATE, _validate, ()),
         (table.ACCEPT, _accept, ("accept_anyway",)),
-        (table.PUBLISH, _publish, ("accept_anyway", "release", "single_writer")),
+        (table.PUBLISH, _publish, (*_OF_A_RUN, "sign_with")),
     ):
         _add(app, stage.name, work, stage.help, own)
         if stage is table.PREPARE:
@@ -132,6 +134,7 @@ def _add(
         accept_anyway: AcceptAnywayOption = None,
         near_duplicates: NearDuplicatesOption = None,
         single_writer: SingleWriterOption = False,
+        sign_with: SignWithOption = None,
         data: DataOption = None,
         weights: WeightsOption = None,
         epochs: EpochsOption = None,
@@ -159,7 +162,8 @@ def _add(
             ranks=ranks,
             scale_lr=scale_lr,
         )
-        context = replace(context, single_writer=single_writer)
+        refuse_credentials(sign_with)
+        context = replace(context, single_writer=single_writer, sign_with=sign_with)
         with TerminalWatch(quiet=quiet) as watch:
             results = work(
                 Invocation(

@@ -142,20 +142,16 @@ def acceptance_statement(
     What does not hold and was published all the same is a warning.
 
     Args:
-        configuration: descriptors of the recipe, which has the demands, and of the predictions.
+        configuration: descriptors of the recipe, which has the demands, and of the predictions; the
+            first one gets the reason for publishing whatever was demanded.
     """
     held = [check.line for check in decision.checks if check.ok]
     others = [check.line for check in decision.checks if not check.ok]
     overridden = decision.override is not None
     result: Result = "PASSED" if not others else "WARNED" if overridden else "FAILED"
-    noted = [
-        *configuration,
-        *(
-            [{"name": "override", "annotations": {"reason": decision.override}}]
-            if overridden
-            else []
-        ),
-    ]
+    noted = [dict(item) for item in configuration]
+    if overridden:
+        noted[0]["annotations"] = {"override": decision.override}
     return _tested(weights, noted, result, held, others)
 
 
@@ -183,19 +179,16 @@ def verdict_statement(
         engine: that computed the logits.
         note: the reason for the state, in one line.
     """
-    configuration = [
+    measured = {"measured": time, "state": state, "engine": engine, "note": note}
+    configuration: list[dict[str, Any]] = [
         {
-            "name": "val images",
-            "digest": {DATASET_DIGEST: images},
-            "annotations": {
-                "measured": time,
-                "state": state,
-                "engine": engine,
-                "note": note,
-                "version": metadata.version(DISTRIBUTION),
-            },
+            "name": "revalidation",
+            "uri": f"pkg:pypi/{DISTRIBUTION}@{metadata.version(DISTRIBUTION)}#revalidate",
+            "annotations": {key: text for key, text in measured.items() if text},
         }
     ]
+    if images:
+        configuration.append({"name": "val images", "digest": {DATASET_DIGEST: images}})
     return _tested(
         file_descriptor(name, sha256, uri=uri),
         configuration,

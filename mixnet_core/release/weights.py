@@ -25,6 +25,7 @@ from mixnet_core.release.catalog import CatalogEntry
 from mixnet_core.release.initial import InitialWeights, find_initial
 from mixnet_core.release.local_weights import LocalWeights
 from mixnet_core.release.manifest import WEIGHTS
+from mixnet_core.release.signing import require_signed
 from mixnet_core.runs.values import FetchedWeights
 from mixnet_core.storage.files import file_aside, os_errors_explained, read_json, sha256_of
 from mixnet_core.storage.open import open_storage
@@ -85,10 +86,11 @@ def fetch_release_weights(
     Raises:
         DigestMismatch: the bytes are not the published ones; nothing of them is kept.
         ReleaseMissing: the file is not there any more.
-        IntegrityError: a broken pin.
+        IntegrityError: a broken pin; or as `signing.require_signed`.
         MachineError: the cache cannot be written, an untrusted certificate, no credentials.
         TransientError: no complete answer.
     """
+    require_signed(release)
     wanted = _wanted(release, cache.absolute(), (pins or cache).absolute(), attempts)
     damage = ""
     if wanted.path.is_file():
@@ -124,6 +126,7 @@ def check_available(release: InitialWeights, *, cache: Path) -> Path | None:
         ReleaseMissing: the file is not there any more.
         MixnetError: as `fetch_release_weights`, on what a request for no content tells.
     """
+    require_signed(release)
     cache = cache.absolute()
     wanted = _wanted(release, cache, cache, attempts=1)
     if wanted.path.is_file():

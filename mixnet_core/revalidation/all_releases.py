@@ -13,6 +13,7 @@ from mixnet_core.release.publish import read_release, release_names
 from mixnet_core.release.retirements import deleted_releases, noted_names, retirement_of
 from mixnet_core.revalidation.history import add_to_history, read_history, vanished
 from mixnet_core.revalidation.release import Fetched, fetch_again, measure_again, now
+from mixnet_core.revalidation.statements import add_statements
 from mixnet_core.revalidation.states import Revalidation, unmeasured
 from mixnet_core.runs.run_dir import Workspace
 from mixnet_core.runs.ticks import Watch, unwatched
@@ -200,4 +201,5 @@ def one_by_one(
     finally:
         # Also of an interrupted one: hours of measuring are not lost.
         add_to_history(registry, results)
+        add_statements(registry, results)
     return results

@@ -87,7 +87,8 @@ def _(value: Decision) -> str:
 
 @summary.register
 def _(value: Release) -> str:
-    return f"{value.name} at {value.uri}{_skipped(value.reused)}"
+    signed = {None: "", True: ", signed", False: ", not signed"}[value.signed]
+    return f"{value.name} at {value.uri}{signed}{_skipped(value.reused)}"
 
 
 def figures(score: Score) -> str:

@@ -364,12 +364,14 @@ class Release(Value):
         uri: of the release's folder, `file://` or `s3://`.
         files: role (weights, report, ...) -> name in that folder; names carry their digest.
         manifest_sha256: hex, of the `manifest.json` that was written last.
+        signed: whether a signature stands beside it; None in records of earlier versions.
     """
 
     name: str
     uri: str
     files: dict[str, str]
     manifest_sha256: str
+    signed: bool | None = None
     reused: bool = False
 
 

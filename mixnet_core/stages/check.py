@@ -22,6 +22,7 @@ from mixnet_core.recipe.sections import Data
 from mixnet_core.release.catalog import find_release
 from mixnet_core.release.initial import find_initial
 from mixnet_core.release.recipe_fit import expect_weights_fit
+from mixnet_core.release.signing import expect_keys, signing_key, verifying_key
 from mixnet_core.release.weights import check_available
 from mixnet_core.runs.records import recorded
 from mixnet_core.runs.run_dir import Workspace
@@ -107,6 +108,7 @@ def check_all(
         data,
         *([check_replaces(recipe, workspace.weights, registry, classes)] if replaces else []),
         check_publish(registry, single_writer=single_writer),
+        *check_keys(),
     ]
 
 
@@ -214,6 +216,15 @@ def check_prepared(dataset: PreparedDataset) -> CheckResult:
             IntegrityError,
         )
     return CheckResult(name="data", ok=True, detail=f"prepared in {dataset.root}")
+
+
+def check_keys() -> list[CheckResult]:
+    """Checks that the keys that the environment names can be used; nothing where it names none."""
+    try:
+        said = expect_keys(signing_key(), verifying_key())
+    except MixnetError as error:
+        return [from_error("keys", error)]
+    return [CheckResult(name="keys", ok=True, detail=said)] if said else []
 
 
 def check_publish(uri: str, *, single_writer: bool = False) -> CheckResult:

@@ -23,6 +23,8 @@ class Context:
         registry: URI where releases are published and looked up, after the catalog.
         watch: is told how far a stage is.
         single_writer: nobody else publishes there (`storage.storage.Storage.single_writer`).
+        sign_with: path of the private key for what is published; None: what MIXNET_SIGN_KEY names,
+            if it is set (`release.signing`).
     """
 
     recipe: Recipe
@@ -31,6 +33,7 @@ class Context:
     registry: str
     watch: Watch = unwatched
     single_writer: bool = False
+    sign_with: str | None = None
 
     def watched_by(self, watch: Watch) -> Context:
         """Returns the same for somebody else who looks."""

@@ -9,6 +9,7 @@ from mixnet_core.evaluate.report.data import with_decision
 from mixnet_core.evaluate.report.registry_index import renew_index
 from mixnet_core.recipe.recipe import Recipe, stored_recipe
 from mixnet_core.release.publish import publish_release
+from mixnet_core.release.signing import expect_keys, is_signed, sign_release, signing_key
 from mixnet_core.runs.records import exclusive, write_record
 from mixnet_core.runs.run_dir import RunDir
 from mixnet_core.runs.ticks import Tick
@@ -47,9 +48,12 @@ def publish(
         IntegrityError: the checkpoint's bytes are not those that were validated.
         ReleaseConflict: another release has this name.
         TransientError: another process works on this run.
-        MachineError, IntegrityError: as `release.publish.publish_release`.
+        MachineError, IntegrityError: as `release.publish.publish_release` and
+            `release.signing.sign_release`.
     """
     recipe, run, registry = context.recipe, context.run, context.registry
+    key = context.sign_with or signing_key()
+    expect_keys(key, None)
     require_decided_on(decision, recipe.acceptance, validation)
     require_accepted(decision)
     with exclusive(run):
@@ -82,9 +86,18 @@ def publish(
             single_writer=context.single_writer,
             on_bytes=lambda done, total: context.watch(Tick("publish", done, total, "B")),
         )
+        published = _signed(published, key)
         write_record(run, "publish", {"to": registry, "name": published.name}, published)
     renew_index(registry)
     return published
+
+
+def _signed(published: Release, key: str | None) -> Release:
+    """Signs a release where there is a key for it, and says whether it is signed."""
+    if key is not None:
+        sign_release(published.uri, key)
+    signed = key is not None or is_signed(published.uri)
+    return published.model_copy(update={"signed": signed})
 
 
 def _check_files(

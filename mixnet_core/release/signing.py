@@ -1,0 +1,253 @@
+"""Signed releases: `model.sig` beside the manifest, over the digests of all that a release holds.
+
+That is the manifest, the files it names and their plain-named views. What fetches a file compares
+it with the manifest, so a signed manifest is enough to trust what is fetched; `verify_release`
+reads every byte again. Elsewhere `model_signing verify key` checks a copied folder.
+
+    MIXNET_SIGN_KEY     a private key in PEM, with its certificates or without: publishing signs
+    MIXNET_VERIFY_KEY   a public key, or certificates to trust: what they did not sign is refused
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from mixnet_core.errors import InputError, IntegrityError
+from mixnet_core.release.local_weights import LocalWeights
+from mixnet_core.release.manifest import MANIFEST, Manifest, PublishedRelease, parse_manifest
+from mixnet_core.release.signature_bundle import (
+    expect_signed,
+    key_file,
+    private_key,
+    public_key,
+    public_part,
+    signed_bundle,
+)
+from mixnet_core.release.views import views_of
+from mixnet_core.storage.open import open_object
+from mixnet_core.storage.storage import Storage
+from mixnet_core.storage.uris import shown
+
+SIGNATURE = "model.sig"
+SIGN_KEY = "MIXNET_SIGN_KEY"
+VERIFY_KEY = "MIXNET_VERIFY_KEY"
+NOT_SIGNED = "not signed"
+
+
+@dataclass(frozen=True)
+class Verified:
+    """Says what was found of a release.
+
+    Attributes:
+        signed: whether it is; None where it has a signature and no key was given to verify it.
+        files: names of the files whose bytes were read and are right; empty where only the
+            signature was looked at.
+        line: for people.
+    """
+
+    signed: bool | None
+    files: tuple[str, ...]
+    line: str
+
+
+def signing_key() -> str | None:
+    """Returns the path of the private key that MIXNET_SIGN_KEY names, if any."""
+    return os.environ.get(SIGN_KEY) or None
+
+
+def verifying_key() -> str | None:
+    """Returns the path of the key that MIXNET_VERIFY_KEY names, if any."""
+    return os.environ.get(VERIFY_KEY) or None
+
+
+def is_signed(uri: str) -> bool:
+    """Tells whether there is a signature of the release at `uri`, verified or not.
+
+    Raises:
+        InputError, MachineError, TransientError: as `storage.Storage`.
+    """
+    storage, name = open_object(uri)
+    return storage.exists(f"{name}/{SIGNATURE}")
+
+
+def expect_keys(private: str | Path | None, public: str | Path | None) -> str:
+    """Makes sure, before the work, that the keys that are configured can be used.
+
+    Returns:
+        In one line what they are for; "" if there are none.
+
+    Raises:
+        InputError: there is none at a path, or it cannot be used.
+        MachineError: model-signing is not installed; a key cannot be read.
+    """
+    said = []
+    if private:
+        private_key(key_file(private, "private"))
+        said.append(f"releases are signed with {shown(str(private))}")
+    if public:
+        public_key(key_file(public, "public"))
+        said.append(f"only releases signed by the key of {shown(str(public))} are taken")
+    return "; ".join(said)
+
+
+def sign_release(uri: str, key: str | Path) -> bool:
+    """Signs the published release at `uri`; a signature by this key that is right stays.
+
+    Args:
+        key: path of a private key in PEM, of P-256, P-384 or P-521. Certificates in the same file,
+            its own first, go into the signature.
+
+    Returns:
+        Whether a signature was written.
+
+    Raises:
+        InputError: no release, no key, or one that cannot be used.
+        IntegrityError: the manifest is broken.
+        MachineError: model-signing is not installed; and as `storage.Storage`.
+        TransientError: as `storage.Storage`.
+    """
+    path = key_file(key, "private")
+    private_key(path)
+    storage, name, content, manifest = _manifest(uri)
+    digests = _digests(manifest, content)
+    where = f"{name}/{SIGNATURE}"
+    with TemporaryDirectory() as folder:
+        public = Path(folder) / "public.pem"
+        public.write_bytes(public_part(path))
+        if storage.exists(where):
+            try:
+                expect_signed(storage.read(where), digests, public, f"{storage.uri}/{where}")
+                return False
+            except IntegrityError:
+                # Of another key, or of what was damaged: this publisher's takes its place.
+                pass
+        aside = Path(folder) / SIGNATURE
+        bundle = signed_bundle(manifest.name, digests, path)
+        aside.write_bytes(bundle)
+        storage.upload(aside, where, hashlib.sha256(bundle).hexdigest())
+    return True
+
+
+def verify_signature(
+    uri: str, key: str | Path, *, is_copy: bool = False, manifest_sha256: str | None = None
+) -> Verified:
+    """Verifies the signature of the release at `uri`; of its files only the manifest is read.
+
+    Args:
+        key: path of a public key in PEM, or of certificates to trust.
+        is_copy: of a release that somebody put elsewhere, under whatever name.
+        manifest_sha256: hex, of the manifest that was read before and is to be trusted.
+
+    Raises:
+        IntegrityError: it is not signed, by another key, or of other bytes; which file is named.
+        InputError: no release, or no usable key.
+        MachineError: model-signing is not installed; and as `storage.Storage`.
+        TransientError: as `storage.Storage`.
+    """
+    path = key_file(key, "public")
+    storage, name, content, manifest = _manifest(uri, is_copy=is_copy)
+    where = f"{name}/{SIGNATURE}"
+    if not storage.exists(where):
+        raise IntegrityError(
+            f"release {storage.uri}/{name} is {NOT_SIGNED} (no {SIGNATURE}), a signature by the "
+            f"key of {shown(str(key))} is demanded: publish it again with --sign-with, or unset "
+            f"{VERIFY_KEY}"
+        )
+    if manifest_sha256 not in (None, manifest.manifest_sha256):
+        raise IntegrityError(
+            f"{storage.uri}/{name}/{MANIFEST} was changed while it was read: try again"
+        )
+    digests = _digests(manifest, content)
+    expect_signed(storage.read(where), digests, path, f"{storage.uri}/{where}")
+    return Verified(True, (), f"{manifest.name} is signed, by the key of {shown(str(key))}")
+
+
+def verify_release(uri: str, key: str | Path | None = None) -> Verified:
+    """Reads every file of the release at `uri` again, and verifies its signature if there is a key.
+
+    Args:
+        key: as `verify_signature`; None: what MIXNET_VERIFY_KEY names, else the files alone are
+            verified, against the manifest.
+
+    Raises:
+        IntegrityError: a file is missing or not what the manifest says, which is named; or as
+            `verify_signature`.
+        InputError, MachineError, TransientError: as `verify_signature`.
+    """
+    key = key or verifying_key()
+    # First: whoever changed a file may have changed the manifest to match.
+    said = verify_signature(uri, key) if key else None
+    storage, name, _, manifest = _manifest(uri)
+    every = [(file.name, file.sha256) for file in manifest.files.values()]
+    every += [(plain, file.sha256) for plain, file in views_of(manifest).items()]
+    for file, sha256 in every:
+        _expect_file(storage, f"{name}/{file}", sha256)
+    if said is not None:
+        signed, how = True, f"signed, by the key of {shown(str(key))}"
+    elif storage.exists(f"{name}/{SIGNATURE}"):
+        signed, how = None, f"signed, by whom was not verified: give --key or set {VERIFY_KEY}"
+    else:
+        signed, how = False, NOT_SIGNED
+    return Verified(
+        signed,
+        tuple(file for file, _ in every),
+        f"{manifest.name}: {len(every)} files are what its manifest says; {how}",
+    )
+
+
+def require_signed(release: object) -> None:
+    """Refuses a release without the signature that MIXNET_VERIFY_KEY demands.
+
+    What it says nothing of passes: entries of the catalog, whose digests stand there, and files of
+    one's own that lie in no release.
+
+    Args:
+        release: as `release.initial.find_initial` returns it.
+
+    Raises:
+        MixnetError: as `verify_signature`, where a key is configured.
+    """
+    key = verifying_key()
+    if key is None:
+        return
+    if isinstance(release, PublishedRelease):
+        verify_signature(release.uri, key, manifest_sha256=release.manifest_sha256)
+    elif isinstance(release, LocalWeights) and release.origin and release.origin.release:
+        read = release.origin.release.manifest_sha256
+        folder = release.path.parent.as_uri()
+        verify_signature(folder, key, is_copy=True, manifest_sha256=read)
+
+
+def _digests(manifest: Manifest, content: bytes) -> dict[str, str]:
+    """Returns the digests of what a signature covers, by name in the release's folder."""
+    return {
+        MANIFEST: hashlib.sha256(content).hexdigest(),
+        **{file.name: file.sha256 for file in manifest.files.values()},
+        **{plain: file.sha256 for plain, file in views_of(manifest).items()},
+    }
+
+
+def _manifest(uri: str, *, is_copy: bool = False) -> tuple[Storage, str, bytes, PublishedRelease]:
+    storage, name = open_object(uri)
+    if not storage.exists(f"{name}/{MANIFEST}"):
+        raise InputError(
+            f"no release at {shown(uri)}: expected a folder with {MANIFEST}; check the name"
+        )
+    content = storage.read(f"{name}/{MANIFEST}")
+    return storage, name, content, parse_manifest(content, f"{storage.uri}/{name}", is_copy=is_copy)
+
+
+def _expect_file(storage: Storage, key: str, sha256: str) -> None:
+    if not storage.exists(key):
+        raise IntegrityError(f"{storage.uri}/{key} is missing: publish the release again")
+    with TemporaryDirectory() as folder:
+        found = storage.download(key, Path(folder) / "file")
+    if found != sha256:
+        raise IntegrityError(
+            f"{storage.uri}/{key} has sha256 {found[:12]}, the manifest states {sha256[:12]}: it "
+            "is not what was published; publish the release again"
+        )
