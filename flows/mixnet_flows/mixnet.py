@@ -82,4 +82,10 @@ def mixnet(
     selection = tasks.select(context, dataset, trained)
     validation = tasks.validate(context, dataset, trained, selection)
     decision = tasks.accept(context, dataset, validation, accept_anyway)
-    return tasks.publish(context, dataset, validation, decision, initial, release)
+    # Of a recipe that asks for none the dashboard shows no task.
+    exported = (
+        tasks.export(context, dataset, validation, decision, release)
+        if context.recipe.export.formats
+        else None
+    )
+    return tasks.publish(context, dataset, validation, decision, initial, release, exported)

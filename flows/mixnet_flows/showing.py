@@ -29,6 +29,7 @@ from prefect.runtime import flow_run
 
 from mixnet_core.errors import MixnetError
 from mixnet_core.evaluate.report.plots import curves_png
+from mixnet_core.runs.export_values import Exported
 from mixnet_core.runs.markup import in_markdown
 from mixnet_core.runs.summaries import summary
 from mixnet_core.runs.terminal import TerminalWatch
@@ -172,6 +173,24 @@ def show_image(key: str, png: Callable[[], bytes], description: str) -> None:
         create_image_artifact(uri, key, in_markdown(description))
 
     _show(create)
+
+
+def show_exports(run: str, exported: Exported) -> None:
+    """Shows what was proven of each exported format as a table artifact."""
+    rows = [
+        {
+            "format": proof.format,
+            "state": proof.state,
+            "images": proof.images,
+            "other top-1": proof.differing,
+            "largest logit difference": proof.largest_difference,
+            "img/s": proof.images_per_second,
+            "by": proof.runtime,
+            "why not": proof.reason,
+        }
+        for proof in exported.proofs
+    ]
+    show_table(artifact_key(run, "exports"), rows, f"Exports of {run}")
 
 
 def show_release(run: str, release: Release) -> None:

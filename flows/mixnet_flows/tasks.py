@@ -16,6 +16,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task
 
+from mixnet_core.runs.export_values import Exported
 from mixnet_core.runs.values import (
     Decision,
     FetchedWeights,
@@ -29,6 +30,7 @@ from mixnet_core.stages import table
 from mixnet_core.stages.accept import accept as accept_stage
 from mixnet_core.stages.check import check as check_stage
 from mixnet_core.stages.context import Context
+from mixnet_core.stages.export import export as export_stage
 from mixnet_core.stages.fetch import fetch as fetch_stage
 from mixnet_core.stages.prepare import prepare as prepare_stage
 from mixnet_core.stages.publish import publish as publish_stage
@@ -36,7 +38,7 @@ from mixnet_core.stages.select import select as select_stage
 from mixnet_core.stages.train import train as train_stage
 from mixnet_core.stages.validate import validate as validate_stage
 from mixnet_flows.accelerators import accelerators_held
-from mixnet_flows.showing import show_curves, show_release, show_report, shown
+from mixnet_flows.showing import show_curves, show_exports, show_release, show_report, shown
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -122,6 +124,24 @@ def accept(
         show_report(context.run.name, Path(validation.report_markdown))
 
 
+@as_task(table.EXPORT)
+def export(
+    context: Context,
+    dataset: PreparedDataset,
+    validation: Validation,
+    decision: Decision,
+    release: str | None,
+) -> Exported:
+    """Exports, and shows what was proven of each format."""
+    exported = shown(
+        "export",
+        context,
+        lambda watched: export_stage(watched, dataset, validation, decision, release),
+    )
+    show_exports(context.run.name, exported)
+    return exported
+
+
 @as_task(table.PUBLISH)
 def publish(
     context: Context,
@@ -130,12 +150,15 @@ def publish(
     decision: Decision,
     weights: FetchedWeights | None,
     release: str | None,
+    exported: Exported | None = None,
 ) -> Release:
     """Publishes, and shows where the release is."""
     published = shown(
         "publish",
         context,
-        lambda watched: publish_stage(watched, dataset, validation, decision, weights, release),
+        lambda watched: publish_stage(
+            watched, dataset, validation, decision, weights, release, exported
+        ),
     )
     show_release(context.run.name, published)
     return published

@@ -62,9 +62,7 @@ def read_values(file: WeightsFile, names: Collection[str] | None = None) -> dict
     return {wanted[name]: values for name, values in found.items()}
 
 
-def write_safetensors(
-    path: Path, values: Mapping[str, Array], metadata: Mapping[str, str]
-) -> None:
+def write_safetensors(path: Path, values: Mapping[str, Array], metadata: Mapping[str, str]) -> None:
     """Writes float32 values as a .safetensors file; equal ones give equal bytes.
 
     The form is that of https://github.com/huggingface/safetensors: a header's length, the header,

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from mixnet_core.cli import deployments as cli_deployments
+from mixnet_core.cli import exporting as cli_exporting
 from mixnet_core.cli import imagenet as cli_imagenet
 from mixnet_core.cli import importing as cli_importing
 from mixnet_core.cli import measuring as cli_measuring
@@ -60,6 +61,7 @@ cli_stages.add_to(app)
 cli_measuring.add_to(app)
 cli_importing.add_to(app)
 cli_releases.add_to(app)
+cli_exporting.add_to(app)
 cli_deployments.add_to(app)
 
 

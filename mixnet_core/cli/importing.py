@@ -35,11 +35,15 @@ def import_(
     ] = False,
     sha256: Annotated[
         str | None,
-        typer.Option("--sha256", help="What the file has to be, 8 digits or all 64.", metavar="HEX"),
+        typer.Option(
+            "--sha256", help="What the file has to be, 8 digits or all 64.", metavar="HEX"
+        ),
     ] = None,
     stem_stride: Annotated[
         int | None,
-        typer.Option("--stem-stride", help="1 for networks of small images. Default: 2.", min=1, max=2),
+        typer.Option(
+            "--stem-stride", help="1 for networks of small images. Default: 2.", min=1, max=2
+        ),
     ] = None,
     recipe: Annotated[
         str | None,

@@ -36,6 +36,7 @@ from mixnet_core.stages import table
 from mixnet_core.stages.accept import accept, standing_decision
 from mixnet_core.stages.check import check
 from mixnet_core.stages.context import Context, open_context
+from mixnet_core.stages.export import export
 from mixnet_core.stages.fetch import fetch
 from mixnet_core.stages.on_record import OnRecord
 from mixnet_core.stages.options import (
@@ -309,15 +310,19 @@ def _publish(invocation: Invocation) -> Results:
         # There is none, or it is on another checkpoint or on other demands than these.
         decision = _decided(invocation, validation)
         _finished(invocation, "accept", decision)
+    dataset = records.dataset()
+    exported = export(invocation.context, dataset, validation, decision, invocation.release)
+    results = _finished(invocation, "export", exported) if exported.proofs else {}
     release = publish(
         invocation.context,
-        records.dataset(),
+        dataset,
         validation,
         decision,
         records.weights(),
         invocation.release,
+        exported,
     )
-    return _finished(invocation, "publish", release)
+    return results | _finished(invocation, "publish", release)
 
 
 def _decided(invocation: Invocation, validation: Validation) -> Decision:

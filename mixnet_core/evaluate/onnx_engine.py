@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from mixnet_core.errors import CheckpointMismatch, InputError, IntegrityError, MachineError
-from mixnet_core.evaluate.openvino_engine import OpenvinoEngine, import_openvino
+from mixnet_core.evaluate.openvino_engine import OpenvinoEngine
+from mixnet_core.evaluate.openvino_package import import_openvino
 from mixnet_core.recipe.recipe import Recipe
 
 

@@ -6,7 +6,6 @@ compiled graph, so Python touches no float of an image.
 
 from __future__ import annotations
 
-import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from mixnet_core.data.index import Index
 from mixnet_core.errors import MachineError
 from mixnet_core.evaluate.engine import BatchLogits
 from mixnet_core.evaluate.onnx_export import IMAGES, network_graph, plain_network
+from mixnet_core.evaluate.openvino_package import import_openvino
 from mixnet_core.processes.child import still_working
 from mixnet_core.recipe.recipe import Recipe
 
@@ -199,17 +199,3 @@ def images_per_pass(recipe: Recipe, batch: int) -> int:
     while 2 * images <= batch and 2 * images * pixels <= 112**2:
         images *= 2
     return images
-
-
-def import_openvino() -> Any:
-    """Imports the package so that it sends nothing, and returns it.
-
-    `import openvino` alone (2026.4: openvino/tools/ovc/__init__.py) reports "general_import" to
-    Google Analytics through openvino_telemetry and leaves files in ~/intel, without asking. Its
-    opt-out is such a file too. Where openvino_telemetry cannot be imported, openvino takes a stub
-    that does nothing; None in sys.modules is Python's way to say so.
-    """
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    import openvino
-
-    return openvino

@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from mixnet_core.kinds.kind import did_you_mean
-from mixnet_core.recipe.kinds import DEMANDS, POLICIES, one_of
+from mixnet_core.recipe.kinds import DEMANDS, FORMATS, POLICIES, one_of
 from mixnet_core.recipe.sections import Place, Section, Share, Words
 from mixnet_core.storage.uris import shown_words
 
@@ -38,6 +38,24 @@ class Selection(Section):
         default="auto",
         description="score every checkpoint of a whole epoch on the select split once it is saved; "
         "auto: where the policy goes by figures and training saves more checkpoints than it keeps",
+    )
+
+
+class Export(Section):
+    """Which files a release holds besides its weights, each proven to predict as they do."""
+
+    formats: tuple[Annotated[str, one_of(FORMATS)], ...] = Field(
+        default=(),
+        description="as `mixnet export --to` names them, with _ for -; what is not proven is not "
+        "published",
+    )
+    int8_max_drop: Annotated[float, Field(ge=0, le=100)] = Field(
+        default=1.0,
+        description="percentage points of top-1 on the val images that eight bits may lose against "
+        "float32",
+    )
+    calibration_images: Annotated[int, Field(ge=1)] = Field(
+        default=512, description="training images that eight bits are calibrated on, at most"
     )
 
 

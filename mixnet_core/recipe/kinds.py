@@ -18,6 +18,7 @@ SCHEDULES: Kind[Any] = Kind("mixnet_core.train.schedules", "SCHEDULE")
 ENGINES: Kind[Any] = Kind("mixnet_core.evaluate.engines", "ENGINE")
 DEMANDS: Kind[Any] = Kind("mixnet_core.stages.demands", "DEMAND")
 POLICIES: Kind[Any] = Kind("mixnet_core.stages.policies", "POLICY")
+FORMATS: Kind[Any] = Kind("mixnet_core.exports.formats", "FORMAT")
 
 
 def one_of(kind: Kind[Any], *more: str) -> BeforeValidator:

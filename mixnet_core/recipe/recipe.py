@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from mixnet_core.errors import InputError, RecipeError
 from mixnet_core.kinds.kind import did_you_mean
-from mixnet_core.recipe.choices import Acceptance, Attribution, Selection
+from mixnet_core.recipe.choices import Acceptance, Attribution, Export, Selection
 from mixnet_core.recipe.keys import keys_of, near_key, said, section_of
 from mixnet_core.recipe.kinds import POLICIES
 from mixnet_core.recipe.mindcv import from_mindcv, is_mindcv
@@ -42,7 +42,16 @@ from mixnet_core.storage.yaml_scalars import number_of, text_where_wanted
 RECIPES = Path(__file__).parent / "bundled"
 # Of a recipe: what changes nothing of what training computes.
 # The rules do change it, but a run's never change: see `recipe.rules`.
-NOT_COMPUTED = {"name", "description", "devices", "selection", "acceptance", "card", "rules"}
+NOT_COMPUTED = {
+    "name",
+    "description",
+    "devices",
+    "selection",
+    "acceptance",
+    "export",
+    "card",
+    "rules",
+}
 
 _TOO_DEEP = "a recipe has a few levels: a value holds far more, or itself"
 
@@ -69,6 +78,7 @@ class Recipe(Section):
     devices: Devices
     selection: Selection = Selection()
     acceptance: Acceptance = Acceptance()
+    export: Export = Export()
     card: Attribution = Attribution()
     rules: Rules | None = Field(
         default=None,

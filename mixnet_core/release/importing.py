@@ -301,7 +301,9 @@ def _written(
         if again.keys() != values.keys() or any(
             again[key].tobytes() != array.tobytes() for key, array in values.items()
         ):
-            raise IntegrityError(f"what was written to {draft} is not what was read: check the disk")
+            raise IntegrityError(
+                f"what was written to {draft} is not what was read: check the disk"
+            )
         sha256 = sha256_of(draft)
         copy = folder / f"{name}-{sha256[:12]}.safetensors"
         was_there = copy.is_file() and sha256_of(copy) == sha256

@@ -140,6 +140,11 @@ class RunDir:
         """Returns the folder of what a release says of itself; see `stages.described`."""
         return self.root / "described"
 
+    @property
+    def exports(self) -> Path:
+        """Returns the folder of files for other runtimes; see `exports.making`."""
+        return self.root / "exports"
+
     def record(self, stage: str) -> Path:
         """Returns the path of a finished stage's inputs and result; see `runs.records`."""
         return self.root / "stages" / f"{stage}.json"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import singledispatch
 
+from mixnet_core.runs.export_values import Exported
 from mixnet_core.runs.values import (
     DUPLICATES_FILE,
     Decision,
@@ -83,6 +84,13 @@ def _(value: Decision) -> str:
         lines.append(f"published anyway: {value.override}")
     verdict = "accepted" if value.accepted else "not accepted"
     return f"{verdict}: {'; '.join(lines)}{_skipped(value.reused)}"
+
+
+@summary.register
+def _(value: Exported) -> str:
+    if not value.proofs:
+        return "nothing to export"
+    return "; ".join(proof.line for proof in value.proofs) + _skipped(value.reused)
 
 
 @summary.register

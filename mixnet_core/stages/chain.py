@@ -6,6 +6,7 @@ from mixnet_core.runs.values import Release
 from mixnet_core.stages.accept import accept
 from mixnet_core.stages.check import check
 from mixnet_core.stages.context import Context
+from mixnet_core.stages.export import export
 from mixnet_core.stages.fetch import fetch
 from mixnet_core.stages.prepare import prepare
 from mixnet_core.stages.publish import publish
@@ -44,4 +45,5 @@ def run_stages(
     selection = select(context, dataset, trained)
     validation = validate(context, dataset, trained, selection)
     decision = accept(context, dataset, validation, override)
-    return publish(context, dataset, validation, decision, weights, release)
+    exported = export(context, dataset, validation, decision, release)
+    return publish(context, dataset, validation, decision, weights, release, exported)

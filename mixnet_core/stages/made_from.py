@@ -6,6 +6,7 @@
     select      dataset, checkpoints, how images are read, the policy
     validate    dataset, checkpoint, how images are read
     accept      dataset, checkpoint, predictions, demands, override
+    export      dataset, checkpoint, predictions, how images are read, formats, name
 
 The names are what a refusal says to people, and digests of these inputs are the keys of records:
 another name here makes every finished stage be done again.
@@ -97,6 +98,24 @@ def accept_inputs(
         "predictions": validation.answers_sha256,
         "releases": registry if wanted.replaces else None,
         **({"replaced": replaced} if replaced not in (None, wanted.replaces) else {}),
+    }
+
+
+def export_inputs(
+    recipe: Recipe, dataset: PreparedDataset, validation: Validation, *, name: str
+) -> Inputs:
+    """Returns what exports are made from.
+
+    Args:
+        name: of the release, which the files say.
+    """
+    return {
+        "export": recipe.export.model_dump(mode="json"),
+        "input": _input(recipe),
+        "dataset": dataset.fingerprint,
+        "checkpoint": validation.checkpoint.model_dump(),
+        "predictions": validation.answers_sha256,
+        "name": name,
     }
 
 

@@ -10,6 +10,7 @@ from mixnet_core.evaluate.report.registry_index import renew_index
 from mixnet_core.recipe.recipe import Recipe, stored_recipe
 from mixnet_core.release.publish import publish_release
 from mixnet_core.release.signing import expect_keys, is_signed, sign_release, signing_key
+from mixnet_core.runs.export_values import Exported
 from mixnet_core.runs.records import exclusive, write_record
 from mixnet_core.runs.run_dir import RunDir
 from mixnet_core.runs.ticks import Tick
@@ -24,6 +25,7 @@ from mixnet_core.stages.acceptance import require_accepted, require_decided_on
 from mixnet_core.stages.context import Context
 from mixnet_core.stages.described import describe_release
 from mixnet_core.stages.evidence import evidence
+from mixnet_core.stages.export import files_of
 from mixnet_core.storage.files import sha256_of
 
 
@@ -34,12 +36,14 @@ def publish(
     decision: Decision,
     weights: FetchedWeights | None = None,
     release: str | None = None,
+    exported: Exported | None = None,
 ) -> Release:
     """Publishes the validated checkpoint with its evidence (`release.publish.publish_release`).
 
     Args:
         weights: what training started from, for the manifest.
         release: its name; None: the run's.
+        exported: files for other runtimes; those that are proven are published with it.
 
     Raises:
         NotAccepted: it may not be.
@@ -58,6 +62,7 @@ def publish(
     require_accepted(decision)
     with exclusive(run):
         report = _check_files(recipe, run, validation, decision)
+        _check_exports(exported)
         files = {
             "weights": validation.checkpoint.weights,
             "recipe": run.recipe,
@@ -67,6 +72,7 @@ def publish(
             "report_page": run.report_page,
             # A run that an earlier version validated has none, and is published as it was.
             **({"seen": run.seen} if validation.seen_sha256 else {}),
+            **{role: path for role, (path, _) in files_of(exported).items()},
         }
         files |= describe_release(
             release or run.name,
@@ -133,6 +139,15 @@ def _check_files(
             f"{run.name}` again"
         )
     return report
+
+
+def _check_exports(exported: Exported | None) -> None:
+    """Checks that the exported files are those that were proven."""
+    for path, sha256 in files_of(exported).values():
+        if not path.is_file() or sha256_of(path) != sha256:
+            raise IntegrityError(
+                f"{path} is not what was proven: run `mixnet publish` again, which exports it anew"
+            )
 
 
 def _facts(

@@ -186,7 +186,7 @@ def expect_measurable(
         recipe = _recipe(release, Path(folder), None, {})
     theirs = _classes(release, recipe)
     if classes is not None:
-        _columns(release.name, theirs, classes, images)
+        columns(release.name, theirs, classes, images)
         number = recipe.network.num_classes
         if theirs is None and number is not None and number != len(classes):
             raise DatasetError(
@@ -220,7 +220,7 @@ def measure_release(
         stage=stage,
         attempts=attempts,
         keep_open=keep_open,
-        columns=_columns(released.name, released.classes, dataset.classes, dataset.root),
+        columns=columns(released.name, released.classes, dataset.classes, dataset.root),
         watch=watch,
     )
 
@@ -230,7 +230,7 @@ def imagenet_recipe(variant: str) -> str:
     return f"mixnet_{variant}"
 
 
-def _columns(
+def columns(
     name: str, classes: tuple[str, ...] | None, found: tuple[str, ...], images: str
 ) -> tuple[int, ...] | None:
     """Returns which logit is each class's; None: they are in the dataset's order.

@@ -6,7 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from mixnet_core.stages import accept, check, fetch, prepare, publish, select, train, validate
+from mixnet_core.stages import (
+    accept,
+    check,
+    export,
+    fetch,
+    prepare,
+    publish,
+    select,
+    train,
+    validate,
+)
 
 
 @dataclass(frozen=True)
@@ -95,6 +105,13 @@ ACCEPT = Stage(
     accept.accept,
     "Decide whether it is good enough to be published.",
     Retries((30, 60), "as fetch, for the release that it is measured against", spread=0.5),
+)
+# Where the recipe asks for it, between accept and publish: not one of the seven.
+EXPORT = Stage(
+    "export",
+    export.export,
+    "Write the recipe's formats for other runtimes, each proven on val.",
+    Retries((5, 10), "as select"),
 )
 PUBLISH = Stage(
     "publish",

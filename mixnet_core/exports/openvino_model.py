@@ -1,0 +1,47 @@
+"""A release as an OpenVINO model, from the ONNX graph of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mixnet_core.errors import MachineError
+from mixnet_core.evaluate.openvino_package import import_openvino
+from mixnet_core.exports.exportable import Exportable
+from mixnet_core.exports.metadata import metadata_of
+from mixnet_core.exports.onnx_graph import whole_graph
+from mixnet_core.exports.openvino_runtime import write_metadata
+
+
+def openvino_model(item: Exportable, *, pixels: bool = False) -> Any:
+    """Returns the model in float32, for any batch, with its metadata.
+
+    Args:
+        pixels: as `onnx_graph.whole_graph`.
+
+    Raises:
+        MachineError: OpenVINO does not take the graph.
+        MixnetError: as `whole_graph`.
+    """
+    openvino = import_openvino()
+    content = whole_graph(item, pixels=pixels).SerializeToString()
+    try:
+        model = openvino.Core().read_model(content)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise MachineError(f"OpenVINO does not take the exported network: {reason}") from error
+    write_metadata(model, metadata_of(item))
+    return model
+
+
+def save(model: Any, xml: Path) -> None:
+    """Writes the model as it computes: OpenVINO would halve the weights' precision.
+
+    Raises:
+        MachineError: it cannot be written.
+    """
+    try:
+        import_openvino().save_model(model, xml, compress_to_fp16=False)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise MachineError(f"cannot write {xml}: {reason}") from error
