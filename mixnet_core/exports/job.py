@@ -119,6 +119,8 @@ def _proven(proof: ExportProof, runtime: Runtime, request: ExportRequest) -> Exp
     images = request.images
     assert images is not None
     (answers,) = _answered([runtime], request)
+    # First: it says which image's logits are no numbers.
+    rows = _rows(answers.logits, images)
     paths = read_index(Path(images.dataset), "val").paths
     reference = np.load(request.reference, allow_pickle=False, mmap_mode="r")
     released = released_predictions(_released(images), reference)
@@ -137,7 +139,7 @@ def _proven(proof: ExportProof, runtime: Runtime, request: ExportRequest) -> Exp
             "reference": request.engine,
             "largest_difference": found.largest,
             "images_per_second": len(paths) / answers.seconds,
-            "score": score(_rows(answers.logits, images)),
+            "score": score(rows),
         }
     )
 
@@ -165,6 +167,7 @@ def _quantised(
         sample = next(iter(_some_pixels(request)))
         with long_stretch():
             speed = paired_speed(before, runtime, sample)
+    rows = _rows(ours.logits, images)
     reference = np.load(request.reference, allow_pickle=False, mmap_mode="r")
     paths = read_index(Path(images.dataset), "val").paths
     found = compare(
@@ -174,7 +177,6 @@ def _quantised(
         paths,
         images.classes,
     )
-    rows = _rows(ours.logits, images)
     pair = pairing(_rows(theirs.logits, images)["place"] == 0, rows["place"] == 0)
     quantised = Quantised(
         parent=kind.parent,

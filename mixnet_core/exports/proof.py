@@ -61,12 +61,13 @@ def compare(
     found = logits.argmax(axis=1)
     margins = NEAR_TIE * np.abs(reference).max(axis=1).astype(np.float64)
     rows = np.arange(len(found))
-    gaps = logits[rows, found].astype(np.float64) - logits[rows, released]
+    # Of infinite logits both are no numbers, which no margin is above.
+    with np.errstate(invalid="ignore"):
+        gaps = logits[rows, found].astype(np.float64) - logits[rows, released]
+        differences = np.abs(logits.astype(np.float64) - reference).max(axis=1)
     other = found != released
-    # A gap that is no number is no near tie.
     near = other & (gaps <= margins)
     beyond = np.flatnonzero(other & ~near)
-    differences = np.abs(logits.astype(np.float64) - reference).max(axis=1)
     return Compared(
         differing=int(other.sum()),
         near_ties=int(near.sum()),
