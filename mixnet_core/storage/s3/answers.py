@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
@@ -50,6 +51,7 @@ _OVERLOADED = {
     "RequestTimeout", "ServiceUnavailable", "SlowDown", "Throttling", "ThrottlingException",
     "TooManyRequests",
 }  # fmt: skip
+_CONFLICTS = {"ConditionalRequestConflict", "OperationAborted"}
 _FULL = re.compile(r"StorageFull|InsufficientStorage|Quota|DiskFull|TooManyObjects")
 _FULL_STATUS = 507
 # Server errors that will be so tomorrow: not implemented, HTTP's version, a full disk, a login.
@@ -150,6 +152,19 @@ def may_pass(error: boto.ClientError) -> bool:
     if status in _LASTING or _FULL.search(code_of(error)):
         return False
     return code_of(error) in _OVERLOADED or status in _PASSING or status >= 500
+
+
+def is_conflict(response: Any) -> bool:
+    """Tells whether an answer says that something else is done to the object just now.
+
+    AWS: "Try again" (error codes of S3). boto3 does not: what is left is an object that was to be
+    deleted.
+
+    Args:
+        response: as botocore's event `needs-retry` has it; None: no answer came.
+    """
+    code = response[1].get("Error", {}).get("Code") if response else None
+    return code in _CONFLICTS
 
 
 def lacks_something(error: boto.ClientError) -> bool:

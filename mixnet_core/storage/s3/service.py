@@ -18,7 +18,7 @@ import botocore.session
 from botocore import exceptions as boto
 from botocore.config import Config
 
-from mixnet_core.storage.s3.answers import lacks_something, may_pass
+from mixnet_core.storage.s3.answers import is_conflict, lacks_something, may_pass
 from mixnet_core.storage.s3.endpoint import Endpoint, refuse_page, refuse_redirect
 from mixnet_core.storage.storage import CHUNK_BYTES
 
@@ -183,9 +183,15 @@ class Service:
         if feature == CHECKSUMS:
             self.note(REFUSES_CHECKSUMS)
 
-    def _on_answer(self, response: Any, operation: Any, **_: object) -> None:
+    def _on_answer(
+        self, response: Any, operation: Any, attempts: int = 1, **_: object
+    ) -> float | None:
+        """Returns after how many seconds a request is sent again; None leaves that to boto3."""
         refuse_redirect(response, self.endpoint, self._uri)
         refuse_page(response, operation.name, self.endpoint, self._uri)
+        if attempts < self._attempts and is_conflict(response):
+            return random.uniform(0.5, 1) * _BACKOFF_SECONDS * 2**attempts
+        return None
 
 
 def _wanted(core: botocore.session.Session, setting: str) -> bool:

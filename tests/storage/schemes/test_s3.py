@@ -429,6 +429,19 @@ def test_a_server_error_that_passes_is_tried_again(
         assert len(proxy.asked) == 2
 
 
+@pytest.mark.parametrize("code", ["ConditionalRequestConflict", "OperationAborted"])
+def test_check_leaves_nothing_whichever_of_its_requests_meets_another_operation(
+    s3_environment: ObjectStore, code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # S3's reference of error codes on both: try again. boto3 does not.
+    with through(s3_environment, at(range(1, 99, 2), always(409, code)), monkeypatch) as proxy:
+        storage = anew()
+        storage.check_writable()
+    assert any(asked.startswith("DELETE ") for asked in proxy.asked)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_environment.endpoint_url)
+    assert open_storage(storage.uri).names() == []
+
+
 def test_a_code_that_a_service_made_up_is_not_repeated(
     s3_environment: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
