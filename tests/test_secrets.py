@@ -24,6 +24,7 @@ from mixnet_core.data.imagenet.unpack import unpack_imagenet
 from mixnet_core.errors import InputError, MixnetError
 from mixnet_core.recipe.recipe import load_recipe, parse_recipe, read_recipe, stored_recipe
 from mixnet_core.release.catalog import USER_CATALOG, CatalogEntry, find_release, load_catalog
+from mixnet_core.release.importing import import_weights
 from mixnet_core.release.initial import find_initial
 from mixnet_core.release.manifest import parse_manifest
 from mixnet_core.release.publish import list_releases, publish_release, read_release
@@ -216,6 +217,9 @@ def ways(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> dict[str, Way
         "fetch_weights": lambda text: fetch_weights(
             text, cache=cache, registry=releases, attempts=1
         ),
+        "import_weights": import_weights,
+        "import_weights as": lambda text: import_weights("w.pth", name=text),
+        "import_weights by": lambda text: import_weights("w.pth", recipe=text),
         "fetch_weights below": lambda text: fetch_weights(
             "mine", cache=cache, registry=text, attempts=1
         ),
@@ -443,7 +447,8 @@ OPTIONS = (
     ("evaluate", "w.ckpt", "--data=.", "--report"), ("revalidate", "--publish-to"),
     ("revalidate", "--imagenet"), ("revalidate", "--retired"), ("releases",),
     ("releases", "--json"), ("recipe", "show"), ("prepare", "imagenet", "--train-tar"),
-    ("deployments",), ("recipe",), (),
+    ("deployments",), ("recipe",), (), ("import",), ("import", "w.pth", "--name"),
+    ("import", "w.pth", "--recipe"), ("import", "w.pth", "--sha256"),
 )  # fmt: skip
 
 

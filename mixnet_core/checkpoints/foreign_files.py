@@ -141,8 +141,8 @@ def foreign_file(file: BinaryIO) -> ForeignFile | None:
     return _text(head)
 
 
-def _zip(file: BinaryIO) -> ForeignFile:
-    """Tells archives of PyTorch and numpy from others by the names in them."""
+def _zip(file: BinaryIO) -> ForeignFile | None:
+    """Tells archives of PyTorch and numpy from others by the names in them; None: of PyTorch."""
     try:
         names = zipfile.ZipFile(file).namelist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):

@@ -66,7 +66,7 @@ _DAMAGED = (
 _MOST_DIMENSIONS = 16
 _MOST_TENSORS = 1_000_000
 
-# A storage's class -> type of its values. bfloat16, which NumPy lacks, is the upper half of float32.
+# A storage's class -> type of its values. NumPy lacks bfloat16, the upper half of float32.
 _BFLOAT16 = "bfloat16"
 _STORAGES = {
     "Float": "<f4",
@@ -450,7 +450,7 @@ def _of_type(arguments: tuple[Any, ...]) -> Any:
     return function.make(inner)
 
 
-def _dict(arguments: tuple[Any, ...]) -> dict[str, Any]:
+def _dict(arguments: tuple[Any, ...]) -> dict[str | int, Any]:
     rows = arguments[0] if arguments and isinstance(arguments[0], list) else ()
     return {row[0]: row[1] for row in rows if isinstance(row[0], str | int)}
 
@@ -537,7 +537,8 @@ def _add(state: _State, values: dict[Any, Any], before: str) -> None:
 
 def _tensors(value: Any) -> Iterator[_Tensor]:
     """Yields the tensors in nested data, each object once: it may hold itself."""
-    waiting, seen = [value], set()
+    waiting: list[Any] = [value]
+    seen: set[int] = set()
     while waiting and len(seen) < _MOST_TENSORS:
         item = waiting.pop()
         if id(item) in seen:

@@ -5,7 +5,8 @@
                         "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]},
      "mixnet": {"flavour": "mindcv", "stem_stride": 1}}
 
-The last line is this project's. Programs have many files of this name: what is not of a MixNet is passed over.
+The last line is this project's. Programs have many files of this name: what is not of a MixNet is
+passed over.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ def _input(config: dict[str, Any]) -> dict[str, Any]:
     size = config.get("input_size")
     if isinstance(size, list) and len(size) == 3 and _is_whole(size[1]) and size[1] == size[2]:
         found["image_size"] = size[1]
-    crop = config.get("crop_pct")
+    crop: Any = config.get("crop_pct")
     if _is_number(crop) and 0 < crop <= 1:
         found["crop_pct"] = float(crop)
     if config.get("interpolation") in ("bilinear", "bicubic"):

@@ -100,9 +100,10 @@ def _address(url: str, entries: dict[str, CatalogEntry]) -> InputError:
 
 
 def _of_hub(name: str, entries: dict[str, CatalogEntry]) -> InputError:
-    model = re.split(r"[/:]", name)[-1]
-    if model in entries:
-        return InputError(f"{shown(name)} is the catalog's {model}: give that name")
+    *_, owner, model = re.split(r"[/:]", name)
+    known = [found for found, entry in entries.items() if f"/{owner}/{model}/" in entry.url]
+    if known:
+        return InputError(f"{shown(name)} is the catalog's {known[0]}: give that name")
     near = did_you_mean(re.sub(r"^tf_|\..*$", "", model), entries, _NEAR)
     return InputError(
         f"no path {shown(name)!r}, and a hub's names are not looked up{near}: expected a catalog "

@@ -20,6 +20,8 @@ from mixnet_core.runs.ticks import Watch, unwatched
 from mixnet_core.storage.open import open_storage
 from mixnet_core.storage.uris import shown
 
+_IMAGENET_CLASSES = 1000
+
 log = logging.getLogger(__name__)
 
 
@@ -59,8 +61,8 @@ def items(
         registry: URI of where the published ones are.
         history: earlier results; a release in it that is not there any more is listed too.
         data: folder of images instead of each published release's own.
-        imagenet: folder of ImageNet, for the catalog's releases; without it only those are
-            measured whose entry names a recipe.
+        imagenet: folder of ImageNet, for the catalog's releases of its 1,000 classes; of the others
+            only those are measured whose entry names a recipe.
         retired: releases that were deleted on purpose.
 
     Raises:
@@ -90,7 +92,7 @@ def items(
     catalog = [
         Item(entry.name, entry.shown_uri, entry, data=None if entry.recipe else imagenet)
         for entry in load_catalog().values()
-        if entry.recipe or imagenet
+        if entry.recipe or (imagenet and entry.num_classes == _IMAGENET_CLASSES)
     ]
     found = [*published, *gone, *catalog]
     if not found and out_of_use:

@@ -110,7 +110,10 @@ def test_a_pickle_is_never_run(tmp_path: Path) -> None:
     for number, (content, said) in enumerate(
         (
             (pickle.dumps(Bomb()), "never opened"),
-            (zipped(archive__data_dot_pkl=pickle.dumps(Bomb())), r"holds '\w+\.open', which only run"),
+            (
+                zipped(archive__data_dot_pkl=pickle.dumps(Bomb())),
+                r"holds '\w+\.open', which only run",
+            ),
             (stream + pickle.dumps(Bomb(), 2), r"holds '\w+\.open', which only running"),
             (STREAM_MAGIC + pickle.dumps(Bomb(), 2), r"holds '\w+\.open', which only running"),
         )

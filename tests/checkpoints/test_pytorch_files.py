@@ -10,7 +10,7 @@ import shutil
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -174,7 +174,7 @@ class Stored:
 class Writer(pickle._Pickler):  # type: ignore[name-defined,misc]
     """Writes what torch.save's pickles hold, and what they never do."""
 
-    dispatch = dict(pickle._Pickler.dispatch)  # type: ignore[attr-defined]
+    dispatch: ClassVar[dict[Any, Any]] = dict(pickle._Pickler.dispatch)  # type: ignore[attr-defined]
 
     def persistent_id(self, value: Any) -> Any:
         return value.identity if isinstance(value, Stored) else None

@@ -5,13 +5,15 @@ from pathlib import Path
 import pytest
 
 from mixnet_core.release.catalog import USER_CATALOG
+from mixnet_core.storage.user_cache import VARIABLE
 from tests.web_server import CONTENT
 
 
 @pytest.fixture(autouse=True)
-def plain_environment(plain_network: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def plain_environment(plain_network: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No catalog of the user's either."""
     monkeypatch.delenv(USER_CATALOG, raising=False)
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "user-cache"))
 
 
 @pytest.fixture

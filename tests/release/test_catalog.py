@@ -7,12 +7,16 @@ import yaml
 
 from mixnet_core.errors import InputError, TransientError
 from mixnet_core.model.variants import VARIANTS
+from mixnet_core.recipe.recipe import load_recipe
 from mixnet_core.release.catalog import CatalogEntry, find_release, load_catalog
+from mixnet_core.release.hub_config import flavour_of_name
 from mixnet_core.release.manifest import PublishedRelease
 from mixnet_core.release.publish import publish_release
 from mixnet_core.storage.schemes import s3 as storage_s3
 from tests.object_store import ObjectStore
 
+# As its page of the hub states it.
+XL = "30d96fe91fef1cd6fe86eaaabd1a1492ff26ebf17f8799429993bc63ea063449"
 ENTRY = {
     "name": "mine",
     "url": "https://example.org/mine.ckpt",
@@ -45,11 +49,24 @@ def test_the_bundled_entries_are_the_published_ones() -> None:
         "mixnet_s": ("mixnet_s-2a5ef3a3.ckpt", "2a5ef3a3", 75.52, 92.52),
         "mixnet_m": ("mixnet_m-74cc4cb1.ckpt", "74cc4cb1", 76.64, 93.05),
         "mixnet_l": ("mixnet_l-978edf2b.ckpt", "978edf2b", 78.73, 94.31),
+        "mixnet_s.ft_in1k": ("model.safetensors", None, 76.0, 92.796),
+        "mixnet_m.ft_in1k": ("model.safetensors", None, 77.268, 93.418),
+        "mixnet_l.ft_in1k": ("model.safetensors", None, 78.97, 94.18),
+        "mixnet_xl.ra_in1k": ("model.safetensors", XL, 80.494, 94.938),
+        "tf_mixnet_s.in1k": ("model.safetensors", None, 75.656, 92.632),
+        "tf_mixnet_m.in1k": ("model.safetensors", None, 76.952, 93.164),
+        "tf_mixnet_l.in1k": ("model.safetensors", None, 78.774, 94.0),
     }
-    for entry in load_catalog().values():
+    for name, entry in load_catalog().items():
         assert entry.variant in VARIANTS
-        assert (entry.flavour, entry.num_classes) == ("mindcv", 1000)
-        assert entry.url.startswith("https://download")
+        assert f"mixnet_{entry.variant}" in name
+        assert entry.num_classes == 1000
+        is_timms = entry.url == f"https://huggingface.co/timm/{name}/resolve/main/model.safetensors"
+        assert is_timms or entry.url.startswith("https://download")
+        of_name = flavour_of_name(name) if is_timms else "mindcv"
+        assert entry.flavour == of_name
+        assert entry.recipe is None
+        assert load_recipe(f"mixnet_{entry.variant}").network.variant == entry.variant
     assert "does not fit" in load_catalog()["mixnet_s-910v2"].note
 
 
@@ -95,7 +112,7 @@ def test_a_slip_is_answered_even_where_the_releases_cannot_be_reached(
 def test_the_users_catalog_adds_and_replaces(user_catalog: Path) -> None:
     write(user_catalog, ENTRY, {**ENTRY, "name": "mixnet_s", "url": "file:///mirror/s.ckpt"})
     entries = load_catalog()
-    assert len(entries) == 5
+    assert len(entries) == 12
     assert entries["mine"].flavour == "timm"
     assert entries["mixnet_s"].url == "file:///mirror/s.ckpt"
 
@@ -109,6 +126,9 @@ def test_the_users_catalog_adds_and_replaces(user_catalog: Path) -> None:
         ({"num_classes": "10"}, r"releases\.0\.num_classes"),
         ({"claimed_top1": 175.0}, r"releases\.0\.claimed_top1"),
         ({"md5": "0"}, r"releases\.0\.md5"),
+        ({"input": {"size": 8}}, r"releases\.0\.input\.size"),
+        ({"input": {"mean": [1.0]}}, r"releases\.0\.input\.mean"),
+        ({"classes": ["a", "b"]}, "mine has 10 classes and names 2"),
         ({"url": "http://example.org/w"}, "is not encrypted"),
         ({"name": "../mine"}, "not a usable name"),
     ],

@@ -301,8 +301,8 @@ def test_many_at_once_lose_no_entry(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "# mine\nreleases:\n- {name: a, url: file:///a, sha256: '12345678', variant: s, flavour: tf,"
-        " num_classes: 2, source: me}\n",
+        "# mine\nreleases:\n- {name: a, url: file:///a, sha256: '12345678', variant: s, "
+        "flavour: tf, num_classes: 2, source: me}\n",
         "releases:\n  # near\n  - name: a\n    url: file:///a\n    sha256: null\n    variant: s\n"
         "    flavour: tf\n    num_classes: 2\n    source: me",
     ],

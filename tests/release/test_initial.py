@@ -84,8 +84,8 @@ def test_folders_of_other_kinds_are_told_apart(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "timm/mixnet_s.ft_in1k",
-        "hf:timm/mixnet_s.ft_in1k",
+        "timm/mixnet_s",
+        "hf:timm/mixnet_s.ft_imagenet",
         "hf-hub:timm/tf_mixnet_s",
         "mindspore/mixnet_s",
         "huggingface.co/timm/mixnet_s",
@@ -97,16 +97,24 @@ def test_a_hubs_name_is_refused_with_what_it_would_need(name: str) -> None:
     assert type(error) is InputError
     message = str(error)
     assert f"no path '{name}', and a hub's names are not looked up" in message
-    assert "did you mean mixnet_s" in message
+    assert "did you mean" in message
+    assert "mixnet_s" in message
     assert message.endswith("download it and give its path")
+
+
+@pytest.mark.parametrize("hub", ["timm/", "hf-hub:timm/", "huggingface.co/timm/"])
+def test_timms_name_of_a_catalog_entry_is_told_the_entry(hub: str) -> None:
+    name = f"{hub}tf_mixnet_s.in1k"
+    assert f"{name} is the catalog's tf_mixnet_s.in1k: give that name" in str(refused(name))
 
 
 @pytest.mark.parametrize("scheme", ["https", "http"])
 def test_an_address_is_refused_with_what_it_would_need(scheme: str) -> None:
     error = refused(f"{scheme}://models.example.org/a/mixnet_s-7.ckpt?download=true")
     assert type(error) is InputError
-    assert "is an address, of which no digest is known: download mixnet_s-7.ckpt" in str(error)
-    assert "sha256" in str(error)
+    assert f"is an address, of which no digest is known: `mixnet import {scheme}://" in str(error)
+    assert "download mixnet_s-7.ckpt" in str(error)
+    assert "--sha256 DIGEST`" in str(error)
     assert "MIXNET_CATALOG" in str(error)
 
 

@@ -7,12 +7,17 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
+from safetensors.numpy import save_file
 
 from mixnet_core.errors import DatasetError, InputError
+from mixnet_core.model.weight_names import parameters
 from mixnet_core.recipe.recipe import Recipe, load_recipe, save_recipe
 from mixnet_core.release.publish import publish_release
+from mixnet_core.release.recipe_fit import expect_weights_fit
+from mixnet_core.release.weights import fetch_weights
 from mixnet_core.stages.options import adjusted_recipe
 from tests.data.samples import write_image_folder
 from tests.mindcv_cells import TrainedByMindcv
@@ -254,3 +259,40 @@ def test_a_file_named_from_where_the_user_is_stays_the_same_file(
     here = released.recipe(weights=trained_by_mindcv.plain.name)
     assert here.weights.name == str(trained_by_mindcv.plain)
     assert here == released.recipe(weights=str(trained_by_mindcv.plain))
+
+
+def timms(path: Path) -> Path:
+    """A MixNet-S of 10 classes under timm's names."""
+    tensors = {p.timm: np.zeros(p.shape, np.float32) for p in parameters("s", num_classes=10)}
+    save_file(tensors, path)
+    return path
+
+
+def test_a_file_under_timms_names_says_its_flavour_or_what_is_assumed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = timms(tmp_path / "w.safetensors")
+    recipe = adjusted_recipe("digits", weights=str(path), registry="file:///none")
+    assert (recipe.network.variant, recipe.network.flavour) == ("s", "timm")
+    assert not recipe.weights.reset_classifier
+    said = [line for line in caplog.messages if "is taken for timm" in line]
+    assert len(said) == 1
+    assert said[0].endswith("which timm calls tf_mixnet, it is tf (--set network.flavour=tf)")
+    caplog.clear()
+    settings = {"network.flavour": "tf"}
+    recipe = adjusted_recipe(
+        "digits", weights=str(path), registry="file:///none", settings=settings
+    )
+    assert recipe.network.flavour == "tf"
+    assert not [line for line in caplog.messages if "is taken for" in line]
+    named = path.rename(tmp_path / "tf_mixnet_s.safetensors")
+    recipe = adjusted_recipe("digits", weights=str(named), registry="file:///none")
+    assert recipe.network.flavour == "tf"
+    assert not [line for line in caplog.messages if "is taken for" in line]
+
+
+def test_a_file_under_timms_names_is_fetched_and_fits(tmp_path: Path) -> None:
+    path = timms(tmp_path / "tf_mixnet_s.safetensors")
+    recipe = adjusted_recipe("digits", weights=str(path), registry="file:///none")
+    fetched = fetch_weights(str(path), cache=tmp_path / "cache", registry="file:///none")
+    assert expect_weights_fit(Path(fetched.path), recipe) == ""

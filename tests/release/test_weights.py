@@ -64,7 +64,7 @@ class Catalogued:
         self.url = url
         self.publish(SHA256)
 
-    def publish(self, sha256: str) -> None:
+    def publish(self, sha256: str | None) -> None:
         entry = {
             "name": "mine",
             "url": self.url,
@@ -109,6 +109,25 @@ def test_a_cached_file_needs_no_network(server: Server, mine: Catalogued) -> Non
     mine.publish(SHA256)
     assert mine.fetch().reused
     assert len(server.asked) == 1
+
+
+def test_where_no_digest_is_published_that_of_the_first_file_counts_and_is_said(
+    server: Server, mine: Catalogued, caplog: pytest.LogCaptureFixture
+) -> None:
+    mine.publish(None)
+    first = mine.fetch()
+    assert (first.sha256, first.reused) == (SHA256, False)
+    (line,) = [line for line in caplog.messages if "states no sha256" in line]
+    assert SHA256 in line
+    assert mine.kept == ["mine-pinned.ckpt", "mine-pinned.json"]
+    caplog.clear()
+    assert mine.fetch().reused
+    Path(first.path).unlink()
+    server.contents = [CONTENT[::-1]]
+    with pytest.raises(DigestMismatch, match=r"pinned it when first fetched"):
+        mine.fetch()
+    assert not caplog.messages
+    assert mine.kept == ["mine-pinned.json"]
 
 
 @pytest.mark.parametrize("digits", [8, 64])

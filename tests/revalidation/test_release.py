@@ -190,11 +190,37 @@ def test_a_release_of_cards_is_measured_on_a_machine_without_them(workspace: Wor
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_imagenet_is_read_for_every_variant_for_xl_as_for_l(variant: str) -> None:
+def test_imagenet_is_read_for_every_variant(variant: str) -> None:
     name = imagenet_recipe(variant)
     recipe = adjusted_recipe(name, settings={"network.variant": variant, "data.path": "/imagenet"})
     assert (recipe.name, recipe.network.variant) == (name, variant)
-    assert name == ("mixnet_l" if variant == "xl" else f"mixnet_{variant}")
+    assert name == f"mixnet_{variant}"
+
+
+def test_a_catalogs_release_is_read_as_its_entry_says(workspace: Workspace) -> None:
+    weights = workspace.root / "w.safetensors"
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(b"weights")
+    keys: dict[str, Any] = {
+        "name": "mine",
+        "url": weights.as_uri(),
+        "sha256": None,
+        "variant": "s",
+        "flavour": "tf",
+        "num_classes": 3,
+        "source": "a colleague",
+        "input": {"image_size": 96, "interpolation": "bilinear", "mean": [1.0, 2.0, 3.0]},
+    }
+    for classes in (None, ("a", "b", "c")):
+        entry = CatalogEntry.model_validate({**keys, "classes": classes})
+        ready = fetch_again(entry, workspace).ready
+        assert ready.classes == classes
+        recipe = ready.recipe
+        assert (recipe.network.flavour, recipe.network.num_classes) == ("tf", 3)
+        assert (recipe.input.image_size, recipe.input.mean) == (96, (1.0, 2.0, 3.0))
+        assert recipe.input.interpolation == "bilinear"
+        assert recipe.weights.name is None
+        assert recipe.data.source == "image_folder"
 
 
 def known(name: str, workspace: Workspace) -> Revalidation:

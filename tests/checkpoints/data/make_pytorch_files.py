@@ -1,7 +1,7 @@
 """Writes the files of PyTorch in this folder: run it where torch, timm and numpy are installed.
 
 `expected.json` has the tensors' values as PyTorch has them. Made with torch 2.13.0 and timm 1.0.31.
-The two of timm's mixnet_s hold, in each tensor, one number made from its name, and are xz-compressed.
+In each tensor of the two of timm's mixnet_s is one number, made from its name; xz compressed them.
 """
 
 from __future__ import annotations
@@ -82,7 +82,9 @@ def main() -> None:
     odd = odd_tensors()
     for name, stream in (("odd.pth", False), ("odd-stream.pth", True)):
         (HERE / name).write_bytes(written(odd, stream=stream))
-    values = {name: [list(t.shape), t.detach().float().flatten().tolist()] for name, t in odd.items()}
+    values = {
+        name: [list(t.shape), t.detach().float().flatten().tolist()] for name, t in odd.items()
+    }
     run = training()
     (HERE / "training.pth.tar").write_bytes(written(run))
     for key in ("state_dict", "state_dict_ema"):
