@@ -27,7 +27,7 @@ test: $(READY) ## every test but those of the next three, on real parts; TEST="t
 long: $(READY) ## whole trainings side by side: fine-tuning, resuming bit for bit, a kill on two ranks
 	@$(BIN)/python -m pytest -m long
 
-faults: $(READY) ## hangs, a full disk, 30 SIGKILLs while it trains; FAULTS="--kills 5" for less
+faults: $(READY) ## hangs, a full disk, 30 SIGKILLs while it trains, 400 while it publishes; FAULTS="--kills 5" for less
 	@$(BIN)/python -m pytest -m faults
 	@$(BIN)/python -m tests.faults $(FAULTS)
 
