@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mixnet_core.data.batches import PixelBatch
 from mixnet_core.data.index import Index
+from mixnet_core.data.reading import ImageSet
 from mixnet_core.evaluate.openvino_engine import OpenvinoEngine
 from mixnet_core.recipe.recipe import Recipe
 
@@ -55,7 +56,7 @@ class PixelsInMemory(OpenvinoEngine):
                 self.first_logits = batch.logits[0].copy()
         return time.perf_counter() - began
 
-    def _pixels(self, index: Index, positions: NDArray[np.int32]) -> Iterator[PixelBatch]:
+    def _pixels(self, images: ImageSet, positions: NDArray[np.int32]) -> Iterator[PixelBatch]:
         for _ in range(self._number):
             for images in self._batches:
                 numbers = np.zeros(len(images), np.int32)

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from mixnet_core.data.ahead import in_parts, made_ahead
 from mixnet_core.data.augment.making import BatchMaker, TrainingBatch
 from mixnet_core.data.index import Index
-from mixnet_core.data.pixels import Pixels, ToNetwork, decoded, grey, middle
-from mixnet_core.data.reading import contents
+from mixnet_core.data.pixels import Pixels, ToNetwork, grey, middle
+from mixnet_core.data.reading import ImageSet, cannot_be_read, contents, pixels
 from mixnet_core.data.unreadable import UnreadableImages
 from mixnet_core.errors import DatasetError, RecipeError
 from mixnet_core.recipe.recipe import Recipe
@@ -146,7 +146,7 @@ def training_batches(
 
 
 def evaluation_batches(
-    index: Index,
+    images: ImageSet,
     positions: NDArray[np.int32],
     recipe: Recipe,
     *,
@@ -155,13 +155,16 @@ def evaluation_batches(
 ) -> Generator[Batch, None, None]:
     """Yields the images at these positions, in their order; the last batch may be shorter.
 
+    A given image that cannot be read is all zeros, and noted in `images.unreadable`.
+
     Args:
-        positions: (N,) int32, in the index.
+        images: a prepared split's, or any that are given.
+        positions: (N,) int32, of the images.
         batch: images of one `Batch`.
         threads: how many decode.
 
     Raises:
-        DatasetError: an image cannot be read.
+        DatasetError: an image of a prepared split cannot be read.
     """
     settings, in_channels = recipe.input, recipe.network.in_channels
     to_network, size = ToNetwork.of(settings, in_channels), settings.image_size
@@ -169,16 +172,16 @@ def evaluation_batches(
     def empty(count: int) -> NDArray[np.float32]:
         return np.empty((count, in_channels, size, size), np.float32)
 
-    def write(content: bytes, out: NDArray[np.float32]) -> None:
-        to_network(middle(decoded(content), settings, short_side=recipe.short_side), out)
+    def write(image: Pixels, out: NDArray[np.float32]) -> None:
+        to_network(middle(image, settings, short_side=recipe.short_side), out)
 
-    with closing(_written(index, positions, empty, write, batch, threads)) as batches:
-        for positions, images in batches:
-            yield Batch(images, index.labels[positions], positions)
+    with closing(_written(images, positions, empty, write, batch, threads)) as batches:
+        for some, made in batches:
+            yield Batch(made, images.labels[some], some)
 
 
 def evaluation_pixels(
-    index: Index,
+    images: ImageSet,
     positions: NDArray[np.int32],
     recipe: Recipe,
     *,
@@ -188,23 +191,23 @@ def evaluation_pixels(
     """Yields what `evaluation_batches` does, before normalising, for engines that normalise.
 
     Args:
-        positions, batch, threads: as `evaluation_batches`.
+        images, positions, batch, threads: as `evaluation_batches`.
 
     Raises:
-        DatasetError: an image cannot be read.
+        DatasetError: an image of a prepared split cannot be read.
     """
     size, in_channels = recipe.input.image_size, recipe.network.in_channels
 
     def empty(count: int) -> Pixels:
         return np.empty((count, size, size, in_channels), np.uint8)
 
-    def write(content: bytes, out: Pixels) -> None:
-        image = middle(decoded(content), recipe.input, short_side=recipe.short_side)
+    def write(image: Pixels, out: Pixels) -> None:
+        image = middle(image, recipe.input, short_side=recipe.short_side)
         out[:] = grey(image)[..., None] if in_channels == 1 else image
 
-    with closing(_written(index, positions, empty, write, batch, threads)) as batches:
-        for positions, images in batches:
-            yield PixelBatch(images, index.labels[positions], positions)
+    with closing(_written(images, positions, empty, write, batch, threads)) as batches:
+        for some, made in batches:
+            yield PixelBatch(made, images.labels[some], some)
 
 
 def _check(batch: TrainingBatch, epoch: int, unreadable: UnreadableImages) -> None:
@@ -219,10 +222,10 @@ def _check(batch: TrainingBatch, epoch: int, unreadable: UnreadableImages) -> No
 
 
 def _written(
-    index: Index,
+    images: ImageSet,
     order: NDArray[np.int32],
     empty: Callable[[int], NDArray[D]],
-    write: Callable[[bytes, NDArray[D]], None],
+    write: Callable[[Pixels, NDArray[D]], None],
     batch: int,
     threads: int,
 ) -> Generator[tuple[NDArray[np.int32], NDArray[D]], None, None]:
@@ -230,28 +233,25 @@ def _written(
 
     Args:
         empty: makes an array for so many images.
-        write: decodes a file's content into one image of that array.
+        write: puts a decoded image into one of that array.
     """
 
     def start(positions: NDArray[np.int32], pool: ThreadPoolExecutor) -> Future[NDArray[D]]:
-        images, files = empty(len(positions)), list(islice(every, len(positions)))
+        made, readers = empty(len(positions)), list(islice(every, len(positions)))
 
         def write_some(first: int) -> None:
-            for i in range(first, min(first + _IMAGES_PER_TASK, len(files))):
+            for i in range(first, min(first + _IMAGES_PER_TASK, len(readers))):
                 try:
-                    write(files[i](), images[i])
+                    write(readers[i](), made[i])
                 except (DatasetError, ValueError) as error:
-                    raise DatasetError(
-                        f"cannot read {index.paths[positions[i]]} of {index.root} "
-                        f"({' '.join(str(error).split())}): run `mixnet prepare` again to have "
-                        "every image checked"
-                    ) from error
+                    made[i] = 0
+                    cannot_be_read(images, int(positions[i]), error)
 
-        parts = [partial(write_some, first) for first in range(0, len(files), _IMAGES_PER_TASK)]
-        return in_parts(pool, parts, lambda _: images)
+        parts = [partial(write_some, first) for first in range(0, len(readers), _IMAGES_PER_TASK)]
+        return in_parts(pool, parts, lambda _: made)
 
     batches = [order[first : first + batch] for first in range(0, len(order), batch)]
-    with closing(contents(index, order)) as every:
+    with closing(pixels(images, order)) as every:
         starts = (partial(start, positions) for positions in batches)
         with closing(made_ahead(starts, threads)) as made:
             yield from zip(batches, made, strict=True)

@@ -117,10 +117,15 @@ def _by_pillow(content: bytes, found: str) -> NDArray[np.uint8]:
         image.load()
         # What is no header's may have come only now.
         expect_few_pixels(*image.size)
-        return _plain_colours(image)
+        return plain_colours(image)
 
 
-def _plain_colours(image: Image.Image) -> NDArray[np.uint8]:
+def plain_colours(image: Image.Image) -> NDArray[np.uint8]:
+    """Turns Pillow's image into RGB, (H, W, 3); what it notes of transparency is dropped.
+
+    Raises:
+        ValueError: its mode has no such form.
+    """
     if image.mode.startswith("I;16"):
         # Pillow itself would cut off what is above 255.
         upper = (np.asarray(image) >> 8).astype(np.uint8)

@@ -68,7 +68,7 @@ class Pictures:
                 return False
             raise DatasetError(f"{folder / entry.name} is no regular file: remove or replace it")
         head = b"" if suffix in _KNOWN_SUFFIXES else _head(entry)
-        found = format_of(head, entry.name) if head or suffix not in _KNOWN_SUFFIXES else ""
+        found = "" if suffix in _KNOWN_SUFFIXES else format_of(head, entry.name)
         if found in _NO_PICTURES:
             self._tally.leave(no_picture(entry.name), entry.path)
             return False
@@ -83,11 +83,7 @@ class Pictures:
 
     def is_one(self, entry: os.DirEntry[str]) -> bool:
         """Tells whether a file is a picture, without counting it."""
-        if not entry.is_file():
-            return False
-        return _suffix(entry.name) in _KNOWN_SUFFIXES or (
-            format_of(_head(entry), entry.name) not in _NO_PICTURES
-        )
+        return entry.is_file() and is_picture(entry)
 
     def expect_readable(self) -> None:
         """Makes sure that nothing was refused.
@@ -99,6 +95,17 @@ class Pictures:
 
     def _refuse(self, reason: str, entry: os.DirEntry[str]) -> None:
         self._refused.append(UnusableImage(entry.path, reason))
+
+
+def is_picture(entry: os.DirEntry[str]) -> bool:
+    """Tells of a regular file whether it is a picture, readable or not, by its name or first bytes.
+
+    Raises:
+        MachineError: it cannot be read.
+    """
+    return _suffix(entry.name) in _KNOWN_SUFFIXES or (
+        format_of(_head(entry), entry.name) not in _NO_PICTURES
+    )
 
 
 def no_picture(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Reading the images' files for training and evaluation, in every layout of a prepared dataset."""
+"""Reading images for training and evaluation: of a prepared dataset in every layout, or given."""
 
 from __future__ import annotations
 
@@ -9,8 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mixnet_core.data.given import GivenImages
 from mixnet_core.data.index import Index
+from mixnet_core.data.pixels import Pixels, decoded
 from mixnet_core.errors import DatasetError
+
+ImageSet = Index | GivenImages
+"""What evaluation reads: images by their positions, with a label each."""
 
 Content = Callable[[], bytes]
 """Reads, or has read, one image's file; may be called in any thread.
@@ -33,6 +38,44 @@ def contents(index: Index, order: NDArray[np.integer[Any]]) -> Generator[Content
         return
     for position in order.tolist():
         yield partial(_read, index, position)
+
+
+def pixels(
+    images: ImageSet, order: NDArray[np.integer[Any]]
+) -> Generator[Callable[[], Pixels], None, None]:
+    """Yields what reads and decodes the images at these positions, in this order.
+
+    Each may be called in any thread; it raises DatasetError or ValueError where it cannot be read.
+
+    Raises:
+        IntegrityError, MachineError: as `contents`.
+    """
+    if isinstance(images, GivenImages):
+        for position in order.tolist():
+            yield images.read[position]
+        return
+    for content in contents(images, order):
+        yield partial(_decoded, content)
+
+
+def cannot_be_read(images: ImageSet, position: int, error: Exception) -> None:
+    """Notes of a given image that it cannot be read; of a prepared dataset it ends the reading.
+
+    Raises:
+        DatasetError: it is a prepared dataset's, whose images were all checked.
+    """
+    reason = " ".join(str(error).split())
+    if isinstance(images, GivenImages):
+        images.unreadable[position] = reason
+        return
+    raise DatasetError(
+        f"cannot read {images.paths[position]} of {images.root} ({reason}): run `mixnet prepare` "
+        "again to have every image checked"
+    ) from error
+
+
+def _decoded(content: Content) -> Pixels:
+    return decoded(content())
 
 
 def _read(index: Index, position: int) -> bytes:

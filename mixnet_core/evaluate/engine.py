@@ -5,7 +5,7 @@ operators 8 img/s, on native ones 200, onnxruntime 220, OpenVINO 390 and with de
 first logits come sooner too: it needs 2.5 s once per network and 0.3 s per weights file,
 MindSpore's graph 2 to 10 s in every process, so a small split gains as well.
 
-Letters: N images of a batch, C classes.
+Letters: N images of a batch, C classes, F features of an image before the classifier.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mixnet_core.data.index import Index
+from mixnet_core.data.reading import ImageSet
 from mixnet_core.recipe.kinds import ENGINES
 from mixnet_core.recipe.recipe import Recipe
 from mixnet_core.recipe.sections import Devices
@@ -32,12 +32,14 @@ class BatchLogits:
     Attributes:
         logits: (N, C) float32.
         labels: (N,) int32.
-        positions: (N,) int32, in the split's index.
+        positions: (N,) int32, of the images.
+        features: (N, F) float32, what the classifier is given; None where they were not asked for.
     """
 
     logits: NDArray[np.float32]
     labels: NDArray[np.int32]
     positions: NDArray[np.int32]
+    features: NDArray[np.float32] | None = None
 
 
 class Engine(Protocol):
@@ -49,25 +51,28 @@ class Engine(Protocol):
 
     name: str
 
-    def load(self, weights: Path, *, ema: bool = False) -> None:
+    def load(self, weights: Path, *, ema: bool = False, features: bool = False) -> None:
         """Takes a weights file's parameters in place of any earlier ones.
 
         Args:
             ema: take the moving averages that the file holds beside the weights.
+            features: give each image's features with its logits.
 
         Raises:
             InputError, IntegrityError, CheckpointMismatch: as `checkpoints.store.load_weights`.
+            MachineError: it cannot tell where in the network the features are.
         """
 
-    def logits(self, index: Index, positions: NDArray[np.int32]) -> Iterator[BatchLogits]:
-        """Yields the logits of the images at these positions of the split, in this order.
+    def logits(self, images: ImageSet, positions: NDArray[np.int32]) -> Iterator[BatchLogits]:
+        """Yields the logits of the images at these positions, in this order.
 
         Args:
-            index: of the split.
+            images: a prepared split's, or given ones; what of those cannot be read is noted in
+                `images.unreadable`, and its logits mean nothing.
             positions: (N,) int32.
 
         Raises:
-            DatasetError: an image cannot be read.
+            DatasetError: an image of a prepared split cannot be read.
         """
 
 

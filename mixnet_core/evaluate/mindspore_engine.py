@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from mixnet_core.checkpoints.store import load_weights
 from mixnet_core.data.batches import evaluation_batches
-from mixnet_core.data.index import Index
+from mixnet_core.data.reading import ImageSet
 from mixnet_core.evaluate.engine import BatchLogits
 from mixnet_core.model.device import use_device
-from mixnet_core.model.mixnet import build_model
+from mixnet_core.model.mixnet import WithFeatures, build_model
 from mixnet_core.model.native.choice import choose_operators
 from mixnet_core.recipe.recipe import Recipe
 
@@ -41,6 +41,7 @@ class MindsporeEngine:
         self._batch = batch
         self._threads = threads
         use_device(recipe.devices.target)
+        self._shape = (batch, network.in_channels, size, size)
         self._net = build_model(
             network.variant,
             classes,
@@ -49,23 +50,34 @@ class MindsporeEngine:
             stem_stride=network.stem_stride,
             operators=operators,
         ).set_train(False)
-        self._net.compile(Tensor(np.zeros((batch, network.in_channels, size, size), np.float32)))
+        self._net.compile(Tensor(np.zeros(self._shape, np.float32)))
+        self._with_features: WithFeatures | None = None
+        self._features = False
 
-    def load(self, weights: Path, *, ema: bool = False) -> None:
+    def load(self, weights: Path, *, ema: bool = False, features: bool = False) -> None:
         """Loads a weights file; raises what `Engine.load` does."""
         load_weights(self._net, weights, ema=ema)
+        self._features = features
+        if features and self._with_features is None:
+            self._with_features = WithFeatures(self._net).set_train(False)
+            self._with_features.compile(Tensor(np.zeros(self._shape, np.float32)))
 
-    def logits(self, index: Index, positions: NDArray[np.int32]) -> Iterator[BatchLogits]:
+    def logits(self, images: ImageSet, positions: NDArray[np.int32]) -> Iterator[BatchLogits]:
         """Yields the logits of the images at these positions, as `Engine.logits`."""
         for batch in evaluation_batches(
-            index,
+            images,
             positions,
             self._recipe,
             batch=self._batch,
             threads=self._threads,
         ):
-            logits = self._net(Tensor(_padded(batch.images, self._batch))).asnumpy()
-            yield BatchLogits(logits[: len(batch.labels)], batch.labels, batch.positions)
+            count, given = len(batch.labels), Tensor(_padded(batch.images, self._batch))
+            if self._features and self._with_features is not None:
+                logits, features = (item.asnumpy()[:count] for item in self._with_features(given))
+                yield BatchLogits(logits, batch.labels, batch.positions, features)
+            else:
+                logits = self._net(given).asnumpy()[:count]
+                yield BatchLogits(logits, batch.labels, batch.positions)
 
 
 def _padded(images: NDArray[np.float32], batch: int) -> NDArray[np.float32]:

@@ -37,7 +37,7 @@ class OnnxEngine(OpenvinoEngine):
         # The parent's would export a network of ours, which is not needed here.
         self._settle(recipe, classes, batch=batch, threads=threads)
 
-    def load(self, weights: Path, *, ema: bool = False) -> None:
+    def load(self, weights: Path, *, ema: bool = False, features: bool = False) -> None:
         """Takes a file's network together with its weights.
 
         Raises:
@@ -46,6 +46,7 @@ class OnnxEngine(OpenvinoEngine):
             CheckpointMismatch: its input or its classes are not the recipe's.
             MachineError: OpenVINO refuses the network.
         """
+        self._features = features
         if ema:
             raise InputError(f"{weights} holds one set of weights, no averages beside them")
         found, wanted = read_network(weights), self._recipe

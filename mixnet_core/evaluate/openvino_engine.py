@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from mixnet_core.checkpoints.store import load_weights
 from mixnet_core.data.batches import PixelBatch, evaluation_pixels
-from mixnet_core.data.index import Index
+from mixnet_core.data.reading import ImageSet
 from mixnet_core.errors import MachineError
 from mixnet_core.evaluate.engine import BatchLogits
 from mixnet_core.evaluate.onnx_export import IMAGES, network_graph, plain_network
@@ -49,14 +49,16 @@ class OpenvinoEngine:
         self._pass = images_per_pass(recipe, batch)
         self._openvino = import_openvino()
         self._requests: list[Any] = []
+        self._features = False
 
-    def load(self, weights: Path, *, ema: bool = False) -> None:
+    def load(self, weights: Path, *, ema: bool = False, features: bool = False) -> None:
         """Compiles the network with a file's weights in it.
 
         Raises:
             InputError, IntegrityError, CheckpointMismatch: as `Engine.load`.
             MachineError: OpenVINO refuses the network.
         """
+        self._features = features
         load_weights(self._net, weights, ema=ema)
         values = {parameter.name: parameter.asnumpy() for parameter in self._net.get_parameters()}
         self._take(lambda: self._compiled(values))
@@ -77,7 +79,7 @@ class OpenvinoEngine:
                 "devices.engine to mindspore, where the weights are no .onnx"
             ) from error
 
-    def logits(self, index: Index, positions: NDArray[np.int32]) -> Iterator[BatchLogits]:
+    def logits(self, images: ImageSet, positions: NDArray[np.int32]) -> Iterator[BatchLogits]:
         """Yields the logits of the images at these positions, as `Engine.logits`.
 
         Several passes are under way at a time; they are collected in the order of the images.
@@ -85,9 +87,10 @@ class OpenvinoEngine:
         free = deque(self._requests)
         running: deque[_Pass] = deque()
         try:
-            for batch in self._pixels(index, positions):
+            for batch in self._pixels(images, positions):
                 logits = np.empty((len(batch.labels), self._classes), np.float32)
-                whole = BatchLogits(logits, batch.labels, batch.positions)
+                features = self._empty_features(len(logits))
+                whole = BatchLogits(logits, batch.labels, batch.positions, features)
                 for start in range(0, len(logits), self._pass):
                     if not free:
                         done = running.popleft()
@@ -102,7 +105,8 @@ class OpenvinoEngine:
                     request.get_input_tensor().data[: end - start] = batch.images[start:end]
                     request.start_async()
                     last = whole if end == len(logits) else None
-                    running.append(_Pass(request, logits[start:end], last))
+                    part = None if features is None else features[start:end]
+                    running.append(_Pass(request, logits[start:end], part, last))
             while running:
                 done = running.popleft()
                 done.collect()
@@ -113,9 +117,16 @@ class OpenvinoEngine:
             for left in running:
                 left.request.wait()
 
-    def _pixels(self, index: Index, positions: NDArray[np.int32]) -> Iterator[PixelBatch]:
+    def _empty_features(self, images: int) -> NDArray[np.float32] | None:
+        if not self._features:
+            return None
+        # Of the model: a request that is under way tells nothing.
+        width = self._requests[0].get_compiled_model().output(1).get_shape()[1]
+        return np.empty((images, width), np.float32)
+
+    def _pixels(self, images: ImageSet, positions: NDArray[np.int32]) -> Iterator[PixelBatch]:
         return evaluation_pixels(
-            index,
+            images,
             positions,
             self._recipe,
             batch=self._batch,
@@ -146,6 +157,8 @@ class OpenvinoEngine:
         openvino, settings = self._openvino, self._recipe.input
         size, channels = settings.image_size, self._recipe.network.in_channels
         model.reshape({images: [self._pass, channels, size, size]})
+        if self._features:
+            model.add_outputs([classifiers_input(model)])
         prepared = openvino.preprocess.PrePostProcessor(model)
         prepared.input().tensor().set_element_type(openvino.Type.u8)
         prepared.input().tensor().set_layout(openvino.Layout("NHWC"))
@@ -173,19 +186,45 @@ class _Pass:
     Attributes:
         request: OpenVINO's, which computes it.
         logits: a view into its batch's, which it fills.
+        features: likewise; None where they were not asked for.
         completes: that batch's logits, if this is its last pass.
     """
 
     request: Any
     logits: NDArray[np.float32]
+    features: NDArray[np.float32] | None
     completes: BatchLogits | None
 
     def collect(self) -> None:
         """Waits for the pass and copies its logits into the batch's."""
         self.request.wait()
-        self.logits[:] = self.request.get_output_tensor().data[: len(self.logits)]
+        self.logits[:] = self.request.get_output_tensor(0).data[: len(self.logits)]
+        if self.features is not None:
+            self.features[:] = self.request.get_output_tensor(1).data[: len(self.features)]
         # A batch may be as large as somebody likes, and takes as long.
         still_working()
+
+
+def classifiers_input(model: Any) -> Any:
+    """Finds what a model's last layer is given: the output of (N, F) features.
+
+    Raises:
+        MachineError: it ends in no product of features and weights, as a quantised one may.
+    """
+    last = model.output(0).get_node().input_value(0).get_node()
+    nodes = [last]
+    while nodes:
+        node = nodes.pop()
+        kind = node.get_type_name()
+        if kind == "MatMul" and len(node.input_value(0).get_partial_shape()) == 2:
+            return node.input_value(0)
+        # ONNX's Gemm is a product, its factor, and a bias with another one.
+        if kind in ("Add", "Multiply"):
+            nodes += [node.input_value(side).get_node() for side in range(2)]
+    raise MachineError(
+        f"no features before the classifier: the network ends in {last.get_type_name()}, expected "
+        "a product with its weights: give the .ckpt or .safetensors that it was exported from"
+    )
 
 
 def images_per_pass(recipe: Recipe, batch: int) -> int:

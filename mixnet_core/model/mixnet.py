@@ -83,6 +83,13 @@ class MixNet(nn.Cell):
     def construct(
         self, x: Tensor, features: Tensor | None = None, paths: Tensor | None = None
     ) -> Tensor:
+        x = self.pooled(x, paths)
+        if features is not None:
+            x = x * features.astype(x.dtype)
+        return self.classifier(x)
+
+    def pooled(self, x: Tensor, paths: Tensor | None = None) -> Tensor:
+        """Computes the features before dropout and classifier: (N, head_channels) float32."""
         x = self.stem_conv(x)
         if paths is None:
             x = self.layers(x)
@@ -91,10 +98,23 @@ class MixNet(nn.Cell):
             for index, layer in enumerate(self.layers):
                 column = self.columns[index]
                 x = layer(x) if column < 0 else layer(x, paths[:, column])
-        x = self.pool(self.head_conv(x), (2, 3))
-        if features is not None:
-            x = x * features.astype(x.dtype)
-        return self.classifier(x)
+        return self.pool(self.head_conv(x), (2, 3))
+
+
+class WithFeatures(nn.Cell):
+    """Computes logits and the features that they are of, from the images.
+
+    (N, in_channels, H, W) float32 -> (N, num_classes) and (N, head_channels) float32.
+    """
+
+    def __init__(self, net: MixNet) -> None:
+        # The network's parameters keep their names.
+        super().__init__(auto_prefix=False)
+        self.net = net
+
+    def construct(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.net.pooled(x)
+        return self.net.classifier(features), features
 
 
 def _initialise(net: nn.Cell, flavour: Flavour) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from mindspore import Tensor, nn
 from numpy.typing import NDArray
 
 from mixnet_core.data.batches import evaluation_batches
+from mixnet_core.data.given import GivenImages, read_file
 from mixnet_core.data.index import SPLITS, Index, read_index
 from mixnet_core.data.prepare import prepare_dataset
 from mixnet_core.errors import CheckpointMismatch, MachineError
@@ -139,6 +141,49 @@ def test_each_weights_file_gives_logits_of_its_own(
     assert np.abs(first - second).max() > first.std()
     openvino.load(case.a)
     np.testing.assert_array_equal(logits_of(openvino, index), first)
+
+
+def test_features_times_the_classifier_are_the_logits(
+    case: Case, openvino: Engine, mindspores: Engine
+) -> None:
+    index = case.splits["select"]
+    parameters = mindspore.load_checkpoint(str(case.a))
+    weight, bias = (parameters[f"classifier.{name}"].asnumpy() for name in ("weight", "bias"))
+    found = []
+    for engine in (openvino, mindspores):
+        engine.load(case.a, features=True)
+        batches = list(engine.logits(index, index.positions))
+        features = np.concatenate([b.features for b in batches if b.features is not None])
+        logits = np.concatenate([batch.logits for batch in batches])
+        assert features.shape == (len(index.paths), weight.shape[1])
+        assert features.dtype == np.float32
+        np.testing.assert_allclose(
+            features @ weight.T + bias, logits, rtol=0, atol=TOLERANCE * logits.std()
+        )
+        found.append(features)
+        engine.load(case.a)
+        # Asking for them changes no logit, and without asking there are none.
+        np.testing.assert_array_equal(logits_of(engine, index), logits)
+        assert next(iter(engine.logits(index, index.positions))).features is None
+    ours, theirs = found
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=TOLERANCE * theirs.std())
+
+
+def test_a_given_image_that_cannot_be_read_changes_no_other_ones_logits(
+    case: Case, openvino: Engine, mindspores: Engine, tmp_path: Path
+) -> None:
+    index = case.splits["select"]
+    paths = [str(index.root / path) for path in index.paths[: BATCH + 7]]
+    (tmp_path / "bad.png").write_text("no picture")
+    paths[3] = str(tmp_path / "bad.png")
+    for engine in (openvino, mindspores):
+        engine.load(case.a)
+        images = GivenImages([partial(read_file, path) for path in paths])
+        batches = list(engine.logits(images, images.positions))
+        logits = np.concatenate([batch.logits for batch in batches])
+        assert images.unreadable == {3: "not an image"}
+        kept = np.arange(len(paths)) != 3
+        expect_equal(logits[kept], logits_of(engine, index)[: len(paths)][kept])
 
 
 def test_a_file_of_another_network_is_refused(case: Case, tmp_path: Path) -> None:
