@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +51,7 @@ def judge(batch: BatchLogits, weights: str) -> Judged:
         JobFailed: a logit is infinite or no number; not retryable.
     """
     logits, labels = batch.logits.astype(np.float64), batch.labels
-    _expect_finite(logits, batch.positions, weights)
+    expect_finite(logits, batch.positions, weights)
     # Less the largest, or large logits overflow.
     shifted = logits - logits.max(axis=1, keepdims=True)
     sums = np.exp(shifted).sum(axis=1)
@@ -98,7 +99,19 @@ def score(rows: Judged) -> Score:
     )
 
 
-def _expect_finite(logits: NDArray[np.float64], positions: NDArray[np.int32], weights: str) -> None:
+def expect_finite(
+    logits: NDArray[np.floating[Any]], positions: NDArray[np.integer[Any]], weights: str
+) -> None:
+    """Makes sure that every logit is a number.
+
+    Args:
+        logits: (N, C).
+        positions: (N,), of the images, for errors.
+        weights: path of the file that they are of, for errors.
+
+    Raises:
+        JobFailed: one is infinite or no number; not retryable.
+    """
     # NaN compares as smaller than everything, so it would be counted as a wrong prediction.
     wrong = np.argwhere(~np.isfinite(logits))
     if len(wrong):

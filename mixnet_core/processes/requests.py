@@ -184,3 +184,46 @@ class EvaluateResult(Value):
 
     images_per_second: float
     engine: str
+
+
+class PredictRequest(Value):
+    """Holds what `python -m mixnet_core.evaluate.predicting` is given.
+
+    Attributes:
+        recipe: says the network, its input and the device.
+        weights: the file.
+        ema: whether the moving averages in it are taken, not the weights beside them.
+        classes: width of the classifier.
+        top: classes that are told of each image, at most the width.
+        pictures: path of the list of pictures; see `evaluate.picture_list`.
+        images: how many it has.
+        batch: images between two rows of progress.
+        threads: of decoding, and of OpenVINO.
+        features: path of the .npy file for the images' features; None: they are not wanted.
+        progress: path of a JSON-lines file that is written anew; its rows: see
+            `evaluate.predicting`.
+    """
+
+    recipe: Recipe
+    weights: str
+    ema: bool = False
+    classes: int = Field(ge=1)
+    top: int = Field(ge=1)
+    pictures: str
+    images: int = Field(ge=1)
+    batch: int = Field(ge=1)
+    threads: int = Field(ge=1)
+    features: str | None = None
+    progress: str
+
+
+class PredictResult(Value):
+    """Holds how predicting went; the predictions are the rows of progress.
+
+    Attributes:
+        images_per_second: decoding included, loading and compiling left out.
+        engine: what computed the logits: "openvino 2026.4.1, CPU, float32".
+    """
+
+    images_per_second: float
+    engine: str
