@@ -5,7 +5,8 @@
     recipe = mixnet_core.load_recipe("digits", {"training.epochs": 3})
     context = mixnet_core.open_context(recipe, "workspace", run="mine")
     release = mixnet_core.run_stages(context)
-    network = mixnet_core.load_release("mine").network
+    model = mixnet_core.load_release("mine")
+    predictions = model.predict(["photo.jpg"])
 
 What stands in `__all__` is kept; everything else in the package is private and may change.
 """
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from mixnet_core.errors import MixnetError
 
 if TYPE_CHECKING:
+    from mixnet_core.evaluate.prediction import Prediction
     from mixnet_core.recipe.recipe import Recipe, load_recipe, recipe_names
     from mixnet_core.release.publish import list_releases
     from mixnet_core.runs.values import Release
@@ -35,6 +37,7 @@ __all__ = [
     "Context",
     "LoadedRelease",
     "MixnetError",
+    "Prediction",
     "Recipe",
     "Release",
     "adjusted_recipe",
@@ -52,6 +55,7 @@ __all__ = [
 _WHERE = {
     "Context": "stages.context",
     "LoadedRelease": "stages.loading",
+    "Prediction": "evaluate.prediction",
     "Recipe": "recipe.recipe",
     "Release": "runs.values",
     "adjusted_recipe": "stages.options",

@@ -19,8 +19,10 @@ from prefect.logging import disable_run_logger
 
 from mixnet_core.cli import app as cli
 from mixnet_core.cli.deployments import write_deployments
+from mixnet_core.data.account import Tally
 from mixnet_core.data.imagenet.inputs import Archives
 from mixnet_core.data.imagenet.unpack import unpack_imagenet
+from mixnet_core.data.named_pictures import listed_paths, named_pictures
 from mixnet_core.errors import InputError, MixnetError
 from mixnet_core.recipe.recipe import load_recipe, parse_recipe, read_recipe, stored_recipe
 from mixnet_core.release.catalog import USER_CATALOG, CatalogEntry, find_release, load_catalog
@@ -38,6 +40,7 @@ from mixnet_core.runs.run_dir import Workspace
 from mixnet_core.stages.accept import accept
 from mixnet_core.stages.check import check_all, check_publish
 from mixnet_core.stages.context import Context
+from mixnet_core.stages.named_weights import find_released
 from mixnet_core.stages.options import adjusted_recipe, open_workspace, parse_settings, registry_uri
 from mixnet_core.storage import transfer
 from mixnet_core.storage.open import open_object, open_storage
@@ -331,6 +334,21 @@ def ways(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> dict[str, Way
     for name in ("train_tar", "val_tar", "devkit", "val_labels", "to", "md5sums", "workspace"):
         found[f"unpacking flow's {name}"] = by_flow(flows_imagenet.imagenet, **{name: "TEXT"})
     found["find_initial"] = lambda text: find_initial(text, releases)
+    found |= {
+        "find_released": lambda text: find_released(text, workspace=workspace, registry=releases),
+        "find_released below": lambda text: find_released(
+            "mine", workspace=workspace, registry=text
+        ),
+        "find_released's recipe": lambda text: find_released(
+            "mine", workspace=workspace, registry=releases, recipe=text
+        ),
+        "find_released's classes": lambda text: find_released(
+            "mine", workspace=workspace, registry=releases, classes=Path(text)
+        ),
+        "a list of pictures": lambda text: list(
+            named_pictures(["-"], Tally(Path()), listed_paths(io.BytesIO(text.encode()), null=True))
+        ),
+    }
     return found
 
 

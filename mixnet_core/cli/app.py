@@ -18,6 +18,7 @@ from mixnet_core.cli import exporting as cli_exporting
 from mixnet_core.cli import imagenet as cli_imagenet
 from mixnet_core.cli import importing as cli_importing
 from mixnet_core.cli import measuring as cli_measuring
+from mixnet_core.cli import predicting as cli_predicting
 from mixnet_core.cli import releases as cli_releases
 from mixnet_core.cli import stages as cli_stages
 from mixnet_core.cli.options import (
@@ -62,6 +63,7 @@ cli_measuring.add_to(app)
 cli_importing.add_to(app)
 cli_releases.add_to(app)
 cli_exporting.add_to(app)
+cli_predicting.add_to(app)
 cli_deployments.add_to(app)
 
 
