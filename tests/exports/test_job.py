@@ -162,7 +162,7 @@ def test_a_file_of_another_network_is_refused_with_the_images(request_of: Any) -
 
 
 def test_a_file_whose_logits_are_no_numbers_is_refused(request_of: Any) -> None:
-    with pytest.raises(JobFailed, match="the export gives image .* the logit nan"):
+    with pytest.raises(JobFailed, match=r"the export gives image .* the logit nan"):
         export(request_of("odd", "nan"))
 
 

@@ -48,9 +48,7 @@ def test_the_release_s_own_predictions_decide_not_the_reference_s() -> None:
     assert "a.png: cat instead of dog by 8" in reason
 
 
-def test_logits_that_differ_by_more_than_rounding_are_refused_though_all_predictions_agree() -> (
-    None
-):
+def test_logits_that_differ_by_more_than_rounding_are_refused_though_predictions_agree() -> None:
     logits = REFERENCE.copy()
     logits[0, 2] = 0.01
     found, reason = compared(logits)
