@@ -63,8 +63,7 @@ RUN_BY = {
     "mixnet import": "tests/cli/test_importing.py::test_what_is_imported_is_measured_by_its_name",
     "mixnet predict": "tests/cli/test_predicting.py::"
     "test_predictions_are_the_releases_own_of_every_val_image",
-    "mixnet export": "tests/cli/test_exporting.py::"
-    "test_every_format_is_proven_on_every_val_image",
+    "mixnet export": "tests/cli/test_exporting.py::test_every_format_is_proven_on_every_val_image",
     "mixnet prepare": "tests/cli/test_app.py::test_stages_one_by_one_share_the_run",
     "mixnet prepare imagenet": "tests/cli/test_imagenet.py::"
     "test_it_unpacks_into_the_workspace_and_says_so_twice",

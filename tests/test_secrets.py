@@ -467,6 +467,8 @@ OPTIONS = (
     ("releases", "--json"), ("recipe", "show"), ("prepare", "imagenet", "--train-tar"),
     ("deployments",), ("recipe",), (), ("import",), ("import", "w.pth", "--name"),
     ("import", "w.pth", "--recipe"), ("import", "w.pth", "--sha256"),
+    ("export",), ("export", "x", "--to=onnx", "--out"),
+    ("export", "x", "--out=x", "--to"), ("export", "x", "--to=onnx", "--out=x", "--data"),
 )  # fmt: skip
 
 
