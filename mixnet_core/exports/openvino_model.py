@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from mixnet_core.errors import MachineError
@@ -26,7 +27,12 @@ def openvino_model(item: Exportable, *, pixels: bool = False) -> Any:
     openvino = import_openvino()
     content = whole_graph(item, pixels=pixels).SerializeToString()
     try:
-        model = openvino.Core().read_model(content)
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "model.onnx"
+            path.write_bytes(content)
+            # Unlike `read_model`, it folds BatchNorm and computes what is constant: without that
+            # NNCF leaves depthwise convolutions in float32.
+            model = openvino.convert_model(path)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise MachineError(f"OpenVINO does not take the exported network: {reason}") from error
