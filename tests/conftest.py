@@ -12,6 +12,7 @@ from mixnet_core.storage.user_cache import VARIABLE
 from tests.eager import eager  # noqa: F401
 from tests.mindcv_cells import trained_by_mindcv  # noqa: F401
 from tests.object_store import object_store, s3_environment  # noqa: F401
+from tests.registries import to  # noqa: F401
 from tests.slow_job import slow_job  # noqa: F401
 from tests.tiny import finished_job  # noqa: F401
 from tests.web_server import plain_network, server  # noqa: F401

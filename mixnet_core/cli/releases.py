@@ -166,7 +166,7 @@ def alias(
     elif name is not None and release is not None:
         changed = promote(name, release, uri, single_writer=single_writer)
         renew_index(uri)
-        stands = published(release, uri).name
+        stands = published(open_storage(uri), release).name
         already = "" if changed else " already"
         said = f"{name} stands for {stands}{already}"
         _say(as_json, {"alias": name, "release": stands, "changed": changed}, said)
@@ -321,7 +321,7 @@ def _registry(workspace: str | None, registry: str | None) -> str:
 def _found(name: str, registry: str) -> PublishedRelease:
     """Returns the published release that a name, an alias or a URI stands for."""
     if "/" not in name:
-        return published(name, registry)
+        return published(open_storage(registry), name)
     found = find_release(name, registry)
     if isinstance(found, CatalogEntry):
         raise InputError(f"{name} is a catalog entry: only published releases have files here")
@@ -474,7 +474,7 @@ def _print_alias_history(uri: str, name: str, *, as_json: bool) -> None:
     storage = open_storage(uri)
     history = alias_history(storage, name)
     if not history:
-        raise no_alias(name, uri)
+        raise no_alias(storage, name)
     dates = {item.key: item.modified for item in storage.listed(f"{ALIASES}/{name}")}
 
     def date(item: Numbered[Alias]) -> str:

@@ -20,7 +20,6 @@ from mixnet_core.release.deletion_marks import being_deleted
 from mixnet_core.release.manifest import MANIFEST, PublishedRelease
 from mixnet_core.release.numbered import Numbered, Record, add_record, newest, records
 from mixnet_core.runs.run_dir import checked_name, is_name
-from mixnet_core.storage.open import open_object, open_storage
 from mixnet_core.storage.storage import Storage
 from mixnet_core.storage.uris import shown
 
@@ -81,8 +80,11 @@ def alias_history(storage: Storage, name: str) -> list[Numbered[Alias]]:
     return records(storage, f"{FOLDER}/{name}", Alias)
 
 
-def set_alias(name: str, release: PublishedRelease, *, single_writer: bool = False) -> bool:
+def set_alias(storage: Storage, name: str, release: PublishedRelease) -> bool:
     """Makes an alias stand for a release; who may name what is `promotion`'s to ask.
+
+    Args:
+        storage: of the registry that the release is in.
 
     Returns:
         Whether it did not before.
@@ -93,8 +95,6 @@ def set_alias(name: str, release: PublishedRelease, *, single_writer: bool = Fal
         InputError: the release was deleted meanwhile, or another one has the name by now.
         MixnetError: as `numbered.add_record`.
     """
-    storage = open_object(release.uri)[0]
-    storage.single_writer = single_writer
     folder = f"{FOLDER}/{checked_name(name, 'alias')}"
     before = newest(storage, folder, Alias)
     wanted = Alias(alias=name, release=release.name, manifest_sha256=release.manifest_sha256)
@@ -119,7 +119,7 @@ def set_alias(name: str, release: PublishedRelease, *, single_writer: bool = Fal
     raise InputError(f"release {release.name} was deleted meanwhile: name another one")
 
 
-def remove_alias(name: str, registry: str, *, single_writer: bool = False) -> Alias | None:
+def remove_alias(storage: Storage, name: str) -> Alias | None:
     """Removes an alias; its history stays.
 
     Returns:
@@ -129,7 +129,6 @@ def remove_alias(name: str, registry: str, *, single_writer: bool = False) -> Al
         ReleaseConflict: another writer set it meanwhile.
         MixnetError: as `numbered.add_record`.
     """
-    storage = open_storage(registry, single_writer=single_writer)
     folder = f"{FOLDER}/{checked_name(name, 'alias')}"
     before = newest(storage, folder, Alias)
     if before is None or before.record.release is None:

@@ -17,11 +17,12 @@ from mixnet_core.model.variants import FlavourName, VariantName
 from mixnet_core.recipe.sections import InChannels, StemStride
 from mixnet_core.release.aliases import alias_names, find_alias
 from mixnet_core.release.manifest import MANIFEST, PublishedRelease
-from mixnet_core.release.publish import read_release, release_names
+from mixnet_core.release.publish import read_in, release_names
 from mixnet_core.release.retirements import retirement_of
 from mixnet_core.runs.run_dir import checked_name
 from mixnet_core.storage.faults import faults
 from mixnet_core.storage.open import open_object, open_storage
+from mixnet_core.storage.storage import Storage
 from mixnet_core.storage.transfer import check_url
 from mixnet_core.storage.uris import refuse_credentials, shown, shown_words
 from mixnet_core.storage.user_cache import cache_folder
@@ -224,7 +225,8 @@ def find_release(name_or_uri: str, registry: str) -> CatalogEntry | PublishedRel
     """
     refuse_credentials(name_or_uri, registry)
     if "/" in name_or_uri:
-        return _in_use(read_release(name_or_uri))
+        storage, name = open_object(name_or_uri)
+        return _in_use(storage, read_in(storage, name))
     entries = load_catalog()
     if name_or_uri in entries:
         return entries[name_or_uri]
@@ -233,12 +235,13 @@ def find_release(name_or_uri: str, registry: str) -> CatalogEntry | PublishedRel
         published = release_names(registry)
         storage = open_storage(registry)
         known = alias_names(storage)
+        is_alias = name_or_uri in known and find_alias(storage, name_or_uri) is not None
     except (MachineError, TransientError) as error:
         near = did_you_mean(name_or_uri, entries, _NEAR)
         raise type(error)(f"no catalog entry {shown(name_or_uri)!r}{near}; {error}") from error
-    if name_or_uri in published or name_or_uri in known:
-        return _in_use(read_release(f"{storage.uri}/{name_or_uri}"))
-    names = sorted({*entries, *published, *known})
+    if name_or_uri in published or is_alias:
+        return _in_use(storage, read_in(storage, name_or_uri))
+    names = sorted({*entries, *published, *known} - {name_or_uri})
     raise InputError(
         f"no release {shown(name_or_uri)!r}{did_you_mean(name_or_uri, names, _NEAR)}: expected a "
         f"catalog entry ({', '.join(sorted(entries))}), a name published below {shown(registry)}, "
@@ -262,7 +265,9 @@ def resolved_name(name_or_uri: str, registry: str) -> str:
     if name not in alias_names(storage) or storage.exists(f"{name}/{MANIFEST}"):
         return name_or_uri
     alias = find_alias(storage, name)
-    return (stands_for(name_or_uri, read_release(place)) or name_or_uri) if alias else name_or_uri
+    return (
+        (stands_for(name_or_uri, read_in(storage, name)) or name_or_uri) if alias else name_or_uri
+    )
 
 
 def stands_for(name_or_uri: str, found: PublishedRelease) -> str | None:
@@ -277,9 +282,9 @@ def stands_for(name_or_uri: str, found: PublishedRelease) -> str | None:
     return found.uri if "/" in name_or_uri else found.name
 
 
-def _in_use(release: PublishedRelease) -> PublishedRelease:
+def _in_use(storage: Storage, release: PublishedRelease) -> PublishedRelease:
     """Warns of a retired release."""
-    retirement = retirement_of(open_object(release.uri)[0], release)
+    retirement = retirement_of(storage, release)
     if retirement is not None:
         _say_retired(release.shown_uri, shown_words(retirement.why))
     return release

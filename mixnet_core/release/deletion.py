@@ -95,7 +95,7 @@ def delete_release(
         )
         note_of(storage, record)
         for alias in naming:
-            remove_alias(alias, registry, single_writer=single_writer)
+            remove_alias(storage, alias)
         storage.remove(f"{name}/{MANIFEST}")
         stored = storage.names(name)
         if release is None:

@@ -16,10 +16,11 @@ from mixnet_core.release.aliases import (
 )
 from mixnet_core.release.catalog import load_catalog
 from mixnet_core.release.manifest import MANIFEST, PublishedRelease
-from mixnet_core.release.publish import NO_RELEASES, read_release, release_names
+from mixnet_core.release.publish import NO_RELEASES, read_in, release_names
 from mixnet_core.release.retirements import note, retirement_of
 from mixnet_core.runs.run_dir import checked_name
 from mixnet_core.storage.open import open_storage
+from mixnet_core.storage.storage import Storage
 from mixnet_core.storage.uris import refuse_credentials, shown
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ def promote(alias: str, name: str, registry: str, *, single_writer: bool = False
     """
     refuse_credentials(alias, name, registry)
     checked_name(alias, "alias")
-    storage = open_storage(registry)
+    storage = open_storage(registry, single_writer=single_writer)
     taken = {
         "a catalog entry": alias in load_catalog(),
         "a folder of the registry's own": alias in NO_RELEASES,
@@ -50,14 +51,14 @@ def promote(alias: str, name: str, registry: str, *, single_writer: bool = False
     for what, is_so in taken.items():
         if is_so:
             raise InputError(f"{alias!r} is {what}: choose another alias")
-    release = published(name, registry)
+    release = published(storage, name)
     retirement = retirement_of(storage, release)
     if retirement is not None:
         raise InputError(
             f"release {release.name} is retired ({retirement.why}): name another one, or take that "
             f"back with `mixnet release retire {release.name} --remove --why TEXT`"
         )
-    return set_alias(alias, release, single_writer=single_writer)
+    return set_alias(storage, alias, release)
 
 
 def demote(alias: str, registry: str, *, single_writer: bool = False) -> Alias:
@@ -71,9 +72,10 @@ def demote(alias: str, registry: str, *, single_writer: bool = False) -> Alias:
         MixnetError: as `aliases.remove_alias`.
     """
     refuse_credentials(alias, registry)
-    removed = remove_alias(alias, registry, single_writer=single_writer)
+    storage = open_storage(registry, single_writer=single_writer)
+    removed = remove_alias(storage, alias)
     if removed is None:
-        raise no_alias(alias, registry)
+        raise no_alias(storage, alias)
     return removed
 
 
@@ -87,10 +89,14 @@ def retire(name: str, registry: str, *, why: str, single_writer: bool = False) -
         InputError: there is no such release, or the reason is unusable.
         MixnetError: as `retirements.note`.
     """
-    release = published(name, registry)
-    for alias in aliases_of(release, registry):
-        log.warning("alias %s still stands for %s: set it to another release", alias, release.name)
-    return note(release, "retired", why, single_writer=single_writer)
+    storage = open_storage(registry, single_writer=single_writer)
+    release = published(storage, name)
+    for alias in all_aliases(storage):
+        if alias.release == release.name:
+            log.warning(
+                "alias %s still stands for %s: set it to another", alias.alias, release.name
+            )
+    return note(storage, release, "retired", why)
 
 
 def bring_back(name: str, registry: str, *, why: str, single_writer: bool = False) -> None:
@@ -100,43 +106,33 @@ def bring_back(name: str, registry: str, *, why: str, single_writer: bool = Fals
         InputError: there is no such release, it is not retired, or the reason is unusable.
         MixnetError: as `retirements.note`.
     """
-    release = published(name, registry)
-    if retirement_of(open_storage(registry), release) is None:
+    storage = open_storage(registry, single_writer=single_writer)
+    release = published(storage, name)
+    if retirement_of(storage, release) is None:
         raise InputError(f"release {release.name} is not retired: there is nothing to take back")
-    note(release, "returned", why, single_writer=single_writer)
+    note(storage, release, "returned", why)
 
 
-def published(name: str, registry: str) -> PublishedRelease:
+def published(storage: Storage, name: str) -> PublishedRelease:
     """Reads the release of a registry that a name or an alias stands for.
 
     Raises:
         InputError: there is none; the message holds the near ones.
         MixnetError: as `publish.read_release`.
     """
-    refuse_credentials(name, registry)
-    storage = open_storage(registry)
+    refuse_credentials(name)
     checked_name(name, "release")
     if not storage.exists(f"{name}/{MANIFEST}") and find_alias(storage, name) is None:
-        names = [*release_names(registry), *alias_names(storage)]
+        names = [*release_names(storage.uri), *alias_names(storage)]
         raise InputError(
             f"no release {shown(name)!r} at {shown(storage.uri)}{did_you_mean(name, names, 3)}: "
             "`mixnet releases` lists them"
         )
-    return read_release(f"{storage.uri}/{name}")
+    return read_in(storage, name)
 
 
-def aliases_of(release: PublishedRelease, registry: str) -> list[str]:
-    """Returns the aliases that stand for a release, by name.
-
-    Raises:
-        MixnetError: as `aliases.all_aliases`.
-    """
-    found = all_aliases(open_storage(registry))
-    return [alias.alias for alias in found if alias.release == release.name]
-
-
-def no_alias(alias: str, registry: str) -> InputError:
+def no_alias(storage: Storage, alias: str) -> InputError:
     """Returns what to raise of a name that is no alias."""
-    names = [item.alias for item in all_aliases(open_storage(registry))]
+    names = [item.alias for item in all_aliases(storage)]
     known = f"expected one of {', '.join(names)}" if names else "there are no aliases yet"
-    return InputError(f"no alias {shown(alias)!r} at {shown(registry)}: {known}")
+    return InputError(f"no alias {shown(alias)!r} at {shown(storage.uri)}: {known}")

@@ -121,7 +121,11 @@ def read_release(uri: str) -> PublishedRelease:
         IntegrityError: its manifest is broken, or not the one that the alias was set to.
         MachineError, TransientError: as `storage.Storage`.
     """
-    storage, name = open_object(uri)
+    return read_in(*open_object(uri))
+
+
+def read_in(storage: Storage, name: str) -> PublishedRelease:
+    """Does what `read_release` does, of a name in a registry that is open."""
     checked_name(name, "release")
     if storage.exists(f"{name}/{MANIFEST}"):
         return _read(storage, name)

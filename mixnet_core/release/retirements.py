@@ -15,7 +15,6 @@ from mixnet_core.errors import InputError
 from mixnet_core.release.manifest import WEIGHTS, PublishedRelease
 from mixnet_core.release.numbered import Record, add_record, newest, records
 from mixnet_core.runs.run_dir import checked_name, is_name
-from mixnet_core.storage.open import open_object
 from mixnet_core.storage.storage import Storage
 from mixnet_core.storage.uris import refuse_credentials
 
@@ -81,11 +80,10 @@ def noted_names(storage: Storage) -> list[str]:
 
 
 def note(
+    storage: Storage,
     release: PublishedRelease,
     action: Literal["retired", "returned", "deleted"],
     why: str,
-    *,
-    single_writer: bool = False,
 ) -> bool:
     """Writes a decision about a release down.
 
@@ -97,8 +95,6 @@ def note(
         ReleaseConflict: another writer wrote one meanwhile.
         MixnetError: as `numbered.add_record`.
     """
-    storage = open_object(release.uri)[0]
-    storage.single_writer = single_writer
     return note_of(
         storage,
         Retirement(

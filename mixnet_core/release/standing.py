@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 
 from mixnet_core.errors import InputError, IntegrityError
 from mixnet_core.release.aliases import Alias, all_aliases
-from mixnet_core.release.manifest import BESIDE, MANIFEST, PublishedRelease
-from mixnet_core.release.publish import NO_RELEASES, read_release
+from mixnet_core.release.manifest import BESIDE, MANIFEST, PublishedRelease, parse_manifest
+from mixnet_core.release.publish import NO_RELEASES
 from mixnet_core.release.retirements import noted_names, retirement_of
 from mixnet_core.runs.run_dir import is_name
 from mixnet_core.storage.open import open_storage
@@ -69,10 +69,7 @@ def standings(registry: str) -> list[Standing]:
 
     def stands(name: str) -> Standing | None:
         try:
-            release = read_release(f"{storage.uri}/{name}")
-            if release.name != name:
-                # Deleted since, and an alias has the name.
-                return None
+            release = parse_manifest(storage.read(f"{name}/{MANIFEST}"), f"{storage.uri}/{name}")
             retirement = retirement_of(storage, release) if name in noted else None
         except (IntegrityError, InputError) as error:
             log.warning("release passed over: %s", error)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mixnet_core.errors import InputError, IntegrityError, JobFailed, MixnetError, ReleaseMissing
 from mixnet_core.release.catalog import CatalogEntry, load_catalog
-from mixnet_core.release.publish import read_release, release_names
+from mixnet_core.release.publish import read_in, read_release, release_names
 from mixnet_core.release.retirements import deleted_releases, noted_names, retirement_of
 from mixnet_core.revalidation.history import add_to_history, read_history, vanished
 from mixnet_core.revalidation.release import Fetched, fetch_again, measure_again, now
@@ -18,6 +18,7 @@ from mixnet_core.revalidation.states import Revalidation, unmeasured
 from mixnet_core.runs.run_dir import Workspace
 from mixnet_core.runs.ticks import Watch, unwatched
 from mixnet_core.storage.open import open_storage
+from mixnet_core.storage.storage import Storage
 from mixnet_core.storage.uris import shown
 
 _IMAGENET_CLASSES = 1000
@@ -78,7 +79,7 @@ def items(
         log.warning("%s, said to be retired, was never measured here: check its name", shown(name))
     storage = open_storage(registry)
     out_of_use = [
-        name for name in noted_names(storage) if name in names and _retired(registry, name)
+        name for name in noted_names(storage) if name in names and _retired(storage, name)
     ]
     if out_of_use:
         log.warning("not measured, as they are retired: %s", ", ".join(out_of_use))
@@ -109,13 +110,13 @@ def items(
     return found
 
 
-def _retired(registry: str, name: str) -> bool:
+def _retired(storage: Storage, name: str) -> bool:
     try:
-        release = read_release(f"{registry}/{name}")
+        release = read_in(storage, name)
     except (InputError, IntegrityError):
         # Measuring it says why.
         return False
-    return retirement_of(open_storage(registry), release) is not None
+    return retirement_of(storage, release) is not None
 
 
 def fetch_item(item: Item, workspace: Workspace, *, watch: Watch = unwatched) -> Fetched:

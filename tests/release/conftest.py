@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mixnet_core.release.catalog import USER_CATALOG
+from mixnet_core.release.catalog import USER_CATALOG, _say_retired
 from mixnet_core.storage.user_cache import VARIABLE
 from tests.web_server import CONTENT
 
@@ -22,3 +22,9 @@ def weights(tmp_path: Path) -> Path:
     path = tmp_path / "weights.ckpt"
     path.write_bytes(CONTENT)
     return path
+
+
+@pytest.fixture(autouse=True)
+def nothing_said_yet() -> None:
+    """What is said once in a process is said in each test."""
+    _say_retired.cache_clear()

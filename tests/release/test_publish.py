@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -28,15 +27,6 @@ from mixnet_core.storage.open import open_storage
 FACTS: dict[str, Any] = {"variant": "s", "classes": ("0", "1"), "val": {"top1": 0.5, "count": 10}}
 
 PUBLISHERS = 24
-
-
-@pytest.fixture(params=["file", "s3"])
-def to(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty place to publish to."""
-    if request.param == "file":
-        return (tmp_path / "releases").as_uri()
-    request.getfixturevalue("s3_environment")
-    return f"s3://releases/{uuid.uuid4().hex}"
 
 
 @pytest.fixture

@@ -10,10 +10,11 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, TypeVar
 
 import boto3
+import botocore.loaders
 import botocore.session
 from botocore import exceptions as boto
 from botocore.config import Config
@@ -70,6 +71,8 @@ class Service:
         self._attempts = attempts
         # A session of its own: making clients from boto3's shared one is not thread-safe.
         core = botocore.session.Session()
+        # What boto3 knows of S3 is read once in a process: it takes longer than all else here.
+        core.register_component("data_loader", _loader(core.get_config_variable("data_path")))
         asked = _wanted(core, "request_checksum_calculation")
         self._sends = {CHECKSUMS} if asked else set()
         if not asked:
@@ -192,6 +195,11 @@ class Service:
         if attempts < self._attempts and is_conflict(response):
             return random.uniform(0.5, 1) * _BACKOFF_SECONDS * 2**attempts
         return None
+
+
+@cache
+def _loader(data_path: str | None) -> botocore.loaders.Loader:
+    return botocore.loaders.create_loader(data_path)
 
 
 def _wanted(core: botocore.session.Session, setting: str) -> bool:
