@@ -20,6 +20,7 @@ from mixnet_core.cli import importing as cli_importing
 from mixnet_core.cli import measuring as cli_measuring
 from mixnet_core.cli import predicting as cli_predicting
 from mixnet_core.cli import releases as cli_releases
+from mixnet_core.cli import runs as cli_runs
 from mixnet_core.cli import stages as cli_stages
 from mixnet_core.cli.options import (
     EPILOG,
@@ -64,6 +65,7 @@ cli_importing.add_to(app)
 cli_releases.add_to(app)
 cli_exporting.add_to(app)
 cli_predicting.add_to(app)
+cli_runs.add_to(app)
 cli_deployments.add_to(app)
 
 

@@ -1,0 +1,196 @@
+"""`mixnet runs`: what a workspace holds on disk, and cleaning it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mixnet_core.cli.ages import OlderThanOption, seconds_of
+from mixnet_core.cli.options import EPILOG, JsonOption
+from mixnet_core.cli.outcome import print_json
+from mixnet_core.errors import InputError
+from mixnet_core.revalidation.states import percent
+from mixnet_core.runs.markup import visible
+from mixnet_core.stages.options import WorkspaceOption, open_workspace
+from mixnet_core.stages.workspace_use import (
+    KINDS,
+    LEAST_SECONDS,
+    Kept,
+    KeptRun,
+    Kind,
+    Use,
+    clean,
+    clean_run,
+    workspace_use,
+)
+from mixnet_core.storage.sizes import size
+
+runs_app = typer.Typer(
+    help="List runs, datasets, weights and caches with their sizes; clean them.",
+    invoke_without_command=True,
+    epilog=EPILOG,
+)
+
+
+@runs_app.callback()
+def runs(
+    context: typer.Context,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List runs, datasets, weights and caches with their sizes; clean them."""
+    if context.invoked_subcommand is not None:
+        return
+    opened = open_workspace(workspace)
+    use = workspace_use(opened)
+    if as_json:
+        print_json(
+            {
+                "runs": [_run_json(run) for run in use.runs],
+                **{kind: [_kept_json(item) for item in getattr(use, kind)] for kind in KINDS},
+            }
+        )
+    elif sys.stdout.isatty():
+        _print_tables(use)
+    else:
+        _print_lines(use)
+
+
+@runs_app.command("clean", epilog=EPILOG)
+def clean_up(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Runs to remove, by name.", metavar="RUN...")
+    ] = None,
+    datasets: Annotated[
+        bool, typer.Option("--datasets", help="Prepared datasets that no run needs.")
+    ] = False,
+    weights: Annotated[
+        bool, typer.Option("--weights", help="Fetched weights that no run needs.")
+    ] = False,
+    cache: Annotated[
+        bool,
+        typer.Option("--cache", help="What is made anew: operators, exported models, evaluations."),
+    ] = False,
+    older_than: OlderThanOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would go, and remove nothing.")
+    ] = False,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove runs by name, or what no run needs; never what a process works on.
+
+    Datasets, weights and caches that were written within the last hour stay, unless --older-than
+    says otherwise. Published releases are not touched.
+    """
+    given = {"datasets": datasets, "weights": weights, "cache": cache}
+    kinds: list[Kind] = [kind for kind in KINDS if given[kind]]
+    if not names and not kinds:
+        raise InputError("nothing to clean: name runs, or give --datasets, --weights or --cache")
+    opened = open_workspace(workspace)
+    removed: list[Kept] = []
+    left: list[tuple[Kept, str]] = []
+    seconds = None if older_than is None else seconds_of(older_than)
+    for run in [item for item in workspace_use(opened).runs if item.name in (names or ())]:
+        if seconds is not None and datetime.now(UTC).timestamp() - run.touched < seconds:
+            left.append((run, "written not long ago"))
+            names = [name for name in names or () if name != run.name]
+    removed += [clean_run(opened, name, dry_run=dry_run) for name in names or ()]
+    older = LEAST_SECONDS if seconds is None else seconds
+    gone, kept = clean(opened, kinds, older_seconds=older, dry_run=dry_run)
+    removed, left = [*removed, *gone], [*left, *kept]
+    if as_json:
+        print_json(
+            {
+                "removed": [_kept_json(item) for item in removed],
+                "left": [{**_kept_json(item), "why": why} for item, why in left],
+                "dry_run": dry_run,
+            }
+        )
+        return
+    for item in removed:
+        state = "would go" if dry_run else "removed"
+        typer.echo(f"{state:<9} {size(item.bytes):>9} {visible(str(item.path))}")
+    for item, why in left:
+        typer.echo(f"{'left':<9} {size(item.bytes):>9} {visible(str(item.path))}: {why}")
+    verb = "would be" if dry_run else "are"
+    typer.echo(f"{size(sum(item.bytes for item in removed))} {verb} freed")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Registers the commands."""
+    app.add_typer(runs_app, name="runs")
+
+
+def _print_tables(use: Use) -> None:
+    console = Console()
+    table = Table(title="runs")
+    for title in ("run", "recipe", "reached", "top-1", "size", "last written, UTC"):
+        table.add_column(title, justify="right" if title in ("top-1", "size") else "left")
+    for run in use.runs:
+        state = f"{run.stage or 'nothing'}{', at work' if run.at_work else ''}"
+        top1 = "" if run.top1 is None else percent(run.top1)
+        table.add_row(
+            Text(visible(run.name)), Text(visible(run.recipe)), state, top1, size(run.bytes),
+            _time(run.touched).replace("T", " ")[:16],
+        )  # fmt: skip
+    console.print(table)
+    others = Table(title="datasets, weights, caches")
+    for title in ("kind", "name", "size", "last written, UTC", "needed by"):
+        others.add_column(title, justify="right" if title == "size" else "left")
+    for kind in KINDS:
+        for item in getattr(use, kind):
+            others.add_row(
+                kind, Text(visible(item.name)), size(item.bytes),
+                _time(item.touched).replace("T", " ")[:16], ", ".join(item.needed),
+            )  # fmt: skip
+    console.print(others)
+    console.print(f"in all {size(_total(use))}")
+
+
+def _print_lines(use: Use) -> None:
+    for run in use.runs:
+        top1 = "no figures" if run.top1 is None else f"top-1 {percent(run.top1)}"
+        state = f"{run.stage or 'nothing'}{' at work' if run.at_work else ''}"
+        typer.echo(
+            f"run {visible(run.name):<28} {state:<9} {top1:<14} {size(run.bytes):>9} "
+            f"{_time(run.touched)} {visible(run.recipe)}"
+        )
+    for kind in KINDS:
+        for item in getattr(use, kind):
+            needed = f" needed by {', '.join(item.needed)}" if item.needed else ""
+            typer.echo(
+                f"{kind} {visible(item.name):<28} {size(item.bytes):>9} {_time(item.touched)}"
+                f"{needed}"
+            )
+
+
+def _run_json(run: KeptRun) -> dict[str, Any]:
+    more = {"recipe": run.recipe, "stage": run.stage, "top1": run.top1, "at_work": run.at_work}
+    return {**_kept_json(run), **more}
+
+
+def _kept_json(item: Kept) -> dict[str, Any]:
+    return {
+        "name": item.name,
+        "path": str(item.path),
+        "bytes": item.bytes,
+        "touched": _time(item.touched),
+        "needed_by": list(item.needed),
+    }
+
+
+def _total(use: Use) -> int:
+    everything: Sequence[Kept] = (*use.runs, *use.datasets, *use.weights, *use.cache)
+    return sum(item.bytes for item in everything)
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
