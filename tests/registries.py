@@ -12,7 +12,7 @@ import pytest
 
 from mixnet_core.evaluate.counting import JUDGED
 from mixnet_core.evaluate.prediction_table import PredictionTable, write_table
-from mixnet_core.release.manifest import PublishedRelease
+from mixnet_core.release.manifest import PublishedRelease, parse_manifest
 from mixnet_core.release.publish import publish_release, read_release, release_names
 from mixnet_core.storage.open import open_storage
 
@@ -99,6 +99,16 @@ def expect_whole_releases(to: str) -> list[str]:
         for file in read_release(f"{to}/{name}").files.values():
             content = storage.read(f"{name}/{file.name}")
             assert hashlib.sha256(content).hexdigest() == file.sha256, f"{name}/{file.name}"
+    return names
+
+
+def expect_files_of_releases(to: str) -> list[str]:
+    """Checks that every file of every release is there; returns the releases' names."""
+    storage, stored = open_storage(to), set(keys(to))
+    names = [key.removesuffix("/manifest.json") for key in sorted(stored) if "/manifest" in key]
+    for name in names:
+        release = parse_manifest(storage.read(f"{name}/manifest.json"), f"{to}/{name}")
+        assert {f"{name}/{file.name}" for file in release.files.values()} <= stored
     return names
 
 

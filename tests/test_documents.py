@@ -72,12 +72,29 @@ RUN_BY = {
     "mixnet recipe list": "tests/cli/test_stages.py::test_bundled_recipes_are_listed_a_line_each",
     "mixnet recipe show": "tests/cli/test_app.py::"
     "test_an_unknown_key_in_a_recipe_file_is_named_with_the_one_meant",
+    "mixnet release alias": "tests/cli/test_releases.py::"
+    "test_an_alias_is_set_listed_shown_and_removed",
+    "mixnet release collect": "tests/cli/test_releases.py::"
+    "test_what_no_manifest_names_is_listed_and_removed_when_that_is_said",
+    "mixnet release compare": "tests/cli/test_releases.py::test_two_releases_are_compared",
+    "mixnet release delete": "tests/cli/test_releases.py::"
+    "test_a_release_is_retired_brought_back_and_deleted",
+    "mixnet release index": "tests/cli/test_releases.py::"
+    "test_the_index_is_made_by_every_change_and_by_hand",
+    "mixnet release retire": "tests/cli/test_releases.py::"
+    "test_a_release_is_retired_brought_back_and_deleted",
+    "mixnet release show": "tests/cli/test_releases.py::"
+    "test_a_release_is_shown_by_name_alias_and_uri",
+    "mixnet release verify": "tests/cli/test_releases.py::"
+    "test_a_tampered_file_is_named_with_exit_code_4",
     "mixnet releases": "tests/cli/test_app.py::"
     "test_a_release_is_found_by_name_and_weights_of_another_network_are_refused",
     "mixnet revalidate": "tests/test_old_versions.py::"
     "test_its_releases_are_listed_and_measured_again",
     "mixnet run": "tests/cli/test_app.py::"
     "test_the_same_command_again_skips_every_finished_stage_and_says_so",
+    "mixnet runs": "tests/cli/test_runs.py::test_a_workspace_is_listed_with_sizes",
+    "mixnet runs clean": "tests/cli/test_runs.py::test_what_no_run_needs_is_removed_and_said",
     "prefect deploy": "tests/test_wheel.py::test_its_deployments_are_deployed_as_the_command_says",
     "prefect deployment run mixnet/train": "tests/flows/test_deployments.py::"
     "test_a_run_with_a_killed_worker_resumes_and_publishes",

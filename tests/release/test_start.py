@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 from mixnet_core.errors import DatasetError, InputError
 from mixnet_core.model.weight_names import parameters
 from mixnet_core.recipe.recipe import Recipe, load_recipe, save_recipe
+from mixnet_core.release.promotion import promote
 from mixnet_core.release.publish import publish_release
 from mixnet_core.release.recipe_fit import expect_weights_fit
 from mixnet_core.release.weights import fetch_weights
@@ -71,6 +72,19 @@ def test_the_releases_network_goes_over_the_recipes_and_a_line_says_so(
     # Nothing else of the recipe is another one.
     plain = load_recipe("digits")
     assert recipe.model_copy(update={"network": plain.network, "weights": plain.weights}) == plain
+
+
+def test_a_run_that_starts_from_an_alias_records_the_release(released: Released) -> None:
+    released.publish(classes=DIGITS)
+    promote("production", "mine", released.uri)
+    by_alias = released.recipe(weights="production")
+    assert by_alias.weights.name == "mine"
+    # The run of the release's own name goes on.
+    assert by_alias == released.recipe()
+    settings = {"weights.name": "production"}
+    assert released.recipe(weights=None, settings=settings).weights.name == "mine"
+    uri = f"{Path(released.uri).as_uri()}/production"
+    assert released.recipe(weights=uri).weights.name == f"{Path(released.uri).as_uri()}/mine"
 
 
 def test_what_is_set_goes_over_the_release(released: Released) -> None:

@@ -17,6 +17,7 @@ from mixnet_core.data.unreadable import count_unreadable
 from mixnet_core.errors import InputError, NotAccepted, TransientError
 from mixnet_core.evaluate.prediction_table import read_table
 from mixnet_core.recipe.recipe import load_recipe
+from mixnet_core.release.promotion import promote
 from mixnet_core.release.publish import publish_release, read_release
 from mixnet_core.runs.records import exclusive, open_run, recorded
 from mixnet_core.runs.run_dir import RunDir, Workspace
@@ -29,6 +30,7 @@ from mixnet_core.stages.publish import publish
 from mixnet_core.stages.select import select
 from mixnet_core.stages.train import train
 from mixnet_core.storage.files import sha256_of
+from mixnet_core.storage.open import open_storage
 from mixnet_core.train.metrics import read_metrics
 from tests.tiny import SETTINGS, FinishedJob
 
@@ -267,6 +269,28 @@ def test_a_release_is_replaced_by_one_that_answers_the_same_images_no_worse(
         "top-1 +0.00 points against tiny on the same 90 images (0 gained, 0 lost, McNemar's exact "
         "p = 1): not worse"
     )
+
+
+@pytest.mark.slow
+def test_an_alias_is_compared_with_by_what_it_stands_for_and_anew_once_that_is_another(
+    finished_job: FinishedJob, copied_run: RunDir
+) -> None:
+    tiny = read_release(finished_job.results["publish"]["uri"])
+    folder = Path(tiny.uri.removeprefix("file://"))
+    registry = str(copied_run.root / "other")
+    files = {role: folder / file.name for role, file in tiny.files.items()}
+    for name in ("first", "second"):
+        publish_release(name, registry=registry, files=files, facts=tiny.facts)
+    promote("production", "first", registry)
+    wanted = {"acceptance.replaces": f"{open_storage(registry).uri}/production"}
+    decision = accepted(copied_run, finished_job, wanted)
+    assert decision.replaces == f"{open_storage(registry).uri}/first"
+    assert "against file://" in decision.checks[0].line
+    assert accepted(copied_run, finished_job, wanted).reused
+    promote("production", "second", registry)
+    decision = accepted(copied_run, finished_job, wanted)
+    assert not decision.reused
+    assert decision.replaces == f"{open_storage(registry).uri}/second"
 
 
 @pytest.mark.slow

@@ -45,6 +45,8 @@ VERBS: dict[str, Callable[[Storage, Path], object]] = {
     "upload": lambda storage, path: storage.upload(path, "key", SHA256),
     "download": lambda storage, path: storage.download("key", path.with_name("out")),
     "create": lambda storage, _: storage.create("key", b"content"),
+    "listed": lambda storage, _: storage.listed(),
+    "unfinished": lambda storage, _: storage.unfinished(),
     "check_writable": lambda storage, _: storage.check_writable(),
 }
 
@@ -116,6 +118,24 @@ def test_names_are_those_directly_in_a_folder(storage: Storage, path: Path) -> N
     assert storage.names() == ["a/", "ab/", "b", "c d+é"]
     assert storage.names("a") == storage.names("a/") == ["sub/", "x"]
     assert storage.names("none") == []
+
+
+def test_all_objects_are_listed_with_size_and_age(storage: Storage, path: Path) -> None:
+    assert storage.listed() == []
+    before = storage.now()
+    for key in ("b", "a/x", "a/sub/y", "ab/z"):
+        put(storage, key, b"content", path)
+    assert [(item.key, item.bytes) for item in storage.listed()] == [
+        ("a/sub/y", 7),
+        ("a/x", 7),
+        ("ab/z", 7),
+        ("b", 7),
+    ]
+    assert [item.key for item in storage.listed("a")] == ["a/sub/y", "a/x"]
+    assert storage.listed("none") == []
+    # Both are by the store's clock, which may say whole seconds.
+    assert all(before - 2 <= item.modified <= storage.now() + 2 for item in storage.listed())
+    assert storage.unfinished() == []
 
 
 def test_one_of_eight_racing_creators_wins(storage: Storage) -> None:

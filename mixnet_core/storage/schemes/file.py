@@ -104,6 +104,8 @@ class FileStorage:
         top = self._path(folder.rstrip("/")) if folder else self.root
         found = []
         with os_errors_explained(top, "read"):
+            if top.exists() and not top.is_dir():
+                raise InputError(f"{top} is a file: expected a folder")
             for place, folders, files in os.walk(top):
                 folders[:] = [name for name in folders if not name.startswith(".")]
                 for name in files:

@@ -1,0 +1,67 @@
+"""`mixnet runs`: what a workspace holds, as people read it."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from mixnet_core.recipe.recipe import load_recipe, save_recipe
+from mixnet_core.runs.run_dir import Workspace
+from mixnet_core.storage.user_cache import VARIABLE
+from tests.cli.conftest import Run
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A run that did nothing yet, and a dataset that nobody needs; both old."""
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "cache"))
+    made = Workspace(tmp_path / "w")
+    run = made.run("mine")
+    run.root.mkdir(parents=True)
+    save_recipe(load_recipe("digits"), run.recipe)
+    (made.datasets / "digits-1").mkdir(parents=True)
+    (made.datasets / "digits-1" / "manifest.json").write_bytes(b"x" * 2500)
+    for path in made.root.rglob("*"):
+        os.utime(path, (1e9, 1e9))
+    return made
+
+
+def test_a_workspace_is_listed_with_sizes(
+    mixnet: Run, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = ("--workspace", str(workspace.root))
+    code, out, err = mixnet("runs", *place)
+    assert (code, err) == (0, "")
+    first, second = out.splitlines()
+    assert first.split()[:5] == ["run", "mine", "nothing", "no", "figures"]
+    assert first.endswith("2001-09-09T01:46:40Z digits")
+    assert second.split() == ["datasets", "digits-1", "2.5", "kB", "2001-09-09T01:46:40Z"]
+    found = json.loads(mixnet("runs", *place, "--json")[1])
+    assert (found["runs"][0]["name"], found["runs"][0]["at_work"]) == ("mine", False)
+    assert found["datasets"][0]["bytes"] == 2500
+    assert (found["weights"], found["cache"]) == ([], [])
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "160")
+    out = mixnet("runs", *place)[1]
+    assert "last written, UTC" in out
+    assert "2001-09-09 01:46" in out
+
+
+def test_what_no_run_needs_is_removed_and_said(mixnet: Run, workspace: Workspace) -> None:
+    place = ("--workspace", str(workspace.root))
+    folder = workspace.datasets / "digits-1"
+    code, out, _ = mixnet("runs", "clean", "--datasets", "--dry-run", *place)
+    assert (code, out) == (0, f"would go     2.5 kB {folder}\n2.5 kB would be freed\n")
+    assert folder.is_dir()
+    code, out, _ = mixnet("runs", "clean", "--datasets", "mine", "--older-than=7d", *place)
+    assert code == 0
+    assert f"removed      2.5 kB {folder}" in out
+    assert not folder.exists()
+    assert not workspace.run("mine").root.exists()
+    code, _, err = mixnet("runs", "clean", *place)
+    assert (code, "nothing to clean" in err) == (2, True)
+    code, _, err = mixnet("runs", "clean", "mine", *place)
+    assert (code, "no run 'mine'" in err) == (2, True)
