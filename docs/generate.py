@@ -228,6 +228,11 @@ def commands() -> Iterator[Command]:
     yield from _commands(app, "")
     for group in app.registered_groups:
         if group.typer_instance is not None:
+            alone = group.typer_instance.registered_callback
+            # A group that does something by itself.
+            if alone is not None and alone.callback is not None:
+                name, text = str(group.name), inspect.getdoc(alone.callback) or ""
+                yield Command(name, text, alone.callback)
             yield from _commands(group.typer_instance, f"{group.name} ")
 
 
@@ -381,6 +386,8 @@ def _options(command: Command) -> list[tuple[str, ...]]:
     hints = get_type_hints(command.work, include_extras=True)
     rows: list[tuple[str, ...]] = []
     for name, parameter in inspect.signature(command.work).parameters.items():
+        if hints[name] is typer.Context:
+            continue
         (info,) = (item for item in hints[name].__metadata__ if isinstance(item, ParameterInfo))
         # typer keeps an option's first name where its default would be.
         names = [info.default, *(info.param_decls or ())]

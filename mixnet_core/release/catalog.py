@@ -262,12 +262,14 @@ def resolved_name(name_or_uri: str, registry: str) -> str:
         return name_or_uri
     place = name_or_uri if "/" in name_or_uri else f"{open_storage(registry).uri}/{name_or_uri}"
     storage, name = open_object(place)
-    if name not in alias_names(storage) or storage.exists(f"{name}/{MANIFEST}"):
+    try:
+        is_alias = name in alias_names(storage) and find_alias(storage, name) is not None
+    except MachineError:
+        # As of a retirement: who reads a release by its URI need not be allowed to list.
         return name_or_uri
-    alias = find_alias(storage, name)
-    return (
-        (stands_for(name_or_uri, read_in(storage, name)) or name_or_uri) if alias else name_or_uri
-    )
+    if not is_alias or storage.exists(f"{name}/{MANIFEST}"):
+        return name_or_uri
+    return stands_for(name_or_uri, read_in(storage, name)) or name_or_uri
 
 
 def stands_for(name_or_uri: str, found: PublishedRelease) -> str | None:
@@ -284,7 +286,12 @@ def stands_for(name_or_uri: str, found: PublishedRelease) -> str | None:
 
 def _in_use(storage: Storage, release: PublishedRelease) -> PublishedRelease:
     """Warns of a retired release."""
-    retirement = retirement_of(storage, release)
+    try:
+        retirement = retirement_of(storage, release)
+    except MachineError as error:
+        # Who may read a release need not be allowed to list what is beside it.
+        log.debug("whether %s is retired is not known: %s", release.name, error)
+        return release
     if retirement is not None:
         _say_retired(release.shown_uri, shown_words(retirement.why))
     return release
