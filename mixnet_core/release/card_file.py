@@ -7,11 +7,12 @@ the hub have, are errors. A value is its letters.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from mixnet_core.errors import InputError
 from mixnet_core.release.card import (
@@ -179,14 +180,11 @@ def _add_to_assets(assets: list[dict[str, str]], line: str) -> None:
 def _value(text: str | None) -> str:
     """Returns a value's letters, without the quotes that YAML knows."""
     text = (text or "").strip()
-    if len(text) > 1 and text[0] == text[-1] == '"':
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
         try:
-            read = json.loads(text)
-        except ValueError:
-            read = text[1:-1]
-        text = str(read)
-    elif len(text) > 1 and text[0] == text[-1] == "'":
-        text = text[1:-1].replace("''", "'")
+            text = str(yaml.safe_load(text))
+        except yaml.YAMLError:
+            text = text[1:-1]
     return "" if text.lower() in _SAYS_NOTHING else " ".join(text.split())
 
 
