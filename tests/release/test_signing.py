@@ -8,22 +8,27 @@ import subprocess
 import sys
 import uuid
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from mixnet_core.errors import InputError, IntegrityError, MachineError
-from mixnet_core.release.initial import find_initial
+from mixnet_core.release.local_weights import LocalWeights
+from mixnet_core.release.origin import origin_of
 from mixnet_core.release.publish import publish_release
 from mixnet_core.release.signing import (
     SIGN_KEY,
     SIGNATURE,
     VERIFY_KEY,
     expect_keys,
+    require_signed,
     sign_release,
     verify_release,
     verify_signature,
 )
 from mixnet_core.release.weights import fetch_weights
+from mixnet_core.storage.files import sha256_of
 from mixnet_core.storage.open import open_storage
 from tests.release.signing_keys import certified, key_pair
 
@@ -267,16 +272,17 @@ def test_with_a_key_configured_only_signed_releases_are_fetched(
     # A copy under another name, too, with its weights renamed.
     copy = tmp_path / "copied"
     shutil.copytree(release, copy)
-    sign_release(release.as_uri(), keys[0])
     (copy / SIGNATURE).unlink()
+    file = next(copy.glob("weights-*")).rename(copy / "renamed.ckpt")
+    sha256 = sha256_of(file)
+    found: Any = SimpleNamespace(variant="s")
+    local = LocalWeights(file, sha256, ".ckpt", found, origin_of(file, sha256))
     with pytest.raises(IntegrityError, match="copied is not signed"):
-        fetch_release_of(copy, cache)
-
-
-def fetch_release_of(folder: Path, cache: Path) -> None:
-    from mixnet_core.release.signing import require_signed
-
-    require_signed(find_initial(f"{folder}/", str(folder.parent)))
+        require_signed(local)
+    shutil.copy(release / SIGNATURE, copy)
+    require_signed(local)
+    # A file of one's own, which lies in no release.
+    require_signed(LocalWeights(file, sha256, ".ckpt", found, None))
 
 
 def test_a_release_in_a_store_is_signed_and_verified_there(
@@ -294,6 +300,7 @@ def test_a_release_in_a_store_is_signed_and_verified_there(
 def test_without_model_signing_it_says_what_to_install(
     release: Path, keys: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    sign_release(release.as_uri(), keys[0])
     for name in [name for name in sys.modules if name.partition(".")[0] == "model_signing"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "model_signing", None)
@@ -301,4 +308,4 @@ def test_without_model_signing_it_says_what_to_install(
         sign_release(release.as_uri(), keys[0])
     with pytest.raises(MachineError, match=r"pip install 'mindspore-mixnet\[signing\]'"):
         verify_release(release.as_uri(), keys[1])
-    assert verify_release(release.as_uri()).signed is False
+    assert verify_release(release.as_uri()).signed is None
