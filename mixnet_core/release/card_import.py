@@ -48,11 +48,6 @@ def import_card(file: Path | str, *, name: str | None = None) -> ImportedCard:
         InputError: no card, no MixNet's, or one without weights that can be loaded and verified;
             MIXNET_CATALOG is not set; the catalog has another entry of this name.
         MachineError: a file cannot be read or written.
-
-    Example:
-        >>> import mixnet_core
-        >>> mixnet_core.import_card("card.md").added
-        ('mixnet_s-fe4fcc63-910v2',)
     """
     path = Path(file).expanduser()
     found = card_entries(read_card(path), path, name)

@@ -6,6 +6,7 @@ the file and no more, and no colon in a value but in those of repo-link, asset a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +23,9 @@ from mixnet_core.release.card import (
 )
 
 FENCE = "---"
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://[^\s<>\"`]+", re.IGNORECASE)
+# Whoever shows the file as Markdown takes the front matter for prose.
+_MARKUP = frozenset("<[`")
 
 
 def card_text(card: Card) -> str:
@@ -106,12 +110,12 @@ def scalar(text: str) -> str:
     else:
         # Numbers and dates of few letters; a digest as 12345e67 would be infinite.
         kept = value is not None and _same_letters(value, text)
-    if kept and "#" not in text:
+    if kept and not set(text) & {"#", *_MARKUP}:
         return text
     dumped: str = yaml.safe_dump(
         text, default_style='"', allow_unicode=True, width=1 << 20, explicit_end=False
     )
-    return dumped.strip()
+    return "".join(f"\\x{ord(mark):02x}" if mark in _MARKUP else mark for mark in dumped.strip())
 
 
 def _same_letters(value: object, text: str) -> bool:
@@ -128,7 +132,8 @@ def _assets(assets: Sequence[Asset]) -> str:
 
 
 def _link(link: str) -> str:
-    return scalar(f"<{link}>") if link else ""
+    # A name in brackets is a tag to Markdown, and vanishes.
+    return f"<{link}>" if _ADDRESS.fullmatch(link) else scalar(link)
 
 
 def _cell(field: str, value: str | float | int | None) -> str:

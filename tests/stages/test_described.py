@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import os
 import re
 import shlex
 import shutil
@@ -13,10 +15,15 @@ import pytest
 import yaml
 
 from mixnet_core.checkpoints.bundle import complete_bundles
-from mixnet_core.release.card_file import read_card
+from mixnet_core.recipe.recipe import stored_recipe
+from mixnet_core.release.card_file import parse_card, read_card
 from mixnet_core.release.card_import import import_card
+from mixnet_core.release.card_text import card_text
 from mixnet_core.release.catalog import USER_CATALOG
+from mixnet_core.release.own_card import own_card
 from mixnet_core.release.publish import read_release
+from mixnet_core.release.signing import verify_release
+from tests.release.signing_keys import key_pair
 from tests.tiny import FinishedJob, mixnet
 
 
@@ -90,6 +97,18 @@ def test_published_again_it_is_the_same_release_and_its_views_are_put_right(
     assert (mine / "manifest.json").read_bytes() == manifest
     assert (mine / "README.md").read_bytes() == readme
     assert (mine / "config.json").is_file()
+    private, public = key_pair(tmp_path / "keys", "mine")
+    done = mixnet(
+        "publish",
+        "--run=tiny",
+        "--json",
+        f"--registry={mine.parent}",
+        f"--sign-with={private}",
+        cwd=finished_job.folder,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["publish"]["signed"] is True
+    assert verify_release(mine.as_uri(), public).signed is True
 
 
 def test_the_other_hub_reads_its_figures_as_shares(release: Path, report: dict[str, Any]) -> None:
@@ -161,9 +180,41 @@ def test_its_commands_work_as_pasted(
     (python,) = re.findall(r"^```python\n(.+?)^```$", card, flags=re.MULTILINE | re.DOTALL)
     cwd = Path.cwd()
     try:
-        import os
-
         os.chdir(folder)
         exec(compile(python, "card", "exec"), {})
     finally:
         os.chdir(cwd)
+
+
+NAMES = ("<script>alert(1)</script>", "a|b", "# x", "[y](http://e.org)", "*z*", "`c`\n---\n", "ü")
+
+
+def test_names_of_users_are_text_in_it_whoever_renders_it(
+    finished_job: FinishedJob, report: dict[str, Any]
+) -> None:
+    markdown = pytest.importorskip("markdown")
+    recipe = stored_recipe(finished_job.run_dir / "recipe.yaml")
+    data = recipe.data.model_copy(update={"source": "image_folder", "path": "/a: b/<i>x: y"})
+    attribution = recipe.card.model_copy(update={"author": "A: #B <script>"})
+    card = own_card(
+        "tiny",
+        report=report,
+        recipe=recipe.model_copy(update={"data": data, "card": attribution}),
+        classes=NAMES,
+        parameters=1,
+        weights="weights-0.ckpt",
+        recipe_file="recipe-0.yaml",
+    )
+    text = card_text(card)
+    # The hub's checker counts these lines, wherever they stand.
+    assert sum(line.startswith("---") for line in text.splitlines()) == 2
+    assert parse_card(text.encode(), "card").author == "A: #B <script>"
+    assert card.train_dataset == "<i>x y"
+    page = markdown.markdown(text, extensions=["tables", "fenced_code"])
+    assert "<script" not in page
+    assert 'e.org"' not in page
+    assert "weights-0.ckpt" in page.partition("<h1>MixNet-S")[0]
+    shown = html.unescape(re.sub(r"<[^>]+>", "", page))
+    for name in NAMES:
+        assert " ".join(name.split()).replace("https:", "") in shown
+    assert page.count("<table>") == 2
