@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mixnet_core.cli.options import EPILOG, FlavourOption, JsonOption, QuietOption
 from mixnet_core.cli.outcome import print_json
+from mixnet_core.errors import InputError
+from mixnet_core.release.card_import import import_card
 from mixnet_core.release.importing import Imported, import_weights
 from mixnet_core.runs.terminal import TerminalWatch
 from mixnet_core.runs.ticks import Tick
+from mixnet_core.storage.uris import refuse_credentials, shown
 
 STAGE = "import"
 
 
 def import_(
     source: Annotated[
-        str,
+        str | None,
         typer.Argument(
             help="A file of MindCV's (.ckpt), of safetensors or of PyTorch (.pth, .pt, .bin), a "
             "copied release's folder, or an https:// or s3:// URL.",
             metavar="FILE|URL",
         ),
-    ],
+    ] = None,
+    card: Annotated[
+        Path | None,
+        typer.Option(
+            "--card",
+            help="A card instead: what it names and claims becomes an entry, nothing is fetched.",
+            metavar="FILE",
+        ),
+    ] = None,
     flavour: FlavourOption = None,
     name: Annotated[
         str | None,
@@ -61,6 +73,11 @@ def import_(
     Names and shapes have to be those of a MixNet, MindCV's or timm's; no pickle is run. The copy is
     kept under MindCV's names in the user's cache, its entry in the user's catalog.
     """
+    if card is not None:
+        _import_card(card, source, name, as_json=as_json)
+        return
+    if source is None:
+        raise InputError("nothing to import: give a file or a URL, or --card FILE")
     with TerminalWatch(quiet=quiet) as watch:
         found = import_weights(
             source,
@@ -76,6 +93,19 @@ def import_(
         print_json({"imported": found.model_dump(mode="json")})
         return
     for line in _lines(found, pinned=sha256 is None and "://" in source):
+        typer.echo(line)
+
+
+def _import_card(card: Path, source: str | None, name: str | None, *, as_json: bool) -> None:
+    if source is not None:
+        raise InputError(f"{shown(source)} and --card {shown(str(card))}: import one of them")
+    refuse_credentials(str(card), name)
+    found = import_card(card, name=name)
+    if as_json:
+        entries = [entry.model_dump(mode="json") for entry in found.entries]
+        print_json({"entries": entries, "added": found.added, "catalog": str(found.catalog)})
+        return
+    for line in found.lines:
         typer.echo(line)
 
 

@@ -9,10 +9,8 @@ The digest in a copy's name is its own.
 
 from __future__ import annotations
 
-import fcntl
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -24,38 +22,32 @@ from numpy.typing import NDArray
 from mixnet_core.checkpoints.file_format import Shape, read_format
 from mixnet_core.checkpoints.fit import fitting_names
 from mixnet_core.checkpoints.values import read_values, write_safetensors
-from mixnet_core.errors import DigestMismatch, InputError, IntegrityError, ReleaseConflict
+from mixnet_core.errors import DigestMismatch, InputError, IntegrityError
 from mixnet_core.model.variants import FlavourName, VariantName
 from mixnet_core.model.weight_names import parameters
 from mixnet_core.recipe.sections import StemStride
 from mixnet_core.release.catalog import (
     IMPORTED,
-    USER_CATALOG,
     CatalogEntry,
     EntryInput,
-    imported_catalog,
-    load_catalog,
-    parse_catalog,
-    users_catalog,
 )
+from mixnet_core.release.catalog_file import add_entries, own_catalog
 from mixnet_core.release.local_weights import LocalWeights, local_weights
 from mixnet_core.release.start import Start, start_of_file
 from mixnet_core.release.told import METADATA_FLAVOUR, METADATA_STEM
 from mixnet_core.runs.run_dir import checked_name
 from mixnet_core.runs.values import Value
 from mixnet_core.storage.asides import OwnAside
-from mixnet_core.storage.files import file_aside, os_errors_explained, sha256_of, write_text
+from mixnet_core.storage.files import file_aside, os_errors_explained, sha256_of
 from mixnet_core.storage.storage import OnBytes
 from mixnet_core.storage.transfer import check_url, transfer
 from mixnet_core.storage.uris import refuse_credentials, shown
 from mixnet_core.storage.user_cache import cache_folder
-from mixnet_core.storage.yaml_files import dump_yaml, parse_yaml
 
 Array = NDArray[Any]
 
 _DIGEST = re.compile(r"[0-9a-f]{8,64}")
 _ATTEMPTS = 4
-_HEAD = "# Written by `mixnet import`: an entry for each file of weights that it checked.\n"
 
 
 class Imported(Value):
@@ -201,9 +193,7 @@ def _imported(
     if len(classes or ()) != network.num_classes:
         classes = None
     read = start.input.model_dump(mode="json") if start.input else weights.told.input
-    catalog = users_catalog() or imported_catalog()
-    if catalog is None:
-        raise InputError(f"there is no cache to keep a catalog in: name one ({USER_CATALOG})")
+    catalog = own_catalog()
     copy, sha256, was_there = _written(folder, asked.name, values, flavour, stride)
     entry = CatalogEntry(
         name=asked.name,
@@ -221,8 +211,7 @@ def _imported(
         note="the moving averages of a training" if asked.ema else "",
     )
     try:
-        with _one_at_a_time(folder):
-            reused = _enter(entry, catalog)
+        reused = not add_entries([entry], catalog)
     except BaseException:
         if not was_there:
             copy.unlink(missing_ok=True)
@@ -313,58 +302,3 @@ def _written(
     finally:
         own.drop()
     return copy, sha256, was_there
-
-
-@contextmanager
-def _one_at_a_time(folder: Path) -> Iterator[None]:
-    """Keeps others from writing the catalog between its reading and its writing."""
-    with os_errors_explained(folder), (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _enter(entry: CatalogEntry, catalog: Path) -> bool:
-    """Adds an entry to a catalog, behind those that it has; tells whether it was there already.
-
-    Raises:
-        ReleaseConflict: other weights have the name.
-        InputError: the catalog is written in a way that nothing can be added to.
-    """
-    where = shown(str(catalog))
-    with os_errors_explained(catalog, "read"):
-        content = catalog.read_bytes() if catalog.is_file() else b""
-    before = parse_catalog(parse_yaml(content, where).value, where) if content.strip() else {}
-    known = before.get(entry.name) or load_catalog().get(entry.name)
-    if known is not None:
-        if known.sha256 == entry.sha256 and known.flavour == entry.flavour:
-            return True
-        raise ReleaseConflict(
-            f"{entry.name} is the name of other weights in the catalog ({shown(known.url)}): give "
-            "these another one, --name NAME, or remove that entry"
-        )
-    keys = entry.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
-    item = dump_yaml({"releases": [keys]})
-    wanted = {**before, entry.name: entry}
-    for candidate in _joined(content or _HEAD.encode(), item):
-        try:
-            if parse_catalog(parse_yaml(candidate, where).value, where) == wanted:
-                write_text(catalog, candidate)
-                return False
-        except InputError:
-            continue
-    raise InputError(
-        f"cannot add to {where} as it is written: add this entry to its releases: "
-        f"{' '.join(item.split())}"
-    )
-
-
-def _joined(content: bytes, item: str) -> list[str]:
-    """Returns a catalog's text with an item more: as a new document, or in a list's two styles."""
-    try:
-        head = content.decode("utf-8")
-    except UnicodeDecodeError:
-        return []
-    rows = item.removeprefix("releases:\n")
-    head = head if head.endswith("\n") else f"{head}\n"
-    indented = "".join(f"  {line}\n" for line in rows.splitlines())
-    return [head + item, head + rows, head + indented]

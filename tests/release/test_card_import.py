@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
 
-from mixnet_core.errors import InputError
+from mixnet_core.errors import InputError, ReleaseConflict
 from mixnet_core.release.card_import import import_card
-from mixnet_core.release.catalog import USER_CATALOG, load_catalog
+from mixnet_core.release.catalog import USER_CATALOG, imported_catalog, load_catalog
 from tests.release.test_card_file import HUB_CARD
 
 NAME = "mixnet_s-fe4fcc63-910v2"
@@ -68,20 +67,22 @@ def test_what_people_wrote_in_their_catalog_stays(catalog: Path, written: str) -
     assert {"mine", NAME} <= load_catalog().keys()
 
 
-def test_a_catalog_in_braces_keeps_its_entries(catalog: Path) -> None:
+def test_to_a_catalog_in_braces_nothing_is_added_and_what_to_add_is_said(catalog: Path) -> None:
     catalog.write_text(
         "{releases: [{name: mine, url: 'https://example.org/m.ckpt', sha256: '01234567', "
         "variant: s, flavour: timm, num_classes: 3, source: me}]}"
     )
-    import_card(HUB_CARD)
-    assert {"mine", NAME} <= load_catalog().keys()
+    before = catalog.read_bytes()
+    with pytest.raises(InputError, match=f"as it is written: add this to its .*{NAME}"):
+        import_card(HUB_CARD)
+    assert catalog.read_bytes() == before
 
 
 def test_another_entry_of_the_name_is_not_overwritten(catalog: Path, tmp_path: Path) -> None:
     import_card(HUB_CARD)
     other = card_with(tmp_path, ("fe4fcc63\n", "fe4fcc64\n"))
     before = catalog.read_bytes()
-    with pytest.raises(InputError, match=f"another entry named {NAME}"):
+    with pytest.raises(ReleaseConflict, match=f"{NAME} is the name of other weights"):
         import_card(other)
     assert catalog.read_bytes() == before
     assert import_card(other, name="other").added == ("other",)
@@ -154,6 +155,8 @@ def test_a_card_that_makes_no_entry_is_refused_with_the_reason(
     assert not catalog.exists()
 
 
-def test_without_a_catalog_of_ones_own_it_says_how_to_have_one(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=f"export {USER_CATALOG}="):
-        import_card(shutil.copy(HUB_CARD, tmp_path))
+def test_without_a_catalog_of_ones_own_the_cache_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(USER_CATALOG, raising=False)
+    found = import_card(HUB_CARD)
+    assert found.catalog == imported_catalog()
+    assert NAME in load_catalog()

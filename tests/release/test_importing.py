@@ -332,7 +332,7 @@ def test_a_catalog_that_cannot_be_added_to_is_told_the_entry(
     catalog.write_text("releases: []\n")
     monkeypatch.setenv(USER_CATALOG, str(catalog))
     source = of_timm(tmp_path / "w.safetensors")
-    refused(source, InputError, "as it is written: add this entry .* name: mine")
+    refused(source, InputError, "as it is written: add this to its .* name: mine")
     assert catalog.read_text() == "releases: []\n"
     assert list(cache.glob("*.safetensors")) == []
 

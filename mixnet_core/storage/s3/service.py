@@ -186,9 +186,7 @@ class Service:
         if feature == CHECKSUMS:
             self.note(REFUSES_CHECKSUMS)
 
-    def _on_answer(
-        self, response: Any, operation: Any, attempts: int = 1, **_: object
-    ) -> float | None:
+    def _on_answer(self, response: Any, operation: Any, attempts: int = 1, **_: object) -> Any:
         """Returns after how many seconds a request is sent again; None leaves that to boto3."""
         refuse_redirect(response, self.endpoint, self._uri)
         refuse_page(response, operation.name, self.endpoint, self._uri)
