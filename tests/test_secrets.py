@@ -363,6 +363,8 @@ BY_PATH = {
     "deployments",
 }  # fmt: skip
 SLOW = {"check_all", "an endpoint"}
+# What is told of a picture that is not there, in a line of its own among others.
+TOLD = {"a list of pictures"}
 
 
 def test_no_way_in_prints_or_writes_a_secret(
@@ -384,8 +386,9 @@ def test_no_way_in_prints_or_writes_a_secret(
             assert "\n" not in str(error), (name, text)
             if error is None:
                 # What is for people; other values go back to who gave them.
-                assert MARK not in (str(answer) if name.startswith("check_") else ""), (name, text)
-                kept = TAKES_ANY | READS | (TAKES_SIGNED if "?" in text else set())
+                is_shown = name.startswith("check_") or name in TOLD
+                assert MARK not in (str(answer) if is_shown else ""), (name, text)
+                kept = TAKES_ANY | READS | TOLD | (TAKES_SIGNED if "?" in text else set())
                 assert name in kept or name.startswith(("check_", "MindCV's")), (name, text)
     assert MARK not in said() + str(rows)
     expect_nothing_written(tmp_path)
