@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from mixnet_core.errors import InputError, IntegrityError
-from mixnet_core.release.aliases import Alias, all_aliases
+from mixnet_core.release.aliases import Alias, alias_names, find_alias
 from mixnet_core.release.manifest import BESIDE, MANIFEST, PublishedRelease, parse_manifest
 from mixnet_core.release.publish import NO_RELEASES
 from mixnet_core.release.retirements import noted_names, retirement_of
@@ -65,7 +65,7 @@ def standings(registry: str) -> list[Standing]:
             names[name] = item.modified
         elif file in BESIDE:
             beside[name].append(file)
-    aliases, noted = all_aliases(storage), set(noted_names(storage))
+    aliases, noted = _readable_aliases(storage), set(noted_names(storage))
 
     def stands(name: str) -> Standing | None:
         try:
@@ -97,10 +97,24 @@ def standing(release: PublishedRelease, storage: Storage) -> Standing:
     return Standing(
         release,
         items[MANIFEST].modified if MANIFEST in items else 0.0,
-        _naming(all_aliases(storage), release),
+        _naming(_readable_aliases(storage), release),
         retirement.why if retirement else None,
         tuple(name for name in BESIDE if name in items),
     )
+
+
+def _readable_aliases(storage: Storage) -> list[Alias]:
+    """Returns the aliases; one whose record is broken hides no release."""
+    found = []
+    for name in alias_names(storage):
+        try:
+            alias = find_alias(storage, name)
+        except IntegrityError as error:
+            log.warning("alias passed over: %s", error)
+            continue
+        if alias is not None:
+            found.append(alias)
+    return found
 
 
 def _naming(aliases: list[Alias], release: PublishedRelease) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from mixnet_core.release.manifest import PublishedRelease
 from mixnet_core.release.promotion import bring_back, demote, promote, retire
 from mixnet_core.release.publish import publish_release, read_release, release_names
 from mixnet_core.release.retirements import FOLDER as RETIREMENTS
+from mixnet_core.release.standing import standings
 from mixnet_core.release.start import find_start
 from mixnet_core.storage.open import open_storage
 from tests.registries import keys, make_release, overwrite
@@ -159,6 +160,7 @@ def test_a_broken_record_is_named_and_hides_nothing_else(to: str, tmp_path: Path
         with pytest.raises(IntegrityError, match=r"aliases/production/000001\.json is no usable"):
             find_release("production", to)
     assert find_release("digits-1", to).name == "digits-1"
+    assert [item.release.name for item in standings(to)] == ["digits-1"]
 
 
 def test_starting_from_a_retired_release_warns_with_the_reason_until_it_is_taken_back(

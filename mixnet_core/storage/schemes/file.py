@@ -37,6 +37,11 @@ _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.E
 _LINKLESS = "it has no hard links: that nobody else publishes here is taken on trust"
 
 
+def _real(place: str) -> str:
+    # Unlike Path.resolve it takes links that lead in a circle.
+    return os.path.realpath(place)
+
+
 class _File:
     """Opens `file://` URIs."""
 
@@ -106,13 +111,20 @@ class FileStorage:
         with os_errors_explained(top, "read"):
             if top.exists() and not top.is_dir():
                 raise InputError(f"{top} is a file: expected a folder")
-            for place, folders, files in os.walk(top):
+            above: dict[str, frozenset[str]] = {}
+            # A release may be a link to where there is room; a link to what is above ends there.
+            for place, folders, files in os.walk(top, followlinks=True):
+                outer, real = above.get(str(Path(place).parent), frozenset()), _real(place)
+                if real in outer:
+                    folders.clear()
+                    continue
+                above[place] = outer | {real}
                 folders[:] = [name for name in folders if not name.startswith(".")]
                 for name in files:
                     path = Path(place) / name
                     # Another process may have deleted it since.
                     with contextlib.suppress(FileNotFoundError):
-                        state = path.lstat()
+                        state = path.stat()
                         key = path.relative_to(self.root).as_posix()
                         found.append(Stored(key, state.st_size, state.st_mtime))
         return sorted(found)

@@ -50,6 +50,30 @@ def test_a_single_writer_does_without_hard_links(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "x").iterdir()] == ["manifest.json"]
 
 
+def test_folders_that_are_links_are_listed_and_circles_end(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "manifest.json").write_text("{}")
+    root = tmp_path / "r"
+    root.mkdir()
+    (root / "linked").symlink_to(tmp_path / "elsewhere")
+    (root / "circle").symlink_to(root)
+    (root / "digits").mkdir()
+    (root / "digits" / "file").write_text("abc")
+    (root / "a").symlink_to(root / "digits")
+    (root / "digits" / "back").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "there").symlink_to(root / "digits")
+    (root / "broken").symlink_to(tmp_path / "gone")
+    (root / ".hidden").mkdir()
+    (root / ".hidden" / "file").touch()
+    listed = open_storage(root.as_uri()).listed()
+    assert {(item.key, item.bytes) for item in listed} >= {
+        ("linked/manifest.json", 2),
+        ("digits/file", 3),
+        ("a/file", 3),
+    }
+    assert len(listed) < 20
+
+
 def test_a_check_leaves_no_folder_that_it_made(tmp_path: Path) -> None:
     open_storage(str(tmp_path / "a" / "b")).check_writable()
     assert list(tmp_path.iterdir()) == []
