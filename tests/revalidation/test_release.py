@@ -26,7 +26,7 @@ from mixnet_core.evaluate.counting import JUDGED
 from mixnet_core.evaluate.prediction_table import PredictionTable, write_table
 from mixnet_core.model.variants import VARIANTS
 from mixnet_core.recipe.recipe import save_recipe
-from mixnet_core.release.catalog import CatalogEntry
+from mixnet_core.release.catalog import CatalogEntry, load_catalog
 from mixnet_core.release.manifest import PublishedRelease
 from mixnet_core.release.publish import publish_release, read_release
 from mixnet_core.revalidation import all_releases
@@ -268,20 +268,19 @@ def test_the_catalogs_releases_are_measured_where_their_images_are(
     imagenet.mkdir()
     flowers.mkdir()
     bundled = items(where, [], data=str(flowers), imagenet=str(imagenet))
-    assert [item.name for item in bundled] == [
-        "mixnet_s-910v2",
-        "mixnet_s",
-        "mixnet_m",
-        "mixnet_l",
-    ]
+    assert [item.name for item in bundled] == list(load_catalog())
     assert {item.data for item in bundled} == {str(imagenet)}
     (tmp_path / "catalog.yaml").write_text(
         "releases:\n"
         "  - {name: mine, url: 'https://example.org/mine.ckpt', sha256: '0a1b2c3d', variant: s,\n"
         "     flavour: mindcv, num_classes: 10, recipe: digits, source: me}\n"
+        "  - {name: other, url: 'https://example.org/o.ckpt', sha256: null, variant: s,\n"
+        "     flavour: timm, num_classes: 10, source: me}\n"
     )
     monkeypatch.setenv("MIXNET_CATALOG", str(tmp_path / "catalog.yaml"))
     (mine,) = items(where, [])
+    # Ten classes, and nobody says of which images.
+    assert "other" not in [item.name for item in items(where, [], imagenet="/imagenet")]
     assert (mine.name, mine.uri, mine.data) == ("mine", "https://example.org/mine.ckpt", None)
     assert (mine.entry or publish(workspace)).claims == {}
 
