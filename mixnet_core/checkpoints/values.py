@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from mixnet_core.checkpoints.file_format import WeightsFile, expect_checksum, unreadable
 from mixnet_core.checkpoints.pickled import BrokenPickle
-from mixnet_core.checkpoints.pytorch_files import as_float32
 from mixnet_core.checkpoints.pytorch_files import read_values as values_of_pytorch
+from mixnet_core.checkpoints.torch_tensors import as_float32
 from mixnet_core.storage.files import os_errors_explained
 from mixnet_core.storage.uris import shown, shown_words
 

@@ -52,6 +52,7 @@ def test_the_bundled_recipes_are_these() -> None:
         "mixnet_l",
         "mixnet_m",
         "mixnet_s",
+        "mixnet_xl",
     ]
 
 
