@@ -35,6 +35,7 @@ def test_logits_of_a_file_of_timms_are_timms(
     load_weights(net, tmp_path / "model.safetensors")
     images = np.random.RandomState(0).randn(2, 3, 64, 64).astype(np.float32)
     off = net(Tensor(images)).asnumpy()[:, :8] - np.array(facts["logits_first8"])
-    # Float32 beside float64, of which deeper networks make more; the other flavour is off by 1.2.
-    tolerance = 1e-4 if variant == "s" else 1e-3
+    # Beside float64. Of such weights the deep networks make more of rounding: timm's own float32 is
+    # off by 0.003 (l), 0.005 (xl), 0.015 (tf_l); the other flavour is off by more than 1.
+    tolerance = 1e-4 if variant == "s" else 0.03
     assert np.abs(off).max() <= tolerance * facts["logits_std"]
