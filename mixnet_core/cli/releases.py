@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -239,6 +240,15 @@ def verify(
     name: Annotated[
         str, typer.Argument(help="A release's name or URI, or an alias.", metavar="RELEASE")
     ],
+    key: Annotated[
+        Path | None,
+        typer.Option(
+            "--key",
+            help="Public key or certificates (PEM) that it has to be signed by. Default: "
+            "$MIXNET_VERIFY_KEY.",
+            metavar="FILE",
+        ),
+    ] = None,
     workspace: WorkspaceOption = None,
     registry: RegistryOption = None,
     as_json: JsonOption = False,
@@ -249,7 +259,7 @@ def verify(
     aliases were set to, and the index.
     """
     release = _found(name, _registry(workspace, registry))
-    findings = verify_release(release)
+    findings = verify_release(release, key)
     if as_json:
         print_json(
             {

@@ -1,7 +1,7 @@
 """Signed releases: `model.sig` beside the manifest, over the digests of all that a release holds.
 
 That is the manifest, the files it names and their plain-named views. What fetches a file compares
-it with the manifest, so a signed manifest is enough to trust what is fetched; `verify_release`
+it with the manifest, so a signed manifest is enough to trust what is fetched; `verify_by_key`
 reads every byte again. Elsewhere `model_signing verify key` checks a copied folder.
 
     MIXNET_SIGN_KEY     a private key in PEM, with its certificates or without: publishing signs
@@ -166,7 +166,7 @@ def verify_signature(
     return Verified(True, (), f"{manifest.name} is signed, by the key of {shown(str(key))}")
 
 
-def verify_release(uri: str, key: str | Path | None = None) -> Verified:
+def verify_by_key(uri: str, key: str | Path | None = None) -> Verified:
     """Reads every file of the release at `uri` again, and verifies its signature if there is a key.
 
     Args:

@@ -22,12 +22,17 @@ from mixnet_core.evaluate.report.registry_index import (
 )
 from mixnet_core.release.aliases import all_aliases
 from mixnet_core.release.manifest import MANIFEST, PublishedRelease, looks_released
+from mixnet_core.release.signing import (
+    NOT_SIGNED,
+    SIGNATURE,
+    VERIFY_KEY,
+    verify_signature,
+    verifying_key,
+)
 from mixnet_core.release.standing import standing
+from mixnet_core.release.views import VIEWS
 from mixnet_core.storage.open import open_object
 from mixnet_core.storage.storage import Storage
-
-# A file that stands beside the manifest under a plain name -> the role that it is a copy of.
-VIEWS = {"README.md": "card", "config.json": "config"}
 
 
 @dataclass(frozen=True)
@@ -51,20 +56,27 @@ class Verifying:
         storage: of the registry; the release's files are below its name.
         files: role -> verified copy on this machine; a file that is not what was published is not
             among them.
+        key: path of the public key that its signature is to be by; None: nobody says.
     """
 
     release: PublishedRelease
     storage: Storage
     files: dict[str, Path]
+    key: str | None
 
 
 Check = Callable[[Verifying], Iterator[Finding]]
 
 
-def verify_release(release: PublishedRelease) -> list[Finding]:
+def verify_release(release: PublishedRelease, key: str | Path | None = None) -> list[Finding]:
     """Reads all of a release again and compares it with its manifest, and that with what names it.
 
+    Args:
+        key: path of the public key that its signature is to be by; None: what MIXNET_VERIFY_KEY
+            names, if anything.
+
     Raises:
+        InputError: it is no key.
         MixnetError: as `storage.Storage`; what is missing or changed is a finding.
     """
     # The release's own, where an alias was named.
@@ -85,7 +97,7 @@ def verify_release(release: PublishedRelease) -> list[Finding]:
             else:
                 said = f"has sha256 {sha256[:12]}, {MANIFEST} states {file.sha256[:12]}"
                 findings.append(Finding(file.name, False, said))
-        looked_at = Verifying(release, storage, files)
+        looked_at = Verifying(release, storage, files, str(key) if key else verifying_key())
         for check in CHECKS:
             findings += check(looked_at)
     return findings
@@ -105,6 +117,24 @@ def require_verified(release: PublishedRelease, findings: list[Finding]) -> None
         )
 
 
+def _signature(looked_at: Verifying) -> Iterator[Finding]:
+    """Verifies the signature, by which the manifest itself can be trusted."""
+    release = looked_at.release
+    if looked_at.key is None:
+        there = looked_at.storage.exists(f"{release.name}/{SIGNATURE}")
+        by_whom = f"is there; by whom it is, was not looked at: give --key or set {VERIFY_KEY}"
+        yield Finding(SIGNATURE, True, by_whom if there else f"is not there: {NOT_SIGNED}")
+        return
+    try:
+        found = verify_signature(
+            release.uri, looked_at.key, manifest_sha256=release.manifest_sha256
+        )
+    except IntegrityError as error:
+        yield Finding(SIGNATURE, False, f"does not hold ({error})")
+    else:
+        yield Finding(SIGNATURE, True, found.line)
+
+
 def _views(looked_at: Verifying) -> Iterator[Finding]:
     """Compares what stands beside the manifest with the files that it is a copy of."""
     stored = looked_at.storage.names(looked_at.release.name)
@@ -122,7 +152,7 @@ def _views(looked_at: Verifying) -> Iterator[Finding]:
     named = {
         MANIFEST,
         *VIEWS,
-        "model.sig",
+        SIGNATURE,
         *(file.name for file in looked_at.release.files.values()),
     }
     for name in stored:
@@ -228,4 +258,4 @@ def _plain(value: object) -> str:
 
 
 # What else is asked of a release, in this order; each is told what was fetched and verified.
-CHECKS: list[Check] = [_views, _figures, _aliases, _index]
+CHECKS: list[Check] = [_signature, _views, _figures, _aliases, _index]

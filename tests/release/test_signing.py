@@ -24,7 +24,7 @@ from mixnet_core.release.signing import (
     expect_keys,
     require_signed,
     sign_release,
-    verify_release,
+    verify_by_key,
     verify_signature,
 )
 from mixnet_core.release.weights import fetch_weights
@@ -92,11 +92,11 @@ def test_what_model_signings_own_program_signed_is_verified(
         "sign", "key", release, "--signature", release / SIGNATURE, "--private_key", private
     )
     assert done.returncode == 0, done.stderr
-    assert verify_release(release.as_uri(), public).signed is True
+    assert verify_by_key(release.as_uri(), public).signed is True
 
 
 def test_without_a_key_all_works_and_it_says_not_signed(release: Path) -> None:
-    found = verify_release(release.as_uri())
+    found = verify_by_key(release.as_uri())
     assert found.signed is False
     assert found.line == "mine: 5 files are what its manifest says; not signed"
     names = {name.partition("-")[0] for name in found.files}
@@ -107,7 +107,7 @@ def test_a_signature_that_nobody_verified_is_not_called_good(
     release: Path, keys: tuple[Path, Path]
 ) -> None:
     sign_release(release.as_uri(), keys[0])
-    found = verify_release(release.as_uri())
+    found = verify_by_key(release.as_uri())
     assert found.signed is None
     assert "by whom was not verified" in found.line
 
@@ -122,10 +122,10 @@ def test_signing_again_changes_nothing_and_mends_what_is_wrong(
     assert (release / SIGNATURE).read_bytes() == before
     (release / SIGNATURE).write_bytes(before[:-9])
     assert sign_release(release.as_uri(), private)
-    assert verify_release(release.as_uri(), public).signed
+    assert verify_by_key(release.as_uri(), public).signed
     other, others_public = key_pair(tmp_path, "other")
     assert sign_release(release.as_uri(), other)
-    assert verify_release(release.as_uri(), others_public).signed
+    assert verify_by_key(release.as_uri(), others_public).signed
 
 
 def flip(content: bytes) -> bytes:
@@ -141,7 +141,7 @@ def test_a_tampered_file_is_refused_by_name(
     (path,) = release.glob(f"{role}-*") if "." not in role else [release / role]
     path.write_bytes(flip(path.read_bytes()))
     with pytest.raises(IntegrityError, match=f"{path.name} has sha256") as caught:
-        verify_release(release.as_uri(), keys[1])
+        verify_by_key(release.as_uri(), keys[1])
     assert "\n" not in str(caught.value)
 
 
@@ -149,7 +149,7 @@ def test_a_tampered_file_is_refused_by_name(
 def test_a_missing_view_is_named(release: Path, name: str) -> None:
     (release / name).unlink()
     with pytest.raises(IntegrityError, match=f"{name} is missing: publish the release again"):
-        verify_release(release.as_uri())
+        verify_by_key(release.as_uri())
 
 
 def test_a_manifest_that_was_changed_with_its_weights_is_refused_by_name(
@@ -161,9 +161,9 @@ def test_a_manifest_that_was_changed_with_its_weights_is_refused_by_name(
     for path in (tmp_path / "o" / "mine").iterdir():
         shutil.copy(path, release)
     # Without the key it looks whole.
-    assert verify_release(release.as_uri()).signed is None
+    assert verify_by_key(release.as_uri()).signed is None
     with pytest.raises(IntegrityError, match=r"^manifest\.json is not what was signed"):
-        verify_release(release.as_uri(), keys[1])
+        verify_by_key(release.as_uri(), keys[1])
 
 
 def test_a_changed_fact_is_refused_by_name(release: Path, keys: tuple[Path, Path]) -> None:
@@ -200,7 +200,7 @@ def test_a_tampered_signature_is_refused_by_name(
     assert callable(change)
     path.write_bytes(change(path.read_bytes()))
     with pytest.raises(IntegrityError, match=rf"mine/model\.sig is {reason}") as caught:
-        verify_release(release.as_uri(), keys[1])
+        verify_by_key(release.as_uri(), keys[1])
     assert "\n" not in str(caught.value)
 
 
@@ -230,9 +230,9 @@ def test_a_certificate_signs_and_its_authority_verifies(release: Path, tmp_path:
     private, trusted = certified(tmp_path / "a")
     assert sign_release(release.as_uri(), private)
     assert not sign_release(release.as_uri(), private)
-    assert verify_release(release.as_uri(), trusted).signed
+    assert verify_by_key(release.as_uri(), trusted).signed
     with pytest.raises(IntegrityError, match="is no signature by the key of"):
-        verify_release(release.as_uri(), certified(tmp_path / "b")[1])
+        verify_by_key(release.as_uri(), certified(tmp_path / "b")[1])
 
 
 def test_an_encrypted_key_takes_its_password_from_the_environment(
@@ -243,7 +243,7 @@ def test_an_encrypted_key_takes_its_password_from_the_environment(
         sign_release(release.as_uri(), private)
     monkeypatch.setenv("MIXNET_SIGN_PASSWORD", "opensesame")
     assert sign_release(release.as_uri(), private)
-    assert verify_release(release.as_uri(), public).signed
+    assert verify_by_key(release.as_uri(), public).signed
 
 
 def test_a_key_that_is_none_is_named_before_the_work(
@@ -291,7 +291,7 @@ def test_a_release_in_a_store_is_signed_and_verified_there(
     to = f"s3://releases/{uuid.uuid4().hex}"
     uri = publish_release("mine", registry=to, files=files, facts={}).uri
     sign_release(uri, keys[0])
-    assert verify_release(uri, keys[1]).signed
+    assert verify_by_key(uri, keys[1]).signed
     storage = open_storage(to)
     bundle = storage.read(f"mine/{SIGNATURE}")
     assert json.loads(bundle)["mediaType"].startswith("application/vnd.dev.sigstore.bundle")
@@ -307,5 +307,5 @@ def test_without_model_signing_it_says_what_to_install(
     with pytest.raises(MachineError, match=r"pip install 'mindspore-mixnet\[signing\]'"):
         sign_release(release.as_uri(), keys[0])
     with pytest.raises(MachineError, match=r"pip install 'mindspore-mixnet\[signing\]'"):
-        verify_release(release.as_uri(), keys[1])
-    assert verify_release(release.as_uri()).signed is None
+        verify_by_key(release.as_uri(), keys[1])
+    assert verify_by_key(release.as_uri()).signed is None
