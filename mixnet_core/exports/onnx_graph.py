@@ -22,12 +22,13 @@ BATCH = "N"
 PIXELS = "pixels"
 
 
-def whole_graph(item: Exportable, *, pixels: bool = False) -> Any:
+def whole_graph(item: Exportable, *, pixels: bool = False, opset: int = OPSET) -> Any:
     """Returns the `onnx.ModelProto`, checked.
 
     Args:
         pixels: its input is PIXELS (N, S, S, C) uint8, which it normalises; else IMAGES
             (N, C, S, S) float32.
+        opset: of its operators.
 
     Raises:
         MachineError: onnx does not take what MindSpore exported.
@@ -54,7 +55,7 @@ def whole_graph(item: Exportable, *, pixels: bool = False) -> Any:
     for end in (*graph.input, *graph.output):
         end.type.tensor_type.shape.dim[0].dim_param = BATCH
     # It does not grow: a graph of an older opset is made of the same operators.
-    model = version_converter.convert_version(model, OPSET)
+    model = version_converter.convert_version(model, opset)
     model.ir_version = helper.find_min_ir_version_for(model.opset_import)
     if pixels:
         _take_pixels(model.graph, item)
