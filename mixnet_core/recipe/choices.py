@@ -46,7 +46,7 @@ class Export(Section):
 
     formats: tuple[Annotated[str, one_of(FORMATS)], ...] = Field(
         default=(),
-        description="as `mixnet export --to` names them, with _ for -; what is not proven is not "
+        description="as the option --to names them, with _ for -; what is not proven is not "
         "published",
     )
     int8_max_drop: Annotated[float, Field(ge=0, le=100)] = Field(
