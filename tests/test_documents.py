@@ -116,6 +116,7 @@ RUN_BY = {
     "python -m mixnet_flows.infra.setup": "tests/test_wheel.py::"
     "test_its_deployments_are_deployed_as_the_command_says",
     "python -m tests.data.imagenet.bad_inputs": "tests/data/imagenet/test_bad_inputs.py",
+    "python -m tests.faults.publishing_kills": "tests/faults/test_publishing_kills.py",
     "python -m tests.refusals": "tests/test_refusals.py",
     "python -m tests.oracle.trajectory": "not run here: half an hour beside PyTorch",
     "python -m tests.storage.fault_table": "tests/storage/test_fault_table.py::"
