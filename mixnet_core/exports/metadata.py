@@ -6,7 +6,8 @@ image_size                  pixels, square
 short_side, crop_pct        the shorter side is resized to short_side, the middle cropped
 interpolation               of that resizing
 in_channels                 3: RGB, 1: grey
-release, weights_sha256, recipe_fingerprint, variant, flavour, code      where it came from
+variant, flavour, stem_stride                                the network
+release, weights_sha256, recipe_fingerprint, code            where it came from
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ def metadata_of(item: Exportable) -> dict[str, str]:
         "recipe_fingerprint": item.recipe.fingerprint,
         "variant": network.variant,
         "flavour": network.flavour,
+        "stem_stride": str(network.stem_stride),
         "code": f"mindspore-mixnet {packages.version('mindspore-mixnet')}",
         "mean": json.dumps(given.mean[:channels]),
         "std": json.dumps(given.std[:channels]),

@@ -76,6 +76,8 @@ def quick_start(weights: str, recipe_file: str, classes: int) -> str:
             "The command `mixnet` comes with the package mindspore-mixnet. The commands below are "
             "for the folder of this card; put your own images into `images/`, a folder for each "
             "class.",
+            "### Prediction",
+            f"```shell\nmixnet predict {weights} images/\n```",
             "### Validation",
             f"```shell\nmixnet evaluate {weights} --data images/\n```",
             "### Training",

@@ -29,6 +29,7 @@ def own_card(
     parameters: int,
     weights: str,
     recipe_file: str,
+    exports: str = "",
 ) -> Card:
     """Describes a release.
 
@@ -39,6 +40,7 @@ def own_card(
         classes: names in label order.
         parameters: values in the file of weights, BatchNorm's statistics included.
         weights, recipe_file: names of these files in the release's folder.
+        exports: Markdown on files for other runtimes; "" where there are none.
     """
     network, machine = recipe.network, report["training"]["machine"] or {}
     versions = machine.get("packages", {})
@@ -103,6 +105,7 @@ def own_card(
             Part(text=notes(report, recipe)),
             Part(text="## Quick Start"),
             Part(text=quick_start(weights, recipe_file, len(classes))),
+            *((Part(text="### Other runtimes"), Part(text=exports)) if exports else ()),
             Part(text="## References"),
             Part(text=references(network.flavour)),
         ),

@@ -5,19 +5,22 @@ names. Who tells more, the first that does:
 
     the catalog      by the file's digest
     config.json      beside it, as timm and the Hugging Face hub have it
-    the file itself  a flavour in the texts of a .safetensors file
+    the file itself  in the texts of a .safetensors file, as `mixnet export` writes them
     its name         tf_mixnet_s.pth
     its names        timm's: timm is assumed, and said; MindCV's: nothing
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import ValidationError
+
 from mixnet_core.checkpoints.file_format import WeightsFile
 from mixnet_core.model.variants import FLAVOURS, FlavourName
-from mixnet_core.release.catalog import CatalogEntry, entry_of
+from mixnet_core.release.catalog import CatalogEntry, EntryInput, entry_of
 from mixnet_core.release.hub_config import CONFIG, HubConfig, config_beside, flavour_of_name
 from mixnet_core.storage.uris import shown
 
@@ -90,13 +93,42 @@ def told_of(file: WeightsFile, sha256: str) -> Told:
         network["stem_stride"] = config.stem_stride
     elif stated in ("1", "2"):
         network["stem_stride"] = int(stated)
+    pixels, classes = _of_itself(file)
     return Told(
         network,
-        config.input if config else {},
-        config.classes if config else None,
+        config.input if config else pixels,
+        config.classes if config else classes,
         who,
         assumed=assumed,
     )
+
+
+def _of_itself(file: WeightsFile) -> tuple[dict[str, Any], tuple[str, ...] | None]:
+    """Returns how images are read and the classes, as far as a file's own texts say them.
+
+    Another program's texts may mean something else: what does not read as ours says nothing.
+    """
+    said: dict[str, Any] = {}
+    for key in (*EntryInput.model_fields, "classes"):
+        text = file.metadata.get(key, "")
+        try:
+            said[key] = text if key == "interpolation" else json.loads(text)
+        except (ValueError, RecursionError):
+            continue
+    classes = said.pop("classes", None)
+    names = (
+        tuple(classes)
+        if isinstance(classes, list) and classes and all(isinstance(n, str) for n in classes)
+        else None
+    )
+    for key in ("mean", "std"):
+        if isinstance(said.get(key), list):
+            # One grey channel uses the first of three.
+            said[key] = said[key] * 3 if len(said[key]) == 1 else said[key]
+    try:
+        return EntryInput.model_validate(said).model_dump(exclude_none=True), names
+    except ValidationError:
+        return {}, names
 
 
 def _flavour(file: WeightsFile, config: HubConfig | None) -> tuple[FlavourName | None, str]:

@@ -20,6 +20,7 @@ from typing import Any
 
 from mixnet_core.checkpoints.file_format import read_format
 from mixnet_core.checkpoints.fit import seen_network
+from mixnet_core.exports.card_part import card_part
 from mixnet_core.recipe.recipe import Recipe
 from mixnet_core.release.card_hub import hub_card_text, hub_config_text
 from mixnet_core.release.card_text import card_text
@@ -31,6 +32,7 @@ from mixnet_core.release.provenance import (
     statement_text,
     training_statement,
 )
+from mixnet_core.runs.export_values import Exported
 from mixnet_core.runs.run_dir import RunDir
 from mixnet_core.runs.values import Decision, FetchedWeights, PreparedDataset
 from mixnet_core.storage.files import sha256_of, write_text
@@ -46,6 +48,7 @@ def describe_release(
     dataset: PreparedDataset,
     decision: Decision,
     start: FetchedWeights | None,
+    exported: Exported | None = None,
 ) -> dict[str, Path]:
     """Writes the files beside the run's own.
 
@@ -54,6 +57,7 @@ def describe_release(
         files: role -> file, what is published besides.
         report: of this decision.
         start: the initial weights.
+        exported: files for other runtimes, published besides.
 
     Returns:
         Role -> file; {} where an earlier version wrote the report.
@@ -74,6 +78,10 @@ def describe_release(
         parameters=_parameters(files["weights"]),
         weights=weights["name"],
         recipe_file=recipe_file["name"],
+        exports=card_part(
+            exported.proofs if exported else (),
+            {role: item["name"] for role, item in described.items()},
+        ),
     )
     evidence: Sequence[Mapping[str, Any]] = [
         item for role, item in described.items() if role not in ("weights", "recipe")

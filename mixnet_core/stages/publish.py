@@ -83,6 +83,7 @@ def publish(
             dataset=dataset,
             decision=decision,
             start=weights,
+            exported=exported,
         )
         published = publish_release(
             release or run.name,
