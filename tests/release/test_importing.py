@@ -26,10 +26,13 @@ from mixnet_core.errors import (
     MixnetError,
     ReleaseConflict,
 )
+from mixnet_core.exports.exportable import Exportable
+from mixnet_core.exports.metadata import metadata_of
 from mixnet_core.model.mixnet import build_model
 from mixnet_core.model.variants import FlavourName, VariantName
 from mixnet_core.model.weight_names import mindcv_name, names, parameters
-from mixnet_core.release.catalog import USER_CATALOG, load_catalog
+from mixnet_core.recipe.recipe import load_recipe
+from mixnet_core.release.catalog import USER_CATALOG, EntryInput, load_catalog
 from mixnet_core.release.importing import import_weights
 from mixnet_core.release.publish import publish_release
 from mixnet_core.release.weights import fetch_weights
@@ -364,3 +367,30 @@ def test_mindspore_reads_the_copy_too(tmp_path: Path) -> None:
     found = import_weights(str(of_timm(tmp_path / "w.safetensors")), flavour="tf", name="mine")
     read = mindspore.load_checkpoint(found.path, format="safetensors")
     assert set(read) == set(names("s", "mindcv"))
+
+
+def test_an_export_of_ours_says_its_own_pixels_and_classes_on_its_way_in(tmp_path: Path) -> None:
+    recipe = load_recipe("digits", {"network.num_classes": 10, "input.mean": [1.0, 2.0, 3.0]})
+    classes = tuple("abcdefghij")
+    item = Exportable(
+        name="mine", recipe=recipe, weights="w.ckpt", sha256="0" * 64, classes=classes, width=10
+    )
+    source = of_timm(tmp_path / "w.safetensors", metadata=metadata_of(item))
+    import_weights(str(source), name="back")
+    entry = load_catalog()["back"]
+    assert (entry.flavour, entry.stem_stride, entry.classes) == ("mindcv", 1, classes)
+    assert entry.input_keys == {
+        key: value
+        for key, value in recipe.input.model_dump(mode="json").items()
+        if key in EntryInput.model_fields
+    }
+
+
+@pytest.mark.parametrize(
+    "text", ["nonsense", "[1, 2", "[0, 0, 0]", '["a"]', "null", "1e999", "[" * 100_000]
+)
+def test_texts_of_another_program_say_nothing(text: str, tmp_path: Path) -> None:
+    said = dict.fromkeys(("mean", "std", "image_size", "crop_pct", "interpolation"), text)
+    source = of_timm(tmp_path / "w.safetensors", metadata=said | {"classes": "nonsense"})
+    import_weights(str(source), flavour="timm", name="other")
+    assert load_catalog()["other"].input is None
