@@ -34,7 +34,11 @@ _DEFAULTS = Export()
 
 def export(
     release: Annotated[
-        str, typer.Argument(help="A release's name or URI, or a catalog entry.", metavar="RELEASE")
+        str,
+        typer.Argument(
+            help="A release's name or URI, an alias, a catalog entry, a run, or a file of weights.",
+            metavar="RELEASE",
+        ),
     ],
     to: Annotated[
         list[str],

@@ -15,8 +15,8 @@ from mixnet_core.evaluate.counting import Judged
 from mixnet_core.runs.export_values import Differing
 
 # Share of an image's largest logit. Runtimes add a float32 network's products in another order:
-# 2e-5 was the most between MindSpore, onnxruntime and OpenVINO on images of noise, whose logits
-# reach 350. What differs by more than five times that computes something else.
+# 2e-5 was the most between onnxruntime and OpenVINO on images of noise, whose logits reach 350.
+# What differs by more than five times that computes something else.
 NEAR_TIE = 1e-4
 # Of images with another top-1 so many are named; all are counted.
 _NAMED = 20

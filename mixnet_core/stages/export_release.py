@@ -21,19 +21,15 @@ from mixnet_core.exports.making import PROOFS, Wanted, make_exports, require_for
 from mixnet_core.exports.readme import readme
 from mixnet_core.exports.request import Images
 from mixnet_core.recipe.kinds import FORMATS
-from mixnet_core.release.catalog import find_release
+from mixnet_core.recipe.recipe import stored_recipe
 from mixnet_core.release.manifest import PublishedRelease
 from mixnet_core.runs.export_values import Exported, ExportProof
 from mixnet_core.runs.run_dir import Workspace
 from mixnet_core.runs.ticks import Tick, Watch, unwatched
 from mixnet_core.runs.values import PreparedDataset
-from mixnet_core.stages.release_to_measure import (
-    AnyRelease,
-    Released,
-    columns,
-    fetch_file,
-    fetch_release,
-)
+from mixnet_core.stages.named_weights import find_released
+from mixnet_core.stages.on_record import OnRecord
+from mixnet_core.stages.release_to_measure import Released, columns, fetch_file
 from mixnet_core.storage.files import folder_aside, sha256_of, write_text
 from mixnet_core.storage.uris import refuse_credentials, shown
 
@@ -54,7 +50,7 @@ def export_release(
     """Writes a release in other formats, each proven, all at once or not at all.
 
     Args:
-        name_or_uri: as `release.catalog.find_release`.
+        name_or_uri: as `named_weights.find_released`: a release, a run, a file of weights.
         out: the folder; an earlier export there is replaced.
         data: folder of images instead of the recipe's, for a machine that has them elsewhere.
         unproven: write what cannot be proven, because the images are not here.
@@ -69,22 +65,17 @@ def export_release(
     """
     refuse_credentials(name_or_uri, str(out), data)
     _expect_own(out)
-    release = find_release(name_or_uri, registry)
+    released = find_released(
+        name_or_uri, workspace=workspace, registry=registry, data=data, stage=STAGE, watch=watch
+    )
     # Of its own: another export of this release may be under way.
-    attempts = workspace.root / "exports" / release.name / "attempts"
+    attempts = workspace.root / "exports" / released.name / "attempts"
     with TemporaryDirectory() as own:
-        released = fetch_release(
-            release,
-            Path(own),
-            cache=workspace.weights,
-            data=data,
-            on_bytes=lambda done, total: watch(Tick(STAGE, done, total, "B", detail="weights")),
-        )
         item = exportable(released)
         require_formats(item, wanted.formats)
         images = None
         try:
-            images = _images(release, released, item, wanted, workspace, Path(own), data, watch)
+            images = _images(released, item, wanted, workspace, Path(own), data, watch)
         except (DatasetError, MachineError, TransientError) as error:
             if not unproven:
                 raise InputError(
@@ -112,10 +103,15 @@ def exportable(released: Released) -> Exportable:
     """Returns what a release's exports are made from.
 
     Raises:
+        InputError: it is an export itself.
         IntegrityError: it does not say how many classes it has.
     """
-    classes = released.classes
-    width = len(classes) if classes is not None else released.recipe.network.num_classes
+    if released.weights.suffix == ".onnx":
+        raise InputError(
+            f"{shown(str(released.weights))} is an export itself: name the release or the weights "
+            "that it was made from"
+        )
+    classes, width = released.classes, released.num_classes
     if width is None:
         raise IntegrityError(f"release {released.name} does not say its classes: publish it again")
     return Exportable(
@@ -129,7 +125,6 @@ def exportable(released: Released) -> Exportable:
 
 
 def _images(
-    release: AnyRelease,
     released: Released,
     item: Exportable,
     wanted: Wanted,
@@ -155,7 +150,7 @@ def _images(
             workspace.datasets,
             classes=released.classes,
             trained_on=data is None,
-            fingerprint=release.claimed_on,
+            fingerprint=_measured_on(released),
             on_image=on_image,
         )
     classes = released.classes or dataset.classes
@@ -168,18 +163,30 @@ def _images(
         dataset=dataset.root,
         classes=classes,
         labels=columns(released.name, released.classes, dataset.classes, dataset.root),
-        answers=_answers(release, dataset, classes, own),
+        answers=_answers(released.published, dataset, classes, own),
     )
 
 
+def _measured_on(released: Released) -> str | None:
+    """Returns the fingerprint of the val images that a release or a run was measured on."""
+    if released.published is not None:
+        return released.published.claimed_on
+    if released.run is None:
+        return None
+    return OnRecord(stored_recipe(released.run.recipe), released.run).dataset().val_fingerprint
+
+
 def _answers(
-    release: AnyRelease, dataset: PreparedDataset, classes: tuple[str, ...], own: Path
+    release: PublishedRelease | None,
+    dataset: PreparedDataset,
+    classes: tuple[str, ...],
+    own: Path,
 ) -> str | None:
     """Fetches the release's predictions; None: it has none, or not of these images in this order.
 
     The fingerprint holds no names: files that were renamed since stand in another order.
     """
-    if not isinstance(release, PublishedRelease) or "answers" not in release.files:
+    if release is None or "answers" not in release.files:
         return None
     if release.claimed_on != dataset.val_fingerprint:
         return None

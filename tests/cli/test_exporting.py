@@ -220,3 +220,34 @@ def test_the_program_has_no_more_than_it_says() -> None:
     ]
     compile(snippet("x.onnx"), "classify.py", "exec")
     assert sys.version_info >= (3, 11)
+
+
+def test_a_run_is_exported_as_its_release_is_and_an_export_is_not(
+    finished_job: FinishedJob, exported: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    released, _ = exported
+    out = tmp_path / "of-the-run"
+    done = mixnet(
+        "export",
+        str(finished_job.run_dir),
+        "--to=safetensors",
+        f"--out={out}",
+        cwd=finished_job.folder,
+    )
+    assert done.returncode == 0, done.stderr
+    said = [json.loads((folder / "exports.json").read_text()) for folder in (out, released)]
+    ours, theirs = (
+        next(proof for proof in found["exports"] if proof["format"] == "safetensors")
+        for found in said
+    )
+    assert (ours["images"], ours["differing"]) == (theirs["images"], 0)
+    again = mixnet(
+        "export",
+        str(released / "model.onnx"),
+        "--to=openvino",
+        f"--out={tmp_path / 'again'}",
+        cwd=finished_job.folder,
+    )
+    assert again.returncode == 2
+    assert "is an export itself" in again.stderr
+    assert not (tmp_path / "again").exists()
