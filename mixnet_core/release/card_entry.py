@@ -78,11 +78,12 @@ def _entry(
     if not asset.link:
         raise InputError(f"the card {where} names an asset without asset-link: add its address")
     url = _url(asset.link, path)
-    file = PurePosixPath(unquote(urlsplit(url).path)).name
-    row = _row_of(card.performance, file)
+    file = _file(url)
+    others = [_file(_url(other.link, path)) for other in card.assets if other.link != asset.link]
+    row = _row_of(card.performance, file, others)
     sha256 = _digest(asset.sha256, file, where, notes)
     variant, convention = _network(card, row, file, where)
-    top1, top5 = _claims(card, row, len(card.performance), notes)
+    top1, top5 = _claims(card, row, len(card.performance), file, notes)
     said: dict[str, Any] = {
         "name": name or _plain(PurePosixPath(file).stem),
         "url": url,
@@ -113,10 +114,25 @@ def _url(link: str, path: Path) -> str:
     return (path.absolute().parent / unquote(link)).resolve().as_uri()
 
 
-def _row_of(rows: Sequence[Performance], file: str) -> Performance | None:
-    """Finds the row of the table whose weights a file is; the only one is everybody's."""
-    named = [row for row in rows if file and file in row.weight]
-    return named[0] if named else (rows[0] if len(rows) == 1 else None)
+def _file(url: str) -> str:
+    return PurePosixPath(unquote(urlsplit(url).path)).name
+
+
+def _row_of(rows: Sequence[Performance], file: str, others: Sequence[str]) -> Performance | None:
+    """Finds the row of the table whose weights a file is; the only one is a file's not named there.
+
+    Args:
+        others: names of the card's other files.
+    """
+    named = [row for row in rows if file and file in _named(row)]
+    if named:
+        return named[0]
+    return rows[0] if len(rows) == 1 and not _named(rows[0]) & set(others) else None
+
+
+def _named(row: Performance) -> set[str]:
+    """Returns what a row may call its file: each whole word of the path that it gives."""
+    return set(re.split(r"[\s()\[\]<>/?#]+", unquote(row.weight)))
 
 
 def _digest(stated: str, file: str, where: str, notes: list[str]) -> str:
@@ -150,12 +166,12 @@ def _network(card: Card, row: Performance | None, file: str, where: str) -> tupl
 
 
 def _claims(
-    card: Card, row: Performance | None, rows: int, notes: list[str]
+    card: Card, row: Performance | None, rows: int, file: str, notes: list[str]
 ) -> tuple[float | None, float | None]:
     """Returns top-1 and top-5 in percent: those of the file's row, else of the front matter."""
     if row is None:
-        if rows > 1:
-            notes.append("its figures are left out: no row of its table names the file")
+        if rows:
+            notes.append(f"no row of its table names {shown(file)}: its figures are left out")
             return None, None
         return card.top1, card.top5
     found: list[float | None] = []

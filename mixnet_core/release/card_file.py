@@ -51,10 +51,13 @@ _FIELDS = {
     "summary": "summary",
 }
 _ASSET = {"file-format": "file_format", "asset-link": "link", "asset-sha256": "sha256"}
-# "top1acc75.58", "top-1 acc: 75.58 %", "Top1: 75.58"; of "acc75.58" alone the first is meant.
-_TOP = re.compile(r"top[-_ @]?([15])(?!\d)[^\d|,;]*?(\d+(?:\.\d+)?)[ \t]*(%?)", re.IGNORECASE)
-_ACC = re.compile(r"^[ \t]*acc(?:uracy)?[^\d|]*?(\d+(?:\.\d+)?)[ \t]*(%?)", re.IGNORECASE)
-_NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
+# "75,58" is no 75: who writes a comma there is not understood.
+_FIGURE = r"(\d+(?:\.\d+)?)(?!,?\d)[ \t]*(%?)"
+# "top1acc75.58", "top-1 acc: 75.58 %", "acc@1 75.58"; of "acc75.58" alone the first is meant. An
+# error is no accuracy.
+_TOP = re.compile(rf"(?:top[-_ @]?|acc@)([15])(?!\d)(?:(?!err)[^\d|,;])*?{_FIGURE}", re.IGNORECASE)
+_ACC = re.compile(rf"^[ \t]*acc(?:uracy)?[^\d|]*?{_FIGURE}", re.IGNORECASE)
+_NUMBER = re.compile(r"(?<![\d.,])\d+(?:,\d{3})*(?:\.\d+)?(?!,?\d)")
 # What a heading may be called elsewhere -> as it is called here.
 _OTHERWISE = {
     "cann": "cann toolkit/kernel",
@@ -132,20 +135,29 @@ def parse_card(content: bytes, where: str) -> Card:
 def figures(text: str) -> tuple[float | None, float | None]:
     """Returns top-1 and top-5 in percent of a text as "top1acc75.58 | top5acc95.54".
 
-    A figure up to 1 without a % is a share. What is beyond 100 is no figure.
+    Figures up to 1 without a % are shares, where none of them is more. What is beyond 100 is no
+    figure.
     """
-    found = {rank: _percent(number, sign) for rank, number, sign in _TOP.findall(text)}
+    found = {rank: (number, sign) for rank, number, sign in _TOP.findall(text)}
     alone = None if found else _ACC.match(text)
     if alone:
-        found["1"] = _percent(alone[1], alone[2])
-    return found.get("1"), found.get("5")
+        found["1"] = (alone[1], alone[2])
+    return _percents(found.get("1"), found.get("5"))
 
 
-def _percent(number: str, sign: str) -> float | None:
-    value = float(number)
-    if value <= 1 and not sign and "." in number:
-        value = round(100 * value, 10)
-    return value if value <= 100 else None
+def _percents(*figures: tuple[str, str] | None) -> tuple[float | None, ...]:
+    """Returns figures of one network in percent; each is given as its number and its sign."""
+    stated = [figure for figure in figures if figure is not None]
+    are_shares = all(float(n) <= 1 and "." in n and not sign for n, sign in stated)
+    found = [
+        None
+        if figure is None
+        else round(100 * float(figure[0]), 10)
+        if are_shares
+        else float(figure[0])
+        for figure in figures
+    ]
+    return tuple(value if value is None or value <= 100 else None for value in found)
 
 
 def _front(lines: Sequence[str]) -> tuple[dict[str, str], tuple[Asset, ...]]:
@@ -238,11 +250,17 @@ def _blocks(lines: Sequence[str]) -> Iterator[tuple[list[str], bool]]:
 def _rows(block: Sequence[str]) -> list[list[str]]:
     """Returns a table's cells, without the row of dashes; [] if it has none."""
     rows = [
-        [cell.strip() for cell in re.split(r"(?<!\\)\|", line.strip().strip("|"))] for line in block
+        [cell.strip() for cell in re.split(r"(?<!\\)\|", _within(line.strip()))] for line in block
     ]
     if len(rows) < 3 or not all(re.fullmatch(r":?-+:?", cell) for cell in rows[1]):
         return []
     return [rows[0], *rows[2:]]
+
+
+def _within(row: str) -> str:
+    """Returns a row without the bars at its ends; the cell at either may be empty."""
+    row = row.removeprefix("|")
+    return row[:-1] if row.endswith("|") and not row.endswith("\\|") else row
 
 
 def _is_of(header: Sequence[str], columns: Mapping[str, str], *needed: str) -> bool:
@@ -267,6 +285,7 @@ def _typed(row: Mapping[str, str]) -> dict[str, Any]:
     text = {"model_name", "resolution", "jit_level", "recipe", "weight"}
     whole = {"cards", "batch_size"}
     found: dict[str, Any] = {}
+    figures: dict[str, tuple[str, str] | None] = {}
     for field, cell in row.items():
         if field in text:
             found[field] = cell.strip("*") if field == "model_name" else cell
@@ -275,8 +294,9 @@ def _typed(row: Mapping[str, str]) -> dict[str, Any]:
         value = None if number is None else float(number[0].replace(",", ""))
         if value is not None and field in whole:
             found[field] = int(value)
-        elif value is not None and field in ("top1", "top5"):
-            found[field] = _percent(number[0].replace(",", ""), "%" if "%" in cell else "")  # type: ignore[index]
+        elif field in ("top1", "top5"):
+            figures[field] = number and (number[0].replace(",", ""), "%" if "%" in cell else "")
         else:
             found[field] = value
+    found["top1"], found["top5"] = _percents(figures.get("top1"), figures.get("top5"))
     return found

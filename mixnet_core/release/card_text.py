@@ -60,7 +60,7 @@ def performance_table(rows: Sequence[Performance]) -> str:
 def evaluation(card: Card) -> str:
     """Returns the figures of the front matter, "" where it states none."""
     figures = (("top1acc", card.top1), ("top5acc", card.top5))
-    return " | ".join(f"{name}{value:.2f}" for name, value in figures if value is not None)
+    return " | ".join(f"{name}{_percent(value)}" for name, value in figures if value is not None)
 
 
 def _front(card: Card) -> str:
@@ -141,7 +141,15 @@ def _cell(field: str, value: str | float | int | None) -> str:
         return ""
     if field == "graph_compile":
         return f"{value:.0f}s"
+    if field in ("top1", "top5"):
+        return _percent(float(value))
     return f"{value:.2f}" if isinstance(value, float) else str(value)
+
+
+def _percent(value: float) -> str:
+    """Returns a figure as the hub's cards have it; a small one would be read as a share."""
+    text = f"{value:.2f}"
+    return text if float(text) > 1 else f"{text}%"
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]], *, centred: bool = False) -> str:

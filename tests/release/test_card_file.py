@@ -129,6 +129,11 @@ def test_a_version_is_its_letters_and_no_number() -> None:
         ("top_1: 75.58", (75.58, None)),
         ("top1acc0.7558 | top5acc0.9554", (75.58, 95.54)),
         ("top1acc0.5% | top5acc1.5%", (0.5, 1.5)),
+        # No top-5 of 1.5 % stands beside a top-1 of 50 %.
+        ("top1acc0.50 | top5acc1.50", (0.5, 1.5)),
+        ("acc@1 75.58, acc@5 95.54", (75.58, 95.54)),
+        ("top-1 error 24.42 | top-5 error 4.46", (None, None)),
+        ("top1acc75,58 | top5acc95,54", (None, None)),
         ("acc94.4", (94.4, None)),
         ("top1acc175.58", (None, None)),
         ("mAP33.1", (None, None)),
@@ -214,10 +219,19 @@ def test_whatever_a_value_holds_yaml_and_this_reader_read_it_back(text: str) -> 
         cards=st.none() | st.integers(1, 4096),
         graph_compile=st.none() | st.integers(0, 9999).map(float),
         speed=st.none() | st.integers(0, 10**8).map(lambda n: n / 100),
-        top1=st.none() | st.integers(200, 10000).map(lambda n: n / 100),
+        top1=st.none() | st.integers(0, 10000).map(lambda n: n / 100),
         resolution=st.sampled_from(["", "224x224"]),
     )
 )
 def test_whatever_a_row_holds_is_read_back(row: Performance) -> None:
-    card = Card(model_name="m", performance=(row,), body=(Part(table="performance"),))
-    assert parsed(card_text(card)).performance == (row,)
+    card = Card(
+        model_name="m", top1=row.top1, performance=(row,), body=(Part(table="performance"),)
+    )
+    again = parsed(card_text(card))
+    assert (again.performance, again.top1) == ((row,), row.top1)
+
+
+def test_a_cell_that_is_empty_moves_no_figure_into_another_column() -> None:
+    rows = "|model name|params(M)|acc@top1|acc@top5|\n|-|-|-|-|\n||4.17|75.58|95.54|\n"
+    (row,) = parsed(f"---\nmodel-name: m\n---\n\n{rows}").performance
+    assert row == Performance(params=4.17, top1=75.58, top5=95.54)

@@ -133,6 +133,26 @@ def test_of_several_files_each_has_the_figures_of_its_row(catalog: Path, tmp_pat
     assert "x.mindir is left out: mindir" in found.lines
 
 
+def test_the_row_of_a_file_whose_name_ends_alike_is_another_ones(
+    catalog: Path, tmp_path: Path
+) -> None:
+    path = card_with(tmp_path)
+    text = path.read_text()
+    row = next(line for line in text.splitlines() if line.startswith("| mixnet_s "))
+    other = row.replace("mixnet_s", "tf_mixnet_s").replace("75.58", "11.11")
+    path.write_text(text.replace(row, f"{other}\n{row}"))
+    (entry,) = import_card(path).entries
+    assert (entry.flavour, entry.claimed_top1) == ("mindcv", 75.58)
+
+
+def test_a_row_that_names_one_file_is_not_another_files(catalog: Path, tmp_path: Path) -> None:
+    second = "- file-format: ckpt\n  asset-link: https://example.org/mixnet_l-0123abcd.ckpt\n"
+    path = card_with(tmp_path, ("license:", f"{second}  asset-sha256: 0123abcd\n\nlicense:"))
+    found = import_card(path)
+    assert [entry.claimed_top1 for entry in found.entries] == [75.58, None]
+    assert any("names mixnet_l-0123abcd.ckpt: its figures" in line for line in found.lines)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
