@@ -23,6 +23,7 @@ from mixnet_core.release.deletion_marks import marked, marked_name
 from mixnet_core.release.manifest import BESIDE, looks_released
 from mixnet_core.release.publish import NO_RELEASES
 from mixnet_core.runs.run_dir import is_name
+from mixnet_core.storage.files import ASIDE_PREFIX
 from mixnet_core.storage.open import open_storage
 from mixnet_core.storage.storage import Storage, Stored
 
@@ -41,7 +42,7 @@ class Collected:
         unnamed: files that no manifest names, old enough to go.
         unfinished: uploads that did not end, likewise; and marks of deletions that were killed.
         young: of both kinds, those that may be somebody's at work.
-        foreign: how many other files there are; they stay.
+        foreign: how many other files and uploads there are; they stay.
         unreadable: releases whose manifest cannot be read; nothing of theirs goes.
         removed: keys of what was removed.
     """
@@ -143,10 +144,19 @@ def _looked_at(
         if ours:
             folders[name].unnamed, folders[name].beside = ours, beside
     for item in storage.unfinished():
-        name = item.key.partition("/")[0] if "/" in item.key else ""
-        if name not in unreadable:
+        name, _, file = item.key.partition("/")
+        if not _may_be_ours(name, file):
+            foreign += 1
+        elif name not in unreadable:
             folders[name].begun.append(item)
     return dict(folders), marks, foreign, unreadable
+
+
+def _may_be_ours(name: str, file: str) -> bool:
+    """Tells whether a key is one under which publishing begins something."""
+    if (file or name).rpartition("/")[2].startswith(ASIDE_PREFIX):
+        return True
+    return is_name(name) and looks_released(file)
 
 
 def _removed(storage: Storage, name: str, files: Iterable[Stored]) -> list[str]:

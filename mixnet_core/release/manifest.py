@@ -28,7 +28,7 @@ from mixnet_core.storage.uris import shown
 MANIFEST = "manifest.json"
 WEIGHTS = "weights"
 SEEN = "seen"
-BESIDE = ("README.md", "config.json", "model.sig")
+BESIDE = ("README.md", "README.hf.md", "config.json", "model.sig")
 """Files in a release's folder that its manifest does not name: views of what it names, and what
 signs it."""
 

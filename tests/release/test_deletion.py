@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -48,12 +49,14 @@ def here(tmp_path: Path) -> str:
 def test_a_deleted_release_leaves_its_reason_and_nothing_else(to: str, tmp_path: Path) -> None:
     release = make_release("digits-1", to, tmp_path)
     make_release("digits-2", to, tmp_path)
-    overwrite(to, "digits-1/README.md", b"# card")
+    beside = ("README.md", "README.hf.md", "config.json", "model.sig")
+    for name in beside:
+        overwrite(to, f"digits-1/{name}", b"# card")
     before = keys(to)
     done = delete_release("digits-1", to, why="a label was wrong")
     assert set(done.files) == {
         "manifest.json",
-        "README.md",
+        *beside,
         *(file.name for file in release.files.values()),
     }
     assert done.files[0] == "manifest.json"
@@ -196,6 +199,19 @@ def test_uploads_that_did_not_end_are_given_up_once_they_are_old(to: str, tmp_pa
     assert collect(to, older_seconds=0, delete=True).removed == (found.key,)
     assert storage.unfinished() == []
     assert expect_whole_releases(to) == ["digits-1"]
+
+
+def test_an_upload_of_somebody_elses_in_the_same_bucket_stays(
+    s3_environment: object, tmp_path: Path
+) -> None:
+    to = f"s3://releases/{uuid.uuid4().hex}"
+    make_release("digits-1", to, tmp_path)
+    storage: Any = open_storage(to)
+    for key in ("videos/film.mp4", "digits-1/backup.tar", "dump.tar"):
+        storage._client.create_multipart_upload(**storage._where(key))
+    found = collect(to, older_seconds=0, delete=True)
+    assert (found.unfinished, found.removed, found.foreign) == ((), (), 3)
+    assert len(storage.unfinished()) == 3
 
 
 def test_an_upload_at_work_is_not_given_up_however_old_it_is(here: str, tmp_path: Path) -> None:
