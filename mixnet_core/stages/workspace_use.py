@@ -88,10 +88,10 @@ def workspace_use(workspace: Workspace) -> Use:
         MachineError: a folder cannot be read.
     """
     found = [_look_at(run) for run in _runs(workspace)]
-    needs: dict[Path, list[str]] = {}
+    needs: dict[tuple[str, ...], list[str]] = {}
     for run, recipe in found:
         for path in _needed(RunDir(run.path), recipe):
-            needs.setdefault(path, []).append(run.name)
+            needs.setdefault(_place(path), []).append(run.name)
 
     def kept(folder: Path) -> tuple[Kept, ...]:
         return tuple(_kept(path, needs) for path in _entries(folder))
@@ -245,9 +245,14 @@ def _is_locked(run: RunDir) -> bool:
     return False
 
 
-def _kept(path: Path, needs: dict[Path, list[str]]) -> Kept:
+def _place(path: Path) -> tuple[str, ...]:
+    """Returns where in its workspace a path is: a link, a container or a move names that anew."""
+    return path.parts[-2:]
+
+
+def _kept(path: Path, needs: dict[tuple[str, ...], list[str]]) -> Kept:
     size, touched = _size(path)
-    return Kept(path, size, touched, tuple(dict.fromkeys(needs.get(path, ()))))
+    return Kept(path, size, touched, tuple(dict.fromkeys(needs.get(_place(path), ()))))
 
 
 def _entries(folder: Path) -> list[Path]:

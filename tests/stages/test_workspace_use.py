@@ -89,6 +89,19 @@ def test_what_no_run_needs_is_removed_and_nothing_else(workspace: Workspace) -> 
     assert names(workspace.root / "runs") == ["mine", "other"]
 
 
+@pytest.mark.parametrize("how", ["link", "move"])
+def test_what_a_run_needs_stays_whatever_way_its_workspace_is_named(
+    how: str, workspace: Workspace, tmp_path: Path
+) -> None:
+    other = Workspace(tmp_path / "elsewhere")
+    if how == "link":
+        other.root.symlink_to(workspace.root)
+    else:
+        workspace.root.rename(other.root)
+    removed, _ = clean(other, ["datasets", "weights"])
+    assert [item.name for item in removed] == ["digits-bbbbbbbb", "start-2.ckpt"]
+
+
 def test_a_run_is_removed_by_name_and_what_it_alone_needed_after_it(workspace: Workspace) -> None:
     assert clean_run(workspace, "mine", dry_run=True).name == "mine"
     assert clean_run(workspace, "mine").bytes > 5000
