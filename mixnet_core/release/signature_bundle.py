@@ -224,12 +224,18 @@ def _library(name: str) -> Any:
         raise MachineError(f"{MISSING} ({error})") from error
 
 
+def _unsupported() -> type[Exception]:
+    """Returns what cryptography raises of a curve that it does not know, which is no ValueError."""
+    found: type[Exception] = import_module("cryptography.exceptions").UnsupportedAlgorithm
+    return found
+
+
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
     """Turns whatever a key makes the library raise into one line."""
     try:
         yield
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, _unsupported()) as error:
         reason = " ".join(str(error).split()).partition(".")[0] or type(error).__name__
         raise InputError(
             f"cannot use the key {shown(str(path))} ({reason}): expected one of P-256, P-384 or "

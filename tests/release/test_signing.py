@@ -27,12 +27,24 @@ from mixnet_core.release.signing import (
     verify_by_key,
     verify_signature,
 )
+from mixnet_core.release.told import Told
 from mixnet_core.release.weights import fetch_weights
 from mixnet_core.storage.files import sha256_of
 from mixnet_core.storage.open import open_storage
 from tests.release.signing_keys import certified, key_pair
 
 SUBJECT = "weights"
+EXPLICIT_CURVE = """-----BEGIN EC PRIVATE KEY-----
+MIIBUQIBAQQgDJb5ZjfdUXCxxEHkeS6+9Wy4rQSSfpJxiY+Bovm+VfiggeMwgeAC
+AQEwLAYHKoZIzj0BAQIhAP////////////////////////////////////7///wv
+MEQEIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAABCAAAAAAAAAAAAAA
+AAAAAAAAAAAAAAAAAAAAAAAAAAAABwRBBHm+Zn753LusVaBilc6HCwcCm/zbLc4o
+2VnygVsW+BeYSDradyajxGVdpPv8DhEIqP0XtEimhVQZnEfQj/sQ1LgCIQD/////
+///////////////+uq7c5q9IoDu/0l6M0DZBQQIBAaFEA0IABHpW8p7CaM2jCHQK
+2NmURfWqKevaYQdDILjfagAJGV+Dl6Gr7DhydNin6fjsSu9LTRTrDh6TKpFeaBD9
+ukgOnd4=
+-----END EC PRIVATE KEY-----
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -249,9 +261,11 @@ def test_an_encrypted_key_takes_its_password_from_the_environment(
 def test_a_key_that_is_none_is_named_before_the_work(
     keys: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    words = tmp_path / "words.pem"
+    words, curve = tmp_path / "words.pem", tmp_path / "curve.pem"
     words.write_text("hello")
-    for private, public in ((words, None), (None, words), (keys[1], None)):
+    # Of secp256k1, its parameters written out: `openssl ecparam -param_enc explicit`.
+    curve.write_text(EXPLICIT_CURVE)
+    for private, public in ((words, None), (None, words), (keys[1], None), (curve, None)):
         with pytest.raises(InputError, match=r"cannot use the key .* expected one of P-256"):
             expect_keys(private, public)
     with pytest.raises(InputError, match="no private key at"):
@@ -276,13 +290,13 @@ def test_with_a_key_configured_only_signed_releases_are_fetched(
     file = next(copy.glob("weights-*")).rename(copy / "renamed.ckpt")
     sha256 = sha256_of(file)
     found: Any = SimpleNamespace(variant="s")
-    local = LocalWeights(file, sha256, ".ckpt", found, origin_of(file, sha256))
+    local = LocalWeights(file, sha256, ".ckpt", found, origin_of(file, sha256), Told())
     with pytest.raises(IntegrityError, match="copied is not signed"):
         require_signed(local)
     shutil.copy(release / SIGNATURE, copy)
     require_signed(local)
     # A file of one's own, which lies in no release.
-    require_signed(LocalWeights(file, sha256, ".ckpt", found, None))
+    require_signed(LocalWeights(file, sha256, ".ckpt", found, None, Told()))
 
 
 def test_a_release_in_a_store_is_signed_and_verified_there(
