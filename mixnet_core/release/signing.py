@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 from mixnet_core.errors import InputError, IntegrityError
 from mixnet_core.release.local_weights import LocalWeights
 from mixnet_core.release.manifest import MANIFEST, Manifest, PublishedRelease, parse_manifest
+from mixnet_core.release.origin import Origin
 from mixnet_core.release.signature_bundle import (
     expect_signed,
     key_file,
@@ -216,9 +217,21 @@ def require_signed(release: object) -> None:
         return
     if isinstance(release, PublishedRelease):
         verify_signature(release.uri, key, manifest_sha256=release.manifest_sha256)
-    elif isinstance(release, LocalWeights) and release.origin and release.origin.release:
-        read = release.origin.release.manifest_sha256
-        folder = release.path.parent.as_uri()
+    elif isinstance(release, LocalWeights):
+        require_signed_origin(release.path, release.origin)
+
+
+def require_signed_origin(file: Path, origin: Origin | None) -> None:
+    """Does what `require_signed` does, of a file of weights and what it lies in.
+
+    Args:
+        origin: as `release.origin.origin_of` found it.
+    """
+    key = verifying_key()
+    if key is not None and origin is not None and origin.release is not None:
+        read = origin.release.manifest_sha256
+        # Where the manifest was found: the file may be named by a link.
+        folder = file.resolve().parent.as_uri()
         verify_signature(folder, key, is_copy=True, manifest_sha256=read)
 
 

@@ -15,6 +15,7 @@ from mixnet_core.processes.requests import LookRequest, LookResult
 from mixnet_core.recipe.recipe import Recipe, with_stored_rules
 from mixnet_core.release.catalog import CatalogEntry
 from mixnet_core.release.origin import Origin, origin_of
+from mixnet_core.release.signing import require_signed_origin
 from mixnet_core.release.told import Told, told_by, told_of
 from mixnet_core.runs.run_dir import Workspace
 from mixnet_core.stages.options import adjusted_recipe
@@ -60,6 +61,7 @@ def look_at(
 
     Raises:
         InputError, IntegrityError, CheckpointMismatch: as `evaluate.look.look` and `origin_of`.
+        MixnetError: as `release.signing.require_signed`, of a file in a release.
     """
     with os_errors_explained(file, "read"):
         sha256 = sha256_of(file) if file.is_file() else ""
@@ -74,6 +76,7 @@ def look_at(
     else:
         network = look(request)
     origin = origin_of(file, sha256)
+    require_signed_origin(file, origin)
     if entry is not None:
         told = told_by(entry)
     elif origin is not None or file.suffix == ".onnx":

@@ -14,6 +14,7 @@ from mixnet_core.data.imagenet.classes import wnids
 from mixnet_core.errors import DatasetError, InputError, IntegrityError
 from mixnet_core.release.catalog import USER_CATALOG
 from mixnet_core.release.publish import read_release
+from mixnet_core.release.signing import VERIFY_KEY
 from mixnet_core.runs.run_dir import RunDir, Workspace
 from mixnet_core.stages.named_weights import find_released
 from mixnet_core.stages.release_to_measure import Released
@@ -73,6 +74,18 @@ def test_a_copied_release_is_read_as_it_says_under_any_name(
         assert released.classes == DIGITS
         assert released.recipe.input.image_size == 8
         assert released.published is not None
+
+
+def test_with_a_key_configured_a_release_named_by_path_has_to_be_signed_too(
+    job: FinishedJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(weights_of(job).parent, tmp_path / "copy")
+    (tmp_path / "link.ckpt").symlink_to(weights_of(job))
+    (tmp_path / "verify.pem").touch()
+    monkeypatch.setenv(VERIFY_KEY, str(tmp_path / "verify.pem"))
+    for name in ("tiny", tmp_path / "copy", tmp_path / "link.ckpt", weights_of(job)):
+        with pytest.raises(IntegrityError, match="is not signed"):
+            found(str(name))
 
 
 def test_a_run_stands_for_the_checkpoint_that_was_selected(moved: Path) -> None:
