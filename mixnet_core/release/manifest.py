@@ -117,12 +117,15 @@ class PublishedRelease(Manifest):
 
     @property
     def claims(self) -> dict[str, float]:
-        """Returns what it states of itself: "top-1" or "top-5" -> share in 0..1."""
+        """Returns what it states of itself: "top-1" or "top-5" -> share in 0..1.
+
+        What is none, as facts of somebody else's may have it, is no claim.
+        """
         stated = {"top-1": self._fact("val", "top1"), "top-5": self._fact("val", "top5")}
         return {
             figure: float(value)
             for figure, value in stated.items()
-            if isinstance(value, int | float) and not isinstance(value, bool)
+            if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
         }
 
     @property

@@ -80,6 +80,19 @@ def test_a_changed_or_missing_view_is_named(view: str, registry: Path) -> None:
     assert bad(registry) - {"index.json"} == {view}
 
 
+def test_a_figure_that_is_no_share_is_no_claim_and_hides_no_other_release(
+    registry: Path, tmp_path: Path
+) -> None:
+    facts = {"val": {"top1": 10**400, "top5": 97.5}}
+    weights = tmp_path / "w.ckpt"
+    weights.write_bytes(b"w")
+    publish_release("odd", registry=registry.as_uri(), files={"weights": weights}, facts=facts)
+    assert read_release((registry / "odd").as_uri()).claims == {}
+    rows = {row.name: row for row in write_index(registry.as_uri()).releases}
+    assert rows.keys() == {"base", "digits-1", "odd"}
+    assert (rows["odd"].top1, rows["odd"].top5) == (None, None)
+
+
 def edited(path: Path, change: Callable[[Any], None]) -> None:
     data = json.loads(path.read_text())
     change(data)
