@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -94,11 +95,17 @@ def _paired(before: PredictionTable, now: PredictionTable) -> tuple[Pairing | No
     return pair, f"{len(common):,} images have the same path in both"
 
 
-def _by_image(table: PredictionTable) -> dict[str, bool]:
-    return dict(zip(table.images, right(table.rows).tolist(), strict=True))
+def _by_image(table: PredictionTable) -> dict[tuple[str, int], bool]:
+    """Returns what is right by path, and by how often the path stood before: a list may repeat."""
+    before: Counter[str] = Counter()
+    found = {}
+    for image, is_right in zip(table.images, right(table.rows).tolist(), strict=True):
+        found[image, before[image]] = is_right
+        before[image] += 1
+    return found
 
 
-def _rights(table: dict[str, bool], images: list[str]) -> NDArray[np.bool_]:
+def _rights(table: dict[tuple[str, int], bool], images: list[tuple[str, int]]) -> NDArray[np.bool_]:
     return np.array([table[image] for image in images], np.bool_)
 
 

@@ -51,6 +51,15 @@ def test_images_of_which_only_one_has_a_prediction_are_left_out_and_said(
     assert found.images == (4, 4)
 
 
+def test_an_image_that_stands_twice_in_both_is_counted_twice(to: str, tmp_path: Path) -> None:
+    images = ["val/a/0.png", "val/a/0.png", "val/a/1.png"]
+    before = make_release("a", to, tmp_path, places=[0, 0, 1], images=images)
+    now = make_release("b", to, tmp_path, places=[1, 1, 0], images=images)
+    found = compare(before, now)
+    assert found.pair is not None
+    assert (found.pair.count, found.pair.gained, found.pair.lost) == (3, 1, 2)
+
+
 def test_other_images_under_the_same_names_are_not_paired(to: str, tmp_path: Path) -> None:
     before, now = (make_release(name, to, tmp_path, val=name * 8) for name in "ab")
     found = compare(before, now)
