@@ -18,7 +18,7 @@ from pydantic import Field
 from mixnet_core.errors import InputError, IntegrityError, ReleaseConflict, TransientError
 from mixnet_core.release.deletion_marks import being_deleted
 from mixnet_core.release.manifest import MANIFEST, PublishedRelease
-from mixnet_core.release.numbered import Numbered, Record, add_record, newest, records
+from mixnet_core.release.numbered import Numbered, Record, add_record, key_of, newest, records
 from mixnet_core.runs.run_dir import checked_name, is_name
 from mixnet_core.storage.storage import Storage
 from mixnet_core.storage.uris import shown
@@ -44,10 +44,15 @@ def find_alias(storage: Storage, name: str) -> Alias | None:
     """Returns what an alias says now; None where there is none, or it was removed.
 
     Raises:
-        IntegrityError: its newest record is broken.
+        IntegrityError: its newest record is broken, or another alias'.
         MixnetError: as `storage.Storage`.
     """
     found = newest(storage, f"{FOLDER}/{name}", Alias)
+    if found and found.record.alias != name:
+        raise IntegrityError(
+            f"{shown(storage.uri)}/{key_of(f'{FOLDER}/{name}', found.number)} is a record of alias "
+            f"{shown(found.record.alias)}, not of {name}: set the alias {name} again"
+        )
     return found.record if found and found.record.release is not None else None
 
 

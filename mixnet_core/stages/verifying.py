@@ -20,7 +20,7 @@ from mixnet_core.evaluate.report.registry_index import (
     index_page,
     release_row,
 )
-from mixnet_core.release.aliases import all_aliases
+from mixnet_core.release.aliases import alias_names, find_alias
 from mixnet_core.release.manifest import MANIFEST, PublishedRelease, looks_released
 from mixnet_core.release.signing import (
     NOT_SIGNED,
@@ -191,7 +191,14 @@ def _figures(looked_at: Verifying) -> Iterator[Finding]:
 def _aliases(looked_at: Verifying) -> Iterator[Finding]:
     """Compares the manifest with what aliases were set to."""
     release = looked_at.release
-    for alias in all_aliases(looked_at.storage):
+    for name in alias_names(looked_at.storage):
+        try:
+            alias = find_alias(looked_at.storage, name)
+        except IntegrityError as error:
+            yield Finding(f"alias {name}", False, f"cannot be read ({error})")
+            continue
+        if alias is None:
+            continue
         if alias.release == release.name and alias.manifest_sha256 != release.manifest_sha256:
             yield Finding(
                 MANIFEST,

@@ -163,6 +163,20 @@ def test_a_broken_record_is_named_and_hides_nothing_else(to: str, tmp_path: Path
     assert [item.release.name for item in standings(to)] == ["digits-1"]
 
 
+def test_a_record_of_another_alias_is_not_followed_and_setting_it_again_mends_that(
+    to: str, tmp_path: Path
+) -> None:
+    for alias, name in (("staging", "digits-1"), ("production", "digits-2")):
+        make_release(name, to, tmp_path)
+        promote(alias, name, to)
+    record = open_storage(to).read("aliases/staging/000001.json")
+    overwrite(to, "aliases/production/000002.json", record)
+    with pytest.raises(IntegrityError, match="is a record of alias staging, not of production"):
+        read_release(f"{to}/production")
+    promote("production", "digits-2", to)
+    assert read_release(f"{to}/production").name == "digits-2"
+
+
 def test_starting_from_a_retired_release_warns_with_the_reason_until_it_is_taken_back(
     to: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -93,6 +93,13 @@ def test_a_figure_that_is_no_share_is_no_claim_and_hides_no_other_release(
     assert (rows["odd"].top1, rows["odd"].top5) == (None, None)
 
 
+def test_a_broken_alias_is_named_among_all_else(registry: Path) -> None:
+    (registry / "aliases" / "production" / "000002.json").write_text("{")
+    assert "alias production" in bad(registry)
+    findings = verify_release(read_release((registry / "digits-1").as_uri()))
+    assert "index.html" in {item.what for item in findings}
+
+
 def edited(path: Path, change: Callable[[Any], None]) -> None:
     data = json.loads(path.read_text())
     change(data)
