@@ -36,8 +36,9 @@ def introduction(report: Mapping[str, Any], recipe: Recipe, classes: Sequence[st
         f"[[2](#references)], with {network.in_channels} input channel"
         f"{'s' if network.in_channels > 1 else ''} and a stem of stride {network.stem_stride}.\n\n"
         f"It tells {len(classes):,} classes apart: {named}{more}. It was trained {begun} on "
-        f"{counts['train']:,} images in {report['training']['epochs']:,} epochs; the checkpoint "
-        f"was selected on {counts['select']:,} others."
+        f"{counts['train']:,} images in {report['training']['epochs']:,} epochs. Which "
+        f"checkpoint it is: {in_markdown(report['selection']['rule'])} ({counts['select']:,} other "
+        "images)."
     )
 
 

@@ -23,6 +23,7 @@ from mixnet_core.release.catalog import USER_CATALOG
 from mixnet_core.release.own_card import own_card
 from mixnet_core.release.publish import read_release
 from mixnet_core.release.signing import verify_by_key
+from mixnet_core.stages.policy import rule
 from tests.release.signing_keys import key_pair
 from tests.tiny import FinishedJob, mixnet
 
@@ -184,6 +185,27 @@ def test_its_commands_work_as_pasted(
         exec(compile(python, "card", "exec"), {})
     finally:
         os.chdir(cwd)
+
+
+@pytest.mark.parametrize("policy", ["best", "last", "mean_last"])
+def test_it_says_by_which_rule_its_checkpoint_was_chosen(
+    policy: str, finished_job: FinishedJob, report: dict[str, Any]
+) -> None:
+    recipe = stored_recipe(finished_job.run_dir / "recipe.yaml")
+    said = rule(recipe.selection.model_copy(update={"policy": policy}), 1)
+    card = own_card(
+        "tiny",
+        report={**report, "selection": {**report["selection"], "rule": said}},
+        recipe=recipe,
+        classes=NAMES,
+        parameters=1,
+        weights="weights-0.ckpt",
+        recipe_file="recipe-0.yaml",
+    )
+    (prose,) = (part.text for part in card.body if "epochs" in part.text)
+    assert said in prose
+    # Nothing is selected on images by the rules of the last ones.
+    assert "was selected on" not in prose
 
 
 NAMES = ("<script>alert(1)</script>", "a|b", "# x", "[y](http://e.org)", "*z*", "`c`\n---\n", "ü")
