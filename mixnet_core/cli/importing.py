@@ -12,6 +12,7 @@ from mixnet_core.cli.outcome import print_json
 from mixnet_core.errors import InputError
 from mixnet_core.release.card_import import import_card
 from mixnet_core.release.importing import Imported, import_weights
+from mixnet_core.runs.markup import visible
 from mixnet_core.runs.terminal import TerminalWatch
 from mixnet_core.runs.ticks import Tick
 from mixnet_core.storage.uris import refuse_credentials, shown
@@ -106,7 +107,8 @@ def _import_card(card: Path, source: str | None, name: str | None, *, as_json: b
         print_json({"entries": entries, "added": found.added, "catalog": str(found.catalog)})
         return
     for line in found.lines:
-        typer.echo(line)
+        # A card is somebody else's.
+        typer.echo(visible(line))
 
 
 def _lines(found: Imported, *, pinned: bool) -> list[str]:

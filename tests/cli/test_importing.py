@@ -87,3 +87,14 @@ def test_a_mistake_is_one_line_with_its_exit_code(
     assert last.startswith("mixnet: ")
     assert words in last
     assert "secret" not in done.stderr
+
+
+def test_what_a_card_says_is_shown_and_not_obeyed_by_a_terminal(tmp_path: Path) -> None:
+    front = "model-name: mixnet_s\ntrain-dataset: ImageNet\nasset:\n- file-format: ckpt\n"
+    front += "  asset-link: https://example.org/m.ckpt\n  asset-sha256: 01234567\n"
+    front += "- file-format: \x1b]0;mine\x07\n  asset-link: x\n"
+    (tmp_path / "card.md").write_text(f"---\n{front}---\n")
+    cache = {"MIXNET_CACHE": str(tmp_path / "cache")}
+    done = mixnet("import", "--card", "card.md", cwd=tmp_path, **cache)
+    assert done.returncode == 0, done.stderr
+    assert "x is left out: \\x1b]0;mine\\x07" in done.stdout
