@@ -31,6 +31,7 @@ from mixnet_core.release.signing import (
 )
 from mixnet_core.release.standing import standing
 from mixnet_core.release.views import VIEWS
+from mixnet_core.runs.markup import visible
 from mixnet_core.storage.open import open_object
 from mixnet_core.storage.storage import Storage
 
@@ -110,6 +111,11 @@ def require_verified(release: PublishedRelease, findings: list[Finding]) -> None
         IntegrityError: something is not; all of it is named.
     """
     bad = [f"{item.what} {item.said}" for item in findings if not item.ok]
+    if bad and all(item.ok or item.what in (DOCUMENT, PAGE) for item in findings):
+        raise IntegrityError(
+            f"release {release.name} at {release.shown_uri} is what was published, what its "
+            f"registry shows of it is not: {'; '.join(bad)}"
+        )
     if bad:
         raise IntegrityError(
             f"release {release.name} at {release.shown_uri} is not what was published: "
@@ -156,8 +162,10 @@ def _views(looked_at: Verifying) -> Iterator[Finding]:
         *(file.name for file in looked_at.release.files.values()),
     }
     for name in stored:
-        if name not in named and looks_released(name):
-            yield Finding(name, True, f"is named by no {MANIFEST}: `mixnet release collect`")
+        if name not in named:
+            ours = f"is named by no {MANIFEST}: `mixnet release collect`"
+            said = ours if looks_released(name) else f"is not the release's: no {MANIFEST} names it"
+            yield Finding(visible(name), True, said)
 
 
 def _figures(looked_at: Verifying) -> Iterator[Finding]:

@@ -149,7 +149,19 @@ def test_a_changed_index_is_named_and_so_is_its_page(registry: Path) -> None:
     page = registry / "index.html"
     page.write_text(page.read_text().replace("60.00", "99.00"))
     assert bad(registry) == {"index.html"}
+    release = read_release((registry / "digits-1").as_uri())
+    with pytest.raises(IntegrityError, match=r"is what was published, what its registry shows"):
+        require_verified(release, verify_release(release))
     write_index(registry.as_uri())
+    assert bad(registry) == set()
+
+
+def test_what_else_stands_in_its_folder_is_said(registry: Path) -> None:
+    (registry / "digits-1" / "load.py").write_text("print()")
+    (registry / "digits-1" / "more").mkdir()
+    release = read_release((registry / "digits-1").as_uri())
+    said = {item.what: item.said for item in verify_release(release)}
+    assert said["load.py"] == said["more/"] == "is not the release's: no manifest.json names it"
     assert bad(registry) == set()
 
 
