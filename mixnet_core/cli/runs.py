@@ -102,7 +102,10 @@ def clean_up(
         if seconds is not None and datetime.now(UTC).timestamp() - run.touched < seconds:
             left.append((run, "written not long ago"))
             names = [name for name in names or () if name != run.name]
-    removed += [clean_run(opened, name, dry_run=dry_run) for name in names or ()]
+    names = list(dict.fromkeys(names or ()))
+    # All of them first: a slip in one name must not end this when others are gone.
+    would_go = [clean_run(opened, name, dry_run=True) for name in names]
+    removed += would_go if dry_run else [clean_run(opened, name) for name in names]
     older = LEAST_SECONDS if seconds is None else seconds
     gone, kept = clean(opened, kinds, older_seconds=older, dry_run=dry_run)
     removed, left = [*removed, *gone], [*left, *kept]

@@ -65,3 +65,16 @@ def test_what_no_run_needs_is_removed_and_said(mixnet: Run, workspace: Workspace
     assert (code, "nothing to clean" in err) == (2, True)
     code, _, err = mixnet("runs", "clean", "mine", *place)
     assert (code, "no run 'mine'" in err) == (2, True)
+
+
+def test_a_run_that_is_named_twice_counts_once_and_a_slip_removes_nothing(
+    mixnet: Run, workspace: Workspace
+) -> None:
+    place = ("--workspace", str(workspace.root))
+    once = mixnet("runs", "clean", "mine", "--dry-run", *place)
+    assert mixnet("runs", "clean", "mine", "mine", "--dry-run", *place)[:2] == once[:2]
+    code, _, err = mixnet("runs", "clean", "mine", "mien", *place)
+    assert (code, workspace.run("mine").root.is_dir()) == (2, True)
+    assert "no run 'mien'" in err
+    assert mixnet("runs", "clean", "mine", "mine", *place)[0] == 0
+    assert not workspace.run("mine").root.exists()
