@@ -145,19 +145,21 @@ def figures(text: str) -> tuple[float | None, float | None]:
     return _percents(found.get("1"), found.get("5"))
 
 
-def _percents(*figures: tuple[str, str] | None) -> tuple[float | None, ...]:
+def _percents(
+    top1: tuple[str, str] | None, top5: tuple[str, str] | None
+) -> tuple[float | None, float | None]:
     """Returns figures of one network in percent; each is given as its number and its sign."""
-    stated = [figure for figure in figures if figure is not None]
+    stated = [figure for figure in (top1, top5) if figure is not None]
     are_shares = all(float(n) <= 1 and "." in n and not sign for n, sign in stated)
-    found = [
-        None
-        if figure is None
-        else round(100 * float(figure[0]), 10)
-        if are_shares
-        else float(figure[0])
-        for figure in figures
-    ]
-    return tuple(value if value is None or value <= 100 else None for value in found)
+
+    def percent(figure: tuple[str, str] | None) -> float | None:
+        if figure is None:
+            return None
+        value = float(figure[0])
+        value = round(100 * value, 10) if are_shares else value
+        return value if value <= 100 else None
+
+    return percent(top1), percent(top5)
 
 
 def _front(lines: Sequence[str]) -> tuple[dict[str, str], tuple[Asset, ...]]:
