@@ -16,6 +16,10 @@ from typing import Any, BinaryIO
 # A state-dict of a thousand tensors has 100 kB and 40,000 instructions.
 MOST_BYTES = 32 * 1024 * 1024
 MOST_STEPS = 5_000_000
+# Seeds have 128 bits. Of more than 14,000 Python makes no text, and it hashes them anew each time.
+_MOST_BITS = 4096
+# Whole numbers further apart may all have one hash.
+_KEY_BITS = 60
 
 
 class BrokenPickle(Exception):
@@ -162,6 +166,8 @@ class _Machine:
         self.known, self.persistent = known, persistent
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
+        # Of what is called: it may be given the same long list each time.
+        self.taken = 0
 
     def pop(self) -> Any:
         value = self.stack.pop()
@@ -183,6 +189,8 @@ class _Machine:
         if name in ("PROTO", "FRAME"):
             return
         if name in _VALUES:
+            if isinstance(argument, int) and argument.bit_length() > _MOST_BITS:
+                raise BrokenPickle("its pickle has a number of too many digits")
             self.stack.append(argument)
         elif name in _CONSTANTS:
             self.stack.append(_CONSTANTS[name])
@@ -260,7 +268,8 @@ class _Machine:
             raise BrokenPickle("its pickle is damaged")
         for key, value in zip(values[::2], values[1::2], strict=True):
             # Tuples are hashed anew each time, and may hold themselves a million times.
-            if not isinstance(key, str | int | float | bytes | None):
+            is_plain = isinstance(key, str | int | float | bytes | None)
+            if not is_plain or (isinstance(key, int) and key.bit_length() > _KEY_BITS):
                 key = f"<{type(key).__name__}>"
             target[key] = value
 
@@ -293,6 +302,9 @@ class _Machine:
     def _called(self, what: Any, arguments: Any) -> None:
         if not isinstance(what, Known) or what.make is None or not isinstance(arguments, tuple):
             raise BrokenPickle("its pickle calls what is not to be called")
+        self.taken += sum(len(item) for item in arguments if isinstance(item, list))
+        if self.taken > MOST_STEPS:
+            raise BrokenPickle(f"its pickle copies more than {MOST_STEPS:,} values")
         self.stack.append(what.make(arguments))
 
     def _build(self, _: Any) -> None:

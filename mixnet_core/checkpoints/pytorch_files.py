@@ -103,14 +103,15 @@ def read_values(path: Path, file: BinaryIO, names: Collection[str]) -> dict[str,
     """
     content = _opened(path, file)
     tensors = {n: t for n, t in find_state(path, content.top).tensors.items() if n in names}
-    by_storage: dict[str, list[str]] = {}
+    # Not by its key alone: under one key a file may state several sizes.
+    by_storage: dict[TorchStorage, list[str]] = {}
     for name, tensor in tensors.items():
         tensor.check(name, content.bytes_of(tensor.storage))
-        by_storage.setdefault(tensor.storage.key, []).append(name)
+        by_storage.setdefault(tensor.storage, []).append(name)
     found: dict[str, Array] = {}
     # A storage at a time: many tensors may share one that is as large as all of them.
-    for same in by_storage.values():
-        data = content.read(tensors[same[0]].storage)
+    for storage, same in by_storage.items():
+        data = content.read(storage)
         found |= {name: tensors[name].values(data) for name in same}
     return {name: found[name] for name in tensors}
 
@@ -136,7 +137,7 @@ def _opened(path: Path, file: BinaryIO) -> _Content:
     except RefusedName as error:
         raise InputError(
             f"{shown(str(path))} holds {shown(error.name)!r}, which only running "
-            " its pickle could make, and no pickle is run here: save the state-dict alone, "
+            "its pickle could make, and no pickle is run here: save the state-dict alone, "
             "torch.save(model.state_dict(), PATH)"
         ) from None
     except _DAMAGED:
@@ -148,12 +149,16 @@ class _Archive:
         self.zip = zipfile.ZipFile(file)
         if any(info.header_offset < 0 for info in self.zip.infolist()):
             raise zipfile.BadZipFile
-        pickles = [name for name in self.zip.namelist() if is_torch_archive([name])]
+        names = self.zip.namelist()
+        if len(set(names)) != len(names):
+            # PyTorch takes the first of a name, Python the last.
+            raise BrokenPickle("its archive has two files of one name")
+        pickles = [name for name in names if is_torch_archive([name])]
         if len(pickles) != 1:
             raise BrokenPickle(f"it has {len(pickles)} pickles, expected one")
         self.root = pickles[0].removesuffix("data.pkl")
         order = self.root + "byteorder"
-        if order in self.zip.namelist() and self._whole(order, 16).strip() != b"little":
+        if order in names and self._whole(order, 16).strip() != b"little":
             raise BrokenPickle("its values are big-endian, expected little-endian ones")
         content = io.BytesIO(self._whole(pickles[0], MOST_BYTES))
         self.top = read_pickle(content, KNOWN, stored_outside)
@@ -209,12 +214,14 @@ class _Stream:
         end = os.fstat(file.fileno()).st_size
         self.places: dict[str, tuple[int, int]] = {}
         for key in keys:
+            if not isinstance(key, str):
+                raise BrokenPickle("it names no storages")
             count = int.from_bytes(file.read(8), "little")
-            storage = storages.get(str(key))
+            storage = storages.get(key)
             if storage is None or file.tell() + count * item_bytes(storage.dtype or "<u1") > end:
                 raise BrokenPickle(f"it ends after {end:,} bytes, cut short")
             size = count * item_bytes(storage.dtype or "<u1")
-            self.places[str(key)] = (file.tell(), size)
+            self.places[key] = (file.tell(), size)
             file.seek(size, os.SEEK_CUR)
 
     def bytes_of(self, storage: TorchStorage) -> int | None:

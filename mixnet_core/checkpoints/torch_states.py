@@ -45,12 +45,13 @@ def find_state(path: Path, top: Any) -> StateDict:
             "torch.save(model.state_dict(), PATH)"
         )
     state = StateDict({})
-    if _is_state(top):
-        _add(state, top, "")
-        return state
+    # First: beside them a training keeps single tensors, such as the best top-1.
     weights = next((key for key in _WEIGHTS if _is_state(top.get(key))), None)
     known = (*_AVERAGES, *_AVERAGES_TOO)
     averages = next((key for key in known if _is_state(top.get(key))), None)
+    if weights is None and averages is None and _is_state(top):
+        _add(state, top, "")
+        return state
     if weights is None and averages is None:
         keys = ", ".join(shown(str(key)[:40]) for key in list(top)[:8])
         raise InputError(
@@ -62,10 +63,11 @@ def find_state(path: Path, top: Any) -> StateDict:
     if averages is not None:
         # The only network in a file is what is meant.
         _add(state, top[averages], f"{AVERAGES_SLOT}." if weights is not None else "")
+    seen: set[int] = set()
     for key, value in top.items():
         if key not in (weights, averages):
             what = OPTIMIZER if key in _OPTIMIZERS else OTHERS
-            state.left_out[what] += sum(1 for _ in _tensors(value))
+            state.left_out[what] += sum(1 for _ in _tensors(value, seen))
     return StateDict(state.tensors, +state.left_out)
 
 
@@ -74,19 +76,23 @@ def _is_state(value: Any) -> bool:
 
 
 def _add(state: StateDict, values: dict[Any, Any], before: str) -> None:
+    seen: set[int] = set()
     for name, value in values.items():
         if name == _COUNT:
             state.left_out[COUNTERS] += 1
         elif isinstance(value, TorchTensor) and isinstance(name, str) and name:
             state.tensors[before + name] = value
         else:
-            state.left_out[OTHERS] += sum(1 for _ in _tensors(value))
+            state.left_out[OTHERS] += sum(1 for _ in _tensors(value, seen))
 
 
-def _tensors(value: Any) -> Iterator[TorchTensor]:
-    """Yields the tensors in nested data, each object once: it may hold itself."""
+def _tensors(value: Any, seen: set[int]) -> Iterator[TorchTensor]:
+    """Yields the tensors in nested data, each object once: it may hold itself.
+
+    Args:
+        seen: the ids of what was looked at already, which is added to.
+    """
     waiting: list[Any] = [value]
-    seen: set[int] = set()
     while waiting and len(seen) < _MOST_TENSORS:
         item = waiting.pop()
         if id(item) in seen:

@@ -171,9 +171,12 @@ def stored_outside(identity: Any) -> TorchStorage:
     _, kind, key, _, count, *view = identity
     if not isinstance(kind, Known) or kind.name not in _STORAGE_NAMES:
         raise BrokenPickle("its pickle refers to values of an unknown type")
+    # The text of a list that holds itself many times over has no end.
+    if not isinstance(key, str):
+        raise BrokenPickle("its pickle refers to what is no tensor's values")
     if view and view[0] is not None:
         raise BrokenPickle("its tensors share values in the way of PyTorch 0.x")
-    return TorchStorage(str(key), _STORAGE_NAMES[kind.name], _whole_number(count))
+    return TorchStorage(key, _STORAGE_NAMES[kind.name], _whole_number(count))
 
 
 def _whole_number(value: Any) -> int:
@@ -190,6 +193,9 @@ def _sides(values: Any) -> Shape:
 
 def _tensor(arguments: tuple[Any, ...]) -> TorchTensor:
     storage, offset, shape, strides = arguments[:4]
+    notes = arguments[6] if len(arguments) > 6 else None
+    if isinstance(notes, dict) and notes.get("neg"):
+        raise BrokenPickle("its pickle has a tensor that is to be negated")
     return _made(storage, getattr(storage, "dtype", None), offset, shape, strides)
 
 

@@ -112,6 +112,20 @@ def test_tuples_within_tuples_are_never_hashed() -> None:
     assert found == {"<tuple>": 2}
 
 
+def test_whole_numbers_of_one_hash_are_no_keys() -> None:
+    same = [number * (2**61 - 1) for number in range(1, 9)]
+    found = read_pickle(io.BytesIO(pickle.dumps(dict.fromkeys(same, 0))), {})
+    assert found == {"<int>": 0}
+
+
+def test_what_is_copied_again_and_again_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pickled, "MOST_STEPS", 1000)
+    known = {"m.copy": Known("m.copy", lambda given: list(given[0]))}
+    content = b"cm\ncopy\nq\x00](" + b"N" * 100 + b"e\x85q\x010(" + b"h\x00h\x01R" * 50 + b"t."
+    with pytest.raises(BrokenPickle, match="copies more than 1,000 values"):
+        read_pickle(io.BytesIO(content), known)
+
+
 def test_a_pickle_without_end_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pickled, "MOST_STEPS", 100)
     with pytest.raises(BrokenPickle, match="more than 100 instructions"):

@@ -167,7 +167,7 @@ class Call:
 class Stored:
     """Is pickled as a reference to a storage of float32."""
 
-    def __init__(self, key: str, count: Any) -> None:
+    def __init__(self, key: Any, count: Any) -> None:
         self.identity = ("storage", Named("torch", "FloatStorage"), key, "cpu", count)
 
 
@@ -232,6 +232,8 @@ def test_the_writer_above_writes_what_is_read(tmp_path: Path) -> None:
         (tensor((1,) * 40, (1,) * 40), "odd numbers"),
         (tensor((2, 3), (3, 1), offset=-1), "odd numbers"),
         (tensor((2, 3), (3, 1), count="6"), "odd numbers"),
+        (Call(REBUILD, Stored("0", 6), 0, (2,), (1,), False, {}, {"neg": True}), "be negated"),
+        (Call(REBUILD, Stored(["0"], 6), 0, (2,), (1,), False, {}), "no tensor's values"),
         (Call(REBUILD, "values", 0, (2,), (1,), False, {}), "of an unknown type"),
         (Call(REBUILD, Stored("0", 6)), "damaged or cut short"),
         (Call(Call(REBUILD, Stored("0", 6), 0, (), ()), 1), "calls what is not to be called"),
@@ -284,6 +286,36 @@ def test_what_is_left_out_may_hold_itself(tmp_path: Path) -> None:
     state = {"state_dict": {"w": tensor((6,), (1,))}, "optimizer": circle}
     file = read_format(archive(tmp_path / "w.pth", state, {"0": bytes(24)}))
     assert file.left_out == {"the optimizer": 1}
+
+
+def test_a_single_tensor_beside_the_weights_hides_them_not(tmp_path: Path) -> None:
+    # PyTorch's own ImageNet example keeps the best top-1 so.
+    state = {"best_acc1": tensor((), ()), "state_dict": {"w": tensor((6,), (1,))}}
+    file = read_format(archive(tmp_path / "w.pth", state, {"0": bytes(24)}))
+    assert file.shapes == {"w": (6,)}
+    assert file.left_out == {"other tensors": 1}
+
+
+def test_a_storage_that_is_stated_in_two_sizes_is_read_in_both(tmp_path: Path) -> None:
+    values = np.arange(6, dtype=np.float32)
+    state = {"first": tensor((1,), (1,), count=1), "w": tensor((6,), (1,))}
+    path = archive(tmp_path / "w.pth", state, {"0": values.tobytes()})
+    found = read_values(read_format(path))
+    assert (found["first"].tolist(), found["w"].tolist()) == ([0], list(range(6)))
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
+    path = archive(tmp_path / "w.pth", {"w": tensor((6,), (1,))}, {"0": bytes(24)})
+    with zipfile.ZipFile(path, "a") as target:
+        target.writestr("a/data/0", b"\1" * 24)
+    with pytest.raises(IntegrityError, match="two files of one name"):
+        read_format(path)
+
+
+def test_a_key_of_many_digits_is_refused_in_a_line(tmp_path: Path) -> None:
+    with pytest.raises(IntegrityError, match="too many digits"):
+        read_format(archive(tmp_path / "w.pth", {10**5000: 1}, {}))
 
 
 def outcome(path: Path) -> str:
