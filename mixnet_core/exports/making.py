@@ -6,12 +6,13 @@ others go on.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mixnet_core.errors import InputError, MixnetError
+from mixnet_core.errors import InputError, IntegrityError, MixnetError
 from mixnet_core.evaluate.job import patience_of, threads_of
 from mixnet_core.exports.export_format import ExportFormat
 from mixnet_core.exports.exportable import Exportable
@@ -28,7 +29,7 @@ from mixnet_core.recipe.kinds import FORMATS
 from mixnet_core.runs.export_values import ExportProof
 from mixnet_core.runs.ticks import Tick, Watch
 from mixnet_core.storage.asides import held_aside
-from mixnet_core.storage.files import os_errors_explained, write_json
+from mixnet_core.storage.files import os_errors_explained, sha256_of, write_json
 
 PROOFS = "exports.json"
 
@@ -166,5 +167,10 @@ def _made(
     for file in proof.files.values():
         with os_errors_explained(folder / file.name):
             (folder / file.name).parent.mkdir(parents=True, exist_ok=True)
-            (Path(request.folder) / file.name).replace(folder / file.name)
+            # Not by renaming alone: the workspace may be on another disk.
+            shutil.move(Path(request.folder) / file.name, folder / file.name)
+        if sha256_of(folder / file.name) != file.sha256:
+            raise IntegrityError(
+                f"what was written to {folder / file.name} is not what was proven: check the disk"
+            )
     return proof
