@@ -173,13 +173,9 @@ def _quantised(
     rows = _rows(ours.logits, images)
     reference = np.load(request.reference, allow_pickle=False, mmap_mode="r")
     paths = read_index(Path(images.dataset), "val").paths
-    found = compare(
-        ours.logits,
-        reference,
-        released_predictions(_released(images), reference),
-        paths,
-        images.classes,
-    )
+    released = released_predictions(_released(images), reference)
+    found = compare(ours.logits, reference, released, paths, images.classes)
+    wrong = refusal(compare(theirs.logits, reference, released, paths, images.classes), len(paths))
     pair = pairing(_rows(theirs.logits, images)["place"] == 0, rows["place"] == 0)
     quantised = Quantised(
         parent=kind.parent,
@@ -192,8 +188,9 @@ def _quantised(
         speed_ratios=speed.range,
         kept_float=kind.kept_float,
     )
-    reason = ""
-    if -100 * pair.difference > request.most_drop:
+    # What is as good as a file that is not the release is not the release either.
+    reason = f"{kind.parent}, which it is judged against, is refused: {wrong}" if wrong else ""
+    if not wrong and -100 * pair.difference > request.most_drop:
         reason = (
             f"top-1 {100 * pair.difference:+.2f} points against {kind.parent} on the same "
             f"{pair.count:,} images ({pair.gained:,} gained, {pair.lost:,} lost, McNemar's exact "

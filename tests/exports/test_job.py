@@ -90,7 +90,7 @@ def request_of(
     def make(name: str, damage: str | None, parent: str | None = None, **more: Any) -> Any:
         add(name, damage, parent)
         if parent:
-            add(parent, None)
+            add(parent, more.pop("of_parent", None))
         folder = tmp_path / name
         folder.mkdir()
         matrix = np.random.default_rng(0).integers(-8, 9, (8 * 8 * 3, 10)).astype(np.float32)
@@ -207,6 +207,13 @@ def test_eight_bits_that_lose_more_than_allowed_are_refused_with_the_figures(
         assert "McNemar" in refused.reason
     else:
         pytest.fail("the reference guesses worse than a constant: choose another matrix")
+
+
+def test_eight_bits_of_a_parent_that_is_not_the_release_are_refused(request_of: Any) -> None:
+    request = request_of("alike", "column", parent="wrong", of_parent="column", most_drop=100.0)
+    proof = export(request).proof
+    assert proof.state == "refused"
+    assert proof.reason.startswith("wrong, which it is judged against, is refused: ")
 
 
 def test_eight_bits_without_training_images_are_refused_in_a_line(request_of: Any) -> None:
