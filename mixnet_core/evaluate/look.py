@@ -36,6 +36,7 @@ def look(request: LookRequest) -> LookResult:
             num_classes=onnx.classes,
             in_channels=onnx.in_channels,
             image_size=onnx.image_size,
+            said=onnx.said,
         )
     file = read_format(path)
     network = seen_network(file)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,13 @@ class OnnxNetwork:
         classes: width of the output.
         in_channels: of the input.
         image_size: pixels; None where the file leaves it open.
+        said: keys and texts in it.
     """
 
     classes: int
     in_channels: int
     image_size: int | None
+    said: dict[str, str] = field(default_factory=dict)
 
 
 class OnnxEngine(OpenvinoEngine):
@@ -102,14 +104,23 @@ def read_network(path: Path) -> OnnxNetwork:
             f"{path} has inputs and outputs of the shapes {', '.join(map(str, shapes))}: expected "
             "one input (N, C, S, S) and one output (N, classes)"
         )
+    if not model.input().get_element_type().is_real():
+        raise CheckpointMismatch(
+            f"{path} takes {model.input().get_element_type().get_type_name()} pixels and "
+            "normalises them by itself: give the file of normalised images, as `mixnet export "
+            "--to onnx` writes it"
+        )
     (_, channels, height, _), (_, classes) = shapes
     if channels.is_dynamic or classes.is_dynamic:
         raise CheckpointMismatch(
             f"{path} leaves its channels or its classes open ({', '.join(map(str, shapes))}): "
             "export it with fixed ones"
         )
+    # Where OpenVINO keeps an ONNX file's metadata_props.
+    said = model.get_rt_info(["framework"]).value if model.has_rt_info(["framework"]) else {}
     return OnnxNetwork(
         classes=classes.get_length(),
         in_channels=channels.get_length(),
         image_size=None if height.is_dynamic else height.get_length(),
+        said={key: str(getattr(text, "value", text)) for key, text in said.items()},
     )

@@ -6,8 +6,10 @@ image_size                  pixels, square
 short_side, crop_pct        the shorter side is resized to short_side, the middle cropped
 interpolation               of that resizing
 in_channels                 3: RGB, 1: grey
-variant, flavour, stem_stride                                the network
-release, weights_sha256, recipe_fingerprint, code            where it came from
+flavour, stem_stride        what the network is besides its shapes
+release, weights_sha256, recipe_fingerprint, variant, code      where it came from
+
+`release.own_metadata` reads them again.
 """
 
 from __future__ import annotations

@@ -6,6 +6,8 @@ while a job starts.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pydantic import Field
 
 from mixnet_core.model.native.choice import Operators
@@ -132,6 +134,7 @@ class LookResult(Value):
         in_channels: of the images.
         image_size: pixels, where the file fixes them.
         left_out: in one line, what else the file holds; "" if nothing.
+        said: keys and texts in an .onnx file.
     """
 
     variant: str | None
@@ -139,6 +142,7 @@ class LookResult(Value):
     in_channels: int
     image_size: int | None = None
     left_out: str = ""
+    said: Mapping[str, str] = Field(default_factory=dict)
 
 
 class EvaluateRequest(Value):

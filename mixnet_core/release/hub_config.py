@@ -83,19 +83,25 @@ def parse_config(found: Any) -> HubConfig | None:
         architecture=architecture,
         of_name=flavour_of_name(architecture),
         flavour=next((flavour for flavour in FLAVOURS if flavour == stated), None),
-        input=_input(config),
-        classes=_classes(names),
+        input=input_of(config),
+        classes=classes_of(names),
         stem_stride=own["stem_stride"] if own.get("stem_stride") in (1, 2) else None,
     )
 
 
-def _classes(names: Any) -> tuple[str, ...] | None:
+def classes_of(names: Any) -> tuple[str, ...] | None:
+    """Takes names of classes; None for what cannot be."""
     if not isinstance(names, list) or not names or len(set(map(str, names))) != len(names):
         return None
     return tuple(names) if all(isinstance(name, str) for name in names) else None
 
 
-def _input(config: dict[str, Any]) -> dict[str, Any]:
+def input_of(config: dict[str, Any], *, largest: int = 255) -> dict[str, Any]:
+    """Takes what timm's keys say of how images are read: keys of a recipe's input section.
+
+    Args:
+        largest: value of a pixel that mean and std are a share of; 1: they are of 0 to 255.
+    """
     found: dict[str, Any] = {}
     size = config.get("input_size")
     if isinstance(size, list) and len(size) == 3 and _is_whole(size[1]) and size[1] == size[2]:
@@ -109,7 +115,7 @@ def _input(config: dict[str, Any]) -> dict[str, Any]:
         shares = config.get(key)
         if isinstance(shares, list) and len(shares) in (1, 3) and all(map(_is_number, shares)):
             # timm's are shares of the largest value, a recipe's are of 0 to 255.
-            found[key] = [round(255 * share, 6) for share in shares * (4 - len(shares))][:3]
+            found[key] = [round(largest * share, 6) for share in shares * (4 - len(shares))][:3]
     return found
 
 

@@ -33,8 +33,8 @@ from mixnet_core.release.catalog import (
 )
 from mixnet_core.release.catalog_file import add_entries, own_catalog
 from mixnet_core.release.local_weights import LocalWeights, local_weights
+from mixnet_core.release.own_metadata import FLAVOUR, STEM
 from mixnet_core.release.start import Start, start_of_file
-from mixnet_core.release.told import METADATA_FLAVOUR, METADATA_STEM
 from mixnet_core.runs.run_dir import checked_name
 from mixnet_core.runs.values import Value
 from mixnet_core.storage.asides import OwnAside
@@ -280,7 +280,7 @@ def _written(
     folder: Path, name: str, values: dict[str, Array], flavour: FlavourName, stride: int
 ) -> tuple[Path, str, bool]:
     """Writes a copy and reads it again; returns its path, its digest, and whether it was there."""
-    metadata = {"format": "np", METADATA_FLAVOUR: flavour, METADATA_STEM: str(stride)}
+    metadata = {"format": "np", FLAVOUR: flavour, STEM: str(stride)}
     with os_errors_explained(folder):
         own = OwnAside(folder)
     try:

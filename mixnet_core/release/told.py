@@ -5,26 +5,25 @@ names. Who tells more, the first that does:
 
     the catalog      by the file's digest
     config.json      beside it, as timm and the Hugging Face hub have it
-    the file itself  in the texts of a .safetensors file, as `mixnet export` writes them
+    the file itself  the texts in a .safetensors or an .onnx file, as exports have them
     its name         tf_mixnet_s.pth
     its names        timm's: timm is assumed, and said; MindCV's: nothing
 """
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import ValidationError
-
 from mixnet_core.checkpoints.file_format import WeightsFile
-from mixnet_core.model.variants import FLAVOURS, FlavourName
-from mixnet_core.release.catalog import CatalogEntry, EntryInput, entry_of
+from mixnet_core.model.variants import FlavourName
+from mixnet_core.release.catalog import CatalogEntry, entry_of
 from mixnet_core.release.hub_config import CONFIG, HubConfig, config_beside, flavour_of_name
+from mixnet_core.release.own_metadata import classes_in, flavour_in, input_in, stem_stride_in
 from mixnet_core.storage.uris import shown
 
-METADATA_FLAVOUR, METADATA_STEM = "flavour", "stem_stride"
+_ITSELF = "the file itself"
 
 
 @dataclass(frozen=True)
@@ -88,55 +87,40 @@ def told_of(file: WeightsFile, sha256: str) -> Told:
             "its parameters have timm's names, so its network.flavour is taken for timm; for "
             "weights of TensorFlow's, which timm calls tf_mixnet, it is tf"
         )
-    stated = file.metadata.get(METADATA_STEM)
-    if config is not None and config.stem_stride is not None:
-        network["stem_stride"] = config.stem_stride
-    elif stated in ("1", "2"):
-        network["stem_stride"] = int(stated)
-    pixels, classes = _of_itself(file)
+    itself = told_by_itself(file.metadata)
+    stride = config.stem_stride if config else None
+    if stride or "stem_stride" in itself.network:
+        network["stem_stride"] = stride or itself.network["stem_stride"]
+    if config is not None and config.classes is not None:
+        classes = config.classes
+    else:
+        classes, who = itself.classes, who or itself.who
     return Told(
         network,
-        config.input if config else pixels,
-        config.classes if config else classes,
+        itself.input | (config.input if config else {}),
+        classes,
         who,
         assumed=assumed,
     )
 
 
-def _of_itself(file: WeightsFile) -> tuple[dict[str, Any], tuple[str, ...] | None]:
-    """Returns how images are read and the classes, as far as a file's own texts say them.
-
-    Another program's texts may mean something else: what does not read as ours says nothing.
-    """
-    said: dict[str, Any] = {}
-    for key in (*EntryInput.model_fields, "classes"):
-        text = file.metadata.get(key, "")
-        try:
-            said[key] = text if key == "interpolation" else json.loads(text)
-        except (ValueError, RecursionError):
-            continue
-    classes = said.pop("classes", None)
-    names = (
-        tuple(classes)
-        if isinstance(classes, list) and classes and all(isinstance(n, str) for n in classes)
-        else None
+def told_by_itself(said: Mapping[str, str]) -> Told:
+    """Returns what the texts in a file say, as this project's exports have them."""
+    flavour, stride, classes = flavour_in(said), stem_stride_in(said), classes_in(said)
+    network = {"flavour": flavour, "stem_stride": stride}
+    return Told(
+        {key: value for key, value in network.items() if value is not None},
+        input_in(said),
+        classes,
+        _ITSELF if flavour or classes else "",
     )
-    for key in ("mean", "std"):
-        if isinstance(said.get(key), list):
-            # One grey channel uses the first of three.
-            said[key] = said[key] * 3 if len(said[key]) == 1 else said[key]
-    try:
-        return EntryInput.model_validate(said).model_dump(exclude_none=True), names
-    except ValidationError:
-        return {}, names
 
 
 def _flavour(file: WeightsFile, config: HubConfig | None) -> tuple[FlavourName | None, str]:
     """Returns the flavour, and who says so; None: nobody."""
-    of_itself = next((f for f in FLAVOURS if f == file.metadata.get(METADATA_FLAVOUR)), None)
     found = [
         (config.flavour if config else None, f"the {CONFIG} beside it"),
-        (of_itself, "the file itself"),
+        (flavour_in(file.metadata), _ITSELF),
     ]
     if file.names.convention == "timm":
         # MindCV's models are called mixnet_s too.

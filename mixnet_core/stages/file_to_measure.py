@@ -16,7 +16,7 @@ from mixnet_core.recipe.recipe import Recipe, with_stored_rules
 from mixnet_core.release.catalog import CatalogEntry
 from mixnet_core.release.origin import Origin, origin_of
 from mixnet_core.release.signing import require_signed_origin
-from mixnet_core.release.told import Told, told_by, told_of
+from mixnet_core.release.told import Told, told_by, told_by_itself, told_of
 from mixnet_core.runs.run_dir import Workspace
 from mixnet_core.stages.options import adjusted_recipe
 from mixnet_core.stages.release_to_measure import OF_NO_RELEASE, PLAIN_CPU, imagenet_recipe
@@ -79,8 +79,10 @@ def look_at(
     require_signed_origin(file, origin)
     if entry is not None:
         told = told_by(entry)
-    elif origin is not None or file.suffix == ".onnx":
+    elif origin is not None:
         told = Told()
+    elif file.suffix == ".onnx":
+        told = told_by_itself(network.said)
     else:
         told = told_of(read_format(file), sha256)
     return FileToMeasure(file, sha256, folder, network, origin, told)
