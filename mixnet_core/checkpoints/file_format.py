@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO, Literal, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 from mixnet_core.checkpoints.conventions import Renamed, renamed
 from mixnet_core.checkpoints.foreign_files import (
@@ -173,12 +173,25 @@ def _safetensors(path: Path, file: BinaryIO, size: int) -> WeightsFile:
         metadata = header.pop("__metadata__", None) or {}
         said = {str(key): value for key, value in metadata.items() if isinstance(value, str)}
         shapes = {name: tuple(map(_size, row["shape"])) for name, row in header.items()}
-        end = max((_size(row["data_offsets"][1]) for row in header.values()), default=0)
+        places = sorted(_place(row) for row in header.values())
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
         raise _Broken("its header is not one of safetensors") from None
+    end = 0
+    for begin, behind in places:
+        # As safetensors' own reader holds: what overlaps is one tensor's values read as another's.
+        if begin != end or behind < begin:
+            raise _Broken("the places of its values overlap or leave gaps")
+        end = behind
     if 8 + length + end > size:
         raise _Broken(f"it ends after {size:,} bytes of {8 + length + end:,}")
     return WeightsFile(path, "safetensors", shapes, metadata=said)
+
+
+def _place(row: Mapping[str, Any]) -> tuple[int, int]:
+    begin, end = row["data_offsets"]
+    if not isinstance(row["dtype"], str):
+        raise TypeError(row["dtype"])
+    return _size(begin), _size(end)
 
 
 def _size(value: object) -> int:

@@ -4,11 +4,13 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import mindspore
 import numpy as np
 import pytest
 from mindspore import Parameter, Tensor
+from safetensors import SafetensorError, safe_open
 
 from mixnet_core.checkpoints.file_format import WeightsFile, read_format
 from mixnet_core.checkpoints.store import read_parameters
@@ -208,3 +210,31 @@ def test_a_missing_file_and_a_folder_are_said(tmp_path: Path) -> None:
     for path in (tmp_path / "none.ckpt", tmp_path):
         with pytest.raises(InputError, match=r"no checkpoint file at .*: check the path; expected"):
             read_format(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"data_offsets": [-4, 0]},
+        {"data_offsets": [8, 12]},
+        {"data_offsets": ["0", 4]},
+        {"data_offsets": [0]},
+        {"dtype": ["F32"]},
+        {"dtype": None},
+    ],
+)
+def test_a_header_that_safetensors_refuses_is_refused(
+    change: dict[str, Any], tmp_path: Path
+) -> None:
+    rows: dict[str, Any] = {
+        name: {"dtype": "F32", "shape": [1], "data_offsets": [4 * place, 4 * place + 4]}
+        for place, name in enumerate("abc")
+    }
+    rows["b"] |= change
+    header = json.dumps(rows).encode()
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(12))
+    with pytest.raises(SafetensorError):
+        safe_open(path, "np").__enter__()
+    with pytest.raises(IntegrityError, match=r"overlap|header"):
+        read_format(path)
