@@ -23,6 +23,8 @@ _STEM = "stem_conv.0.weight"
 # What the names of a MixNet's parameters begin with.
 _CELLS = ("stem_conv", "layers", "head_conv", "classifier")
 _SHOWN = 3
+# Of images: grey, RGB.
+_CHANNELS = (1, 3)
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,11 @@ def seen_network(file: WeightsFile) -> SeenNetwork:
         raise CheckpointMismatch(
             f"{path} has a stem of {stem[0] if stem else 1} channels, expected one of "
             f"{sorted(widths)}: it is no MixNet's"
+        )
+    if stem[1] not in _CHANNELS or not classifier[0]:
+        raise CheckpointMismatch(
+            f"{path} is for images of {stem[1]} channels and {classifier[0]:,} classes, expected "
+            "1 or 3 channels and a class or more: it cannot be used here"
         )
     return SeenNetwork(widths[stem[0]], classifier[0], stem[1], parts)
 

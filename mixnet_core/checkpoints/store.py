@@ -19,7 +19,7 @@ from mixnet_core.checkpoints.file_format import (
 )
 from mixnet_core.checkpoints.fit import CLASSIFIER, expect_match, fitting_names
 from mixnet_core.checkpoints.training_state import Parts, parts_of
-from mixnet_core.checkpoints.values import read_values, with_suffix
+from mixnet_core.checkpoints.values import expect_floating, read_values, with_suffix
 from mixnet_core.errors import IntegrityError, JobFailed
 from mixnet_core.storage.files import os_errors_explained
 from mixnet_core.storage.uris import shown, shown_words
@@ -77,6 +77,8 @@ def load_weights(
         ema=ema,
     )
     found = _parameters(file, [names[name] for name in expected])
+    types = {name: str(found[names[name]].dtype) for name in expected}
+    expect_floating(file, {name: "Float" in each for name, each in types.items()})
     odd = _without_finite_values({name: found[names[name]] for name in expected})
     if odd:
         raise IntegrityError(

@@ -62,6 +62,24 @@ def read_values(file: WeightsFile, names: Collection[str] | None = None) -> dict
     return {wanted[name]: values for name, values in found.items()}
 
 
+def expect_floating(file: WeightsFile, floating: Mapping[str, bool]) -> None:
+    """Makes sure that what a network computes with are floating-point numbers.
+
+    Args:
+        floating: MindCV's name -> whether its values are.
+
+    Raises:
+        IntegrityError: some are whole ones, as of a network in eight bits, whose scales are lost.
+    """
+    whole = [name for name, is_floating in floating.items() if not is_floating]
+    if whole:
+        raise unreadable(
+            file.path,
+            f"{len(whole)} parameters in it are whole numbers, the first is "
+            f"{file.names.said(whole[0])}: expected floating-point ones",
+        )
+
+
 def write_safetensors(path: Path, values: Mapping[str, Array], metadata: Mapping[str, str]) -> None:
     """Writes float32 values as a .safetensors file; equal ones give equal bytes.
 

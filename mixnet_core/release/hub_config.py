@@ -11,6 +11,7 @@ passed over.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ from mixnet_core.storage.files import read_json
 
 CONFIG = "config.json"
 _MOST_BYTES = 16 * 1024 * 1024
-_FLAVOURS: tuple[tuple[str, FlavourName], ...] = (("tf_mixnet_", "tf"), ("mixnet_", "timm"))
+_TF = "tf_mixnet_"
+_VARIANT = re.compile(r"mixnet_([a-z]+)")
 
 
 @dataclass(frozen=True)
@@ -45,13 +47,24 @@ class HubConfig:
     stem_stride: int | None = None
 
 
+def _variant_of_name(name: str) -> str | None:
+    found = _VARIANT.search(name.lower())
+    return found[1] if found else None
+
+
 def flavour_of_name(name: str) -> FlavourName | None:
     """Returns the flavour that a name of timm's stands for, as `tf_mixnet_s.in1k`; None: none."""
-    return next((flavour for start, flavour in _FLAVOURS if name.startswith(start)), None)
+    # What people put before it, as in my-tf_mixnet_s.pth, is no other flavour's.
+    if _TF in name.lower():
+        return "tf"
+    return "timm" if name.lower().startswith("mixnet_") else None
 
 
-def config_beside(file: Path) -> HubConfig | None:
-    """Reads the config.json in a file's folder; None where there is none of a MixNet.
+def config_beside(file: Path, variant: str) -> HubConfig | None:
+    """Reads the config.json in a file's folder; None where there is none of such a MixNet.
+
+    Args:
+        variant: that the file's shapes show; of another one are the flavour and the pixels too.
 
     Raises:
         MachineError: it cannot be read from disk.
@@ -63,7 +76,8 @@ def config_beside(file: Path) -> HubConfig | None:
         found = read_json(path)
     except IntegrityError:
         return None
-    return parse_config(found)
+    config = parse_config(found)
+    return config if config and _variant_of_name(config.architecture) == variant else None
 
 
 def parse_config(found: Any) -> HubConfig | None:
@@ -113,7 +127,9 @@ def input_of(config: dict[str, Any], *, largest: int = 255) -> dict[str, Any]:
         found["interpolation"] = config["interpolation"]
     for key in ("mean", "std"):
         shares = config.get(key)
-        if isinstance(shares, list) and len(shares) in (1, 3) and all(map(_is_number, shares)):
+        if not isinstance(shares, list) or not all(map(_is_number, shares)):
+            continue
+        if len(shares) in (1, 3) and (key == "mean" or all(shares)):
             # timm's are shares of the largest value, a recipe's are of 0 to 255.
             found[key] = [round(largest * share, 6) for share in shares * (4 - len(shares))][:3]
     return found

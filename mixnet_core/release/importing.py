@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 
 from mixnet_core.checkpoints.file_format import Shape, read_format
 from mixnet_core.checkpoints.fit import fitting_names
-from mixnet_core.checkpoints.values import read_values, write_safetensors
+from mixnet_core.checkpoints.values import expect_floating, read_values, write_safetensors
 from mixnet_core.errors import DigestMismatch, InputError, IntegrityError
 from mixnet_core.model.variants import FlavourName, VariantName
 from mixnet_core.model.weight_names import parameters
+from mixnet_core.recipe.recipe import load_recipe, recipe_names
 from mixnet_core.recipe.sections import StemStride
 from mixnet_core.release.catalog import (
     IMPORTED,
@@ -119,6 +120,10 @@ def import_weights(
         raise InputError(f"--sha256 {shown(sha256)} is no digest: expected 8 to 64 digits in hex")
     if name is not None:
         checked_name(name, "release")
+    if recipe is not None:
+        load_recipe(recipe)
+        # A path is read again from wherever the next command is given.
+        recipe = recipe if recipe in recipe_names() else str(Path(recipe).absolute())
     folder = cache_folder(IMPORTED)
     with os_errors_explained(folder):
         aside = OwnAside(folder)
@@ -267,6 +272,7 @@ def _values(weights: LocalWeights, flavour: FlavourName, *, ema: bool) -> dict[s
     names = fitting_names(file, network.parts, expected, ema=ema)
     found = read_values(file, [names[name] for name in expected])
     values = {name: found[names[name]] for name in expected}
+    expect_floating(file, {name: array.dtype.kind == "f" for name, array in values.items()})
     odd = [name for name, array in values.items() if not np.isfinite(array).all()]
     if odd:
         raise IntegrityError(

@@ -61,7 +61,7 @@ def local_weights(path: Path) -> LocalWeights:
     with os_errors_explained(file, "read"):
         sha256 = sha256_of(file)
     origin = origin_of(file, sha256)
-    told = Told() if origin else told_of(found, sha256)
+    told = Told() if origin else told_of(found, sha256, network.variant)
     return LocalWeights(file, sha256, found.suffix, network, origin, told)
 
 

@@ -63,11 +63,12 @@ def told_by(entry: CatalogEntry) -> Told:
     return Told(network, entry.input_keys, entry.classes, f"the catalog's {entry.name}", entry)
 
 
-def told_of(file: WeightsFile, sha256: str) -> Told:
+def told_of(file: WeightsFile, sha256: str, variant: str) -> Told:
     """Finds out what is known of a file.
 
     Args:
         sha256: hex, of the whole file.
+        variant: that its shapes show.
 
     Raises:
         MixnetError: the catalog, or what stands beside the file, cannot be read.
@@ -75,7 +76,7 @@ def told_of(file: WeightsFile, sha256: str) -> Told:
     entry = entry_of(sha256)
     if entry is not None:
         return told_by(entry)
-    config = config_beside(file.path)
+    config = config_beside(file.path, variant)
     flavour, who = _flavour(file, config)
     network: dict[str, Any] = {}
     assumed = ""

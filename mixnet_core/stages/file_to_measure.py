@@ -84,7 +84,7 @@ def look_at(
     elif file.suffix == ".onnx":
         told = told_by_itself(network.said)
     else:
-        told = told_of(read_format(file), sha256)
+        told = told_of(read_format(file), sha256, network.variant or "")
     return FileToMeasure(file, sha256, folder, network, origin, told)
 
 

@@ -31,7 +31,7 @@ from mixnet_core.exports.metadata import metadata_of
 from mixnet_core.model.mixnet import build_model
 from mixnet_core.model.variants import FlavourName, VariantName
 from mixnet_core.model.weight_names import mindcv_name, names, parameters
-from mixnet_core.recipe.recipe import load_recipe
+from mixnet_core.recipe.recipe import RECIPES, load_recipe
 from mixnet_core.release.catalog import USER_CATALOG, EntryInput, load_catalog
 from mixnet_core.release.importing import import_weights
 from mixnet_core.release.publish import publish_release
@@ -182,6 +182,7 @@ def test_a_config_beside_it_says_flavour_pixels_and_classes(tmp_path: Path) -> N
         {"architecture": "resnet50"},
         {"architecture": ["tf_mixnet_s"]},
         {"pretrained_cfg": {"mean": "0.5", "std": [1], "input_size": [3, 8], "crop_pct": True}},
+        {"pretrained_cfg": {"std": [0, 0, 0]}},
         {"label_names": ["one"] * 10},
         {"label_names": [1] * 10},
         {"mixnet": {"flavour": "jax", "stem_stride": 9}},
@@ -196,6 +197,56 @@ def test_a_config_of_other_things_is_passed_over(change: dict[str, Any], tmp_pat
     for text in ("{", "[]", "1", '{"architecture": null}'):
         (tmp_path / "config.json").write_text(text)
         assert import_weights(str(source), name="mine", flavour="timm").reused
+
+
+def test_a_config_of_another_variant_is_passed_over(tmp_path: Path) -> None:
+    source = of_timm(tmp_path / "mixnet_s.safetensors")
+    config(tmp_path, architecture="tf_mixnet_l")
+    found = import_weights(str(source), name="mine")
+    assert (found.flavour, load_catalog()["mine"].input) == ("timm", None)
+
+
+def test_a_name_with_tf_mixnet_in_it_is_not_taken_for_timms(tmp_path: Path) -> None:
+    found = import_weights(str(of_timm(tmp_path / "My_TF_MixNet_s.safetensors")), name="mine")
+    assert found.flavour == "tf"
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("conv_stem.weight", np.zeros((16, 4, 3, 3), np.float32), "images of 4 channels"),
+        ("classifier.weight", np.zeros((0, 1536), np.float32), "and 0 classes"),
+    ],
+)
+def test_networks_that_are_none_here_are_refused(
+    name: str, change: Any, said: str, tmp_path: Path, cache: Path
+) -> None:
+    source = of_timm(tmp_path / "w.safetensors", change={name: change})
+    with pytest.raises(CheckpointMismatch, match=said):
+        import_weights(str(source), flavour="timm")
+    assert not list(cache.glob("*.safetensors"))
+
+
+def test_whole_numbers_are_no_weights(tmp_path: Path) -> None:
+    change = {"bn1.weight": np.full((16,), 100, np.int8)}
+    source = of_timm(tmp_path / "w.safetensors", change=change)
+    with pytest.raises(IntegrityError, match=r"whole numbers, the first is bn1\.weight"):
+        import_weights(str(source), flavour="timm")
+    network = build_model("s", 10, flavour="timm")
+    with pytest.raises(IntegrityError, match="whole numbers"):
+        load_weights(network, source)
+
+
+def test_a_recipe_is_judged_and_found_from_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = of_timm(tmp_path / "w.safetensors")
+    with pytest.raises(InputError, match="no recipe"):
+        import_weights(str(source), name="mine", recipe="mine.yaml")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_bytes((RECIPES / "finetune.yaml").read_bytes())
+    import_weights(str(source), name="mine", recipe="mine.yaml")
+    assert load_catalog()["mine"].recipe == str(tmp_path / "mine.yaml")
 
 
 def test_this_projects_exports_say_all_by_themselves(tmp_path: Path) -> None:
