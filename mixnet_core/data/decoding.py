@@ -131,7 +131,9 @@ def plain_colours(image: Image.Image) -> NDArray[np.uint8]:
         upper = (np.asarray(image) >> 8).astype(np.uint8)
         return np.repeat(upper[..., None], 3, axis=2)
     if image.mode in ("I", "F", "LAB"):
-        raise ValueError(f"{image.format} of mode {image.mode}: convert it to JPEG or PNG")
+        raise ValueError(
+            f"{image.format or 'an image'} of mode {image.mode}: convert it to JPEG or PNG"
+        )
     # Pillow warns where it leaves a palette's transparency out.
     image.info.pop("transparency", None)
     return np.array(image.convert("RGB"))

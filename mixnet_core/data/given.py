@@ -151,6 +151,8 @@ def _itself(image: Pixels) -> Pixels:
 
 def _of_pillow(image: Image.Image) -> Pixels:
     try:
+        if 0 in image.size:
+            raise DatasetError("it has no pixels")
         # Its notes are somebody's, and are changed on the way.
         return plain_colours(image.copy())
     except (OSError, SyntaxError) as error:

@@ -43,6 +43,15 @@ def test_of_an_animation_the_first_picture_is_read(tmp_path: Path) -> None:
     assert read_file(str(path))[0, 0].tolist() == [10, 0, 0]
 
 
+def test_pillows_images_that_are_none_are_said_in_a_few_words() -> None:
+    for image, said in (
+        (Image.new("RGB", (0, 5)), "it has no pixels"),
+        (Image.new("F", (5, 5)), "an image of mode F"),
+    ):
+        with pytest.raises((DatasetError, ValueError), match=said):
+            reader_of(image)()
+
+
 def test_what_cannot_be_read_is_said_in_a_few_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
