@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from rich.text import Text
 
 from mixnet_core.cli.options import EPILOG, JsonOption, QuietOption
 from mixnet_core.cli.outcome import print_json
+from mixnet_core.errors import InputError
 from mixnet_core.exports.making import Wanted, format_names
 from mixnet_core.exports.readme import plain_onnx
 from mixnet_core.exports.snippet import NEEDS, snippet
@@ -27,8 +29,11 @@ from mixnet_core.stages.options import (
     open_workspace,
     registry_uri,
 )
+from mixnet_core.storage.uris import refuse_credentials, shown
 
 _PIXELS = "_pixels"
+# Of a path one slash is left.
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 _DEFAULTS = Export()
 
 
@@ -93,6 +98,12 @@ def export(
     quiet: QuietOption = False,
 ) -> None:
     """Write a release in other formats, each proven image by image against its predictions."""
+    refuse_credentials(str(out))
+    if _SCHEME.match(str(out)):
+        raise InputError(
+            f"--out {shown(str(out))} is an address, expected a folder here: export into one, and "
+            "copy it there"
+        )
     formats = format_names(to)
     if with_preprocessing:
         more = [f"{name}{_PIXELS}" for name in formats]

@@ -15,6 +15,7 @@ import yaml
 
 from mixnet_core.data.batches import evaluation_batches
 from mixnet_core.data.index import read_index
+from mixnet_core.errors import InputError
 from mixnet_core.evaluate.prediction_table import read_table
 from mixnet_core.recipe.recipe import stored_recipe
 from mixnet_core.release.publish import publish_release
@@ -207,6 +208,13 @@ def test_the_printed_lines_classify_pictures_in_an_environment_of_onnxruntime_al
         share, _, name = done.stdout.splitlines()[0].strip().partition("  ")
         assert name == classes[row["answer"]]
         assert float(share.rstrip("%")) == pytest.approx(100 * row["confidence"], abs=0.1)
+
+
+def test_an_address_is_no_folder_to_export_into() -> None:
+    from mixnet_core.cli.exporting import export
+
+    with pytest.raises(InputError, match=r"--out s3:/bucket/x is an address"):
+        export("mine", ["onnx"], Path("s3://bucket/x"))
 
 
 def test_the_program_has_no_more_than_it_says() -> None:
