@@ -6,7 +6,7 @@ Letters: N images, S pixels of `Input.image_size`, C channels, K classes.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import util
 from pathlib import Path
 from typing import ClassVar, Protocol
@@ -31,6 +31,10 @@ class Runtime(Protocol):
     """
 
     name: str
+
+    @property
+    def said(self) -> Mapping[str, str] | None:
+        """Returns what the file says of itself, as `exports.metadata`; None: it has no room."""
 
     def logits(self, pixels: Pixels) -> Logits:
         """Returns (N, K) for (N, S, S, C); images are as evaluation reads them, not normalised."""

@@ -19,6 +19,8 @@ from mixnet_core.evaluate.engine import BatchLogits
 from mixnet_core.evaluate.prediction_table import read_table
 from mixnet_core.evaluate.statistics import mcnemar, pairing
 from mixnet_core.exports.export_format import ExportFormat, Logits, Pixels, Runtime
+from mixnet_core.exports.exportable import Exportable
+from mixnet_core.exports.metadata import metadata_of
 from mixnet_core.exports.proof import NEAR_TIE, compare, refusal, released_predictions
 from mixnet_core.exports.request import ExportRequest, ExportResult, Images
 from mixnet_core.exports.speed import paired_speed
@@ -109,12 +111,23 @@ def export(request: ExportRequest) -> ExportResult:
         files=_described(kind, folder),
         runtime=runtime.name,
     )
+    if wrong := _wrongly_said(runtime, item):
+        reason = f"what it says of {', '.join(wrong)} is not what the release says"
+        return ExportResult(proof=proof.model_copy(update={"state": "refused", "reason": reason}))
     if request.images is None:
         _try_out(runtime, request)
         return ExportResult(proof=proof)
     if kind.parent is None:
         return ExportResult(proof=_proven(proof, runtime, request))
     return ExportResult(proof=_quantised(proof, kind, runtime, request, calibration.images))
+
+
+def _wrongly_said(runtime: Runtime, item: Exportable) -> list[str]:
+    """Returns what a file says otherwise: no logits show the order of its classes."""
+    if runtime.said is None:
+        return []
+    found = runtime.said
+    return [key for key, text in metadata_of(item).items() if found.get(key) != text]
 
 
 def _proven(proof: ExportProof, runtime: Runtime, request: ExportRequest) -> ExportProof:

@@ -28,7 +28,10 @@ class MindsporeRuntime:
     The files that it is for hold weights alone, or as MindIR nothing of how images are read.
     """
 
-    def __init__(self, network: Any, item: Exportable, name: str) -> None:
+    def __init__(
+        self, network: Any, item: Exportable, name: str, said: Mapping[str, str] | None = None
+    ) -> None:
+        self.said = said
         self._network = network
         self._normalise = Normalising.of(metadata_of(item), name)
         self.name = name
@@ -48,7 +51,11 @@ class MindsporeRuntime:
 
 
 def runtime_of_values(
-    values: Mapping[str, NDArray[Any]], item: Exportable, file: Path, reader: str
+    values: Mapping[str, NDArray[Any]],
+    item: Exportable,
+    file: Path,
+    reader: str,
+    said: Mapping[str, str],
 ) -> MindsporeRuntime:
     """Puts a file's values into this project's network.
 
@@ -56,6 +63,7 @@ def runtime_of_values(
         values: MindCV's name -> values.
         file: they are from, for errors.
         reader: package and version that read them.
+        said: what the file says of itself.
 
     Raises:
         CheckpointMismatch: a name or a shape is not the network's.
@@ -85,7 +93,8 @@ def runtime_of_values(
         )
     for name, parameter in wanted.items():
         parameter.set_data(Tensor(np.array(values[name], np.float32)))
-    return MindsporeRuntime(network, item, f"{reader} with {_mindspore()}, {operators} operators")
+    name = f"{reader} with {_mindspore()}, {operators} operators"
+    return MindsporeRuntime(network, item, name, said)
 
 
 def runtime_of_mindir(file: Path, item: Exportable) -> MindsporeRuntime:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -38,11 +39,9 @@ class OnnxruntimeRuntime:
             raise MachineError(f"onnxruntime does not load {file.name}: {reason}") from error
         (given,) = self._session.get_inputs()
         self._input = given.name
-        self._normalise = (
-            None
-            if given.type == "tensor(uint8)"
-            else Normalising.of(self._session.get_modelmeta().custom_metadata_map, file.name)
-        )
+        self.said: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
+        takes_pixels = given.type == "tensor(uint8)"
+        self._normalise = None if takes_pixels else Normalising.of(self.said, file.name)
         self.name = f"onnxruntime {metadata.version('onnxruntime')}, CPU, {precision}"
 
     def logits(self, pixels: Pixels) -> Logits:

@@ -48,9 +48,9 @@ class OpenvinoRuntime:
             reason = " ".join(str(error).split())[:200]
             raise MachineError(f"OpenVINO does not load {xml.name}: {reason}") from error
         takes_pixels = model.input().get_element_type() == openvino.Type.u8
-        said = read_metadata(model)
-        self._normalise = None if takes_pixels else Normalising.of(said, xml.name)
-        self._part = images_per_request(int(said.get("image_size", "224")))
+        self.said = read_metadata(model)
+        self._normalise = None if takes_pixels else Normalising.of(self.said, xml.name)
+        self._part = images_per_request(int(self.said.get("image_size", "224")))
         self._queue: Any = openvino.AsyncInferQueue(compiled)
         self._queue.set_callback(_collect)
         self._classes = model.output().partial_shape[1].get_length()

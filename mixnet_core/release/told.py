@@ -92,9 +92,8 @@ def told_of(file: WeightsFile, sha256: str, variant: str) -> Told:
     stride = config.stem_stride if config else None
     if stride or "stem_stride" in itself.network:
         network["stem_stride"] = stride or itself.network["stem_stride"]
-    if config is not None and config.classes is not None:
-        classes = config.classes
-    else:
+    classes = config.classes if config else None
+    if classes is None:
         classes, who = itself.classes, who or itself.who
     return Told(
         network,

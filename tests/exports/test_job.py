@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from mixnet_core.evaluate.prediction_table import PredictionTable, write_table
 from mixnet_core.exports import formats, speed
 from mixnet_core.exports.exportable import Exportable
 from mixnet_core.exports.job import export
+from mixnet_core.exports.metadata import metadata_of
 from mixnet_core.exports.request import ExportRequest, Images
 from mixnet_core.exports.val_images import val_batches
 from mixnet_core.recipe.recipe import load_recipe
@@ -47,6 +49,9 @@ def matrix(damage):
 class Runtime:
     def __init__(self, path):
         self.name = "linear 1"
+        self.said = None
+        if (path.parent / "said.json").is_file():
+            self.said = json.loads((path.parent / "said.json").read_text())
         self.matrix = np.load(path)
     def logits(self, pixels):
         return pixels.reshape(len(pixels), -1).astype(np.float32) @ self.matrix
@@ -159,6 +164,18 @@ def test_a_file_of_another_network_is_refused_with_the_images(request_of: Any) -
     assert proof.differing > 100
     assert proof.beyond[0].exported == "3"
     assert proof.beyond[0].image in proof.reason
+
+
+@pytest.mark.parametrize("key", ["classes", "short_side", "interpolation"])
+def test_a_file_that_says_otherwise_how_it_is_used_is_refused(request_of: Any, key: str) -> None:
+    request = request_of("telling", None)
+    told = Path(request.folder, "sub", "said.json")
+    told.parent.mkdir()
+    told.write_text(json.dumps(metadata_of(request.item)))
+    assert export(request).proof.state == "proven"
+    told.write_text(json.dumps(metadata_of(request.item) | {key: "[]"}))
+    proof = export(request).proof
+    assert (proof.state, key in proof.reason) == ("refused", True)
 
 
 def test_a_file_whose_logits_are_no_numbers_is_refused(request_of: Any) -> None:

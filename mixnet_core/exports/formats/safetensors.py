@@ -28,12 +28,15 @@ class Safetensors(ExportFormat):
         save_file(named_values(item), folder / FILE, metadata=metadata_of(item))
 
     def open(self, item: Exportable, folder: Path, *, threads: int) -> Runtime:
+        from safetensors import safe_open
         from safetensors.numpy import load_file
 
         from mixnet_core.exports.mindspore_runtime import runtime_of_values
 
+        with safe_open(folder / FILE, "np") as file:
+            said = file.metadata() or {}
         reader = f"safetensors {metadata.version('safetensors')}"
-        return runtime_of_values(load_file(folder / FILE), item, folder / FILE, reader)
+        return runtime_of_values(load_file(folder / FILE), item, folder / FILE, reader, said)
 
 
 FORMAT = Safetensors()

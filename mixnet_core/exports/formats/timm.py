@@ -56,14 +56,17 @@ class Timm(ExportFormat):
         write_json(folder / CONFIG, timm_config(item))
 
     def open(self, item: Exportable, folder: Path, *, threads: int) -> Runtime:
+        from safetensors import safe_open
         from safetensors.numpy import load_file
 
         from mixnet_core.exports.mindspore_runtime import runtime_of_values
 
         names = mindcv_names(item.recipe.network.variant)
         values = {names[name]: value for name, value in load_file(folder / WEIGHTS).items()}
+        with safe_open(folder / WEIGHTS, "np") as file:
+            said = file.metadata() or {}
         reader = f"safetensors {metadata.version('safetensors')}"
-        return runtime_of_values(values, item, folder / WEIGHTS, reader)
+        return runtime_of_values(values, item, folder / WEIGHTS, reader, said)
 
 
 FORMAT = Timm()
