@@ -169,6 +169,8 @@ def _made(
             (folder / file.name).parent.mkdir(parents=True, exist_ok=True)
             # Not by renaming alone: the workspace may be on another disk.
             shutil.move(Path(request.folder) / file.name, folder / file.name)
+            # safetensors writes files for their owner alone.
+            (folder / file.name).chmod(0o644)
         if sha256_of(folder / file.name) != file.sha256:
             raise IntegrityError(
                 f"what was written to {folder / file.name} is not what was proven: check the disk"

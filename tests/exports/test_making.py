@@ -44,6 +44,7 @@ def job(module: str, request: Any, damage: bytes, **_: Any) -> dict[str, Any]:
     target.write_bytes(b"network")
     file = ExportedFile(name=target.name, sha256=sha256_of(target), bytes=7)
     target.write_bytes(damage)
+    target.chmod(0o600)
     proof = ExportProof(format="onnx", state="unproven", reason="", files={"onnx": file})
     return {"proof": proof.model_dump(mode="json")}
 
@@ -65,6 +66,7 @@ def test_files_go_to_another_disk_too(
     monkeypatch.setattr(making, "run_job", lambda *a, **k: job(*a, damage=b"network", **k))
     made(elsewhere, tmp_path)
     assert (elsewhere / "model.onnx").read_bytes() == b"network"
+    assert (elsewhere / "model.onnx").stat().st_mode & 0o777 == 0o644
     assert (elsewhere / PROOFS).is_file()
 
 
