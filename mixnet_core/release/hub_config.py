@@ -107,7 +107,12 @@ def classes_of(names: Any) -> tuple[str, ...] | None:
     """Takes names of classes; None for what cannot be."""
     if not isinstance(names, list) or not names or len(set(map(str, names))) != len(names):
         return None
-    return tuple(names) if all(isinstance(name, str) for name in names) else None
+    # JSON can write half a character, which no file in UTF-8 can.
+    return tuple(names) if all(isinstance(name, str) and _is_text(name) for name in names) else None
+
+
+def _is_text(name: str) -> bool:
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def input_of(config: dict[str, Any], *, largest: int = 255) -> dict[str, Any]:
@@ -129,9 +134,10 @@ def input_of(config: dict[str, Any], *, largest: int = 255) -> dict[str, Any]:
         shares = config.get(key)
         if not isinstance(shares, list) or not all(map(_is_number, shares)):
             continue
-        if len(shares) in (1, 3) and (key == "mean" or all(shares)):
-            # timm's are shares of the largest value, a recipe's are of 0 to 255.
-            found[key] = [round(largest * share, 6) for share in shares * (4 - len(shares))][:3]
+        # timm's are shares of the largest value, a recipe's are of 0 to 255.
+        values = [round(largest * share, 6) for share in shares * (4 - len(shares))][:3]
+        if len(shares) in (1, 3) and (key == "mean" or all(values)):
+            found[key] = values
     return found
 
 

@@ -17,6 +17,7 @@ import yaml
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
+import mixnet_core
 from mixnet_core.checkpoints.store import load_weights, read_parameters
 from mixnet_core.errors import (
     CheckpointMismatch,
@@ -183,6 +184,8 @@ def test_a_config_beside_it_says_flavour_pixels_and_classes(tmp_path: Path) -> N
         {"architecture": ["tf_mixnet_s"]},
         {"pretrained_cfg": {"mean": "0.5", "std": [1], "input_size": [3, 8], "crop_pct": True}},
         {"pretrained_cfg": {"std": [0, 0, 0]}},
+        {"pretrained_cfg": {"std": [1e-300] * 3}},
+        {"label_names": ["\ud800", *map(str, range(9))]},
         {"label_names": ["one"] * 10},
         {"label_names": [1] * 10},
         {"mixnet": {"flavour": "jax", "stem_stride": 9}},
@@ -194,6 +197,7 @@ def test_a_config_of_other_things_is_passed_over(change: dict[str, Any], tmp_pat
     found = import_weights(str(source), name="mine", flavour="timm")
     assert load_catalog()["mine"].classes is None
     assert found.stem_stride == 2
+    assert all(mixnet_core.load_release("mine").recipe.input.std)
     for text in ("{", "[]", "1", '{"architecture": null}'):
         (tmp_path / "config.json").write_text(text)
         assert import_weights(str(source), name="mine", flavour="timm").reused
