@@ -78,7 +78,7 @@ def import_(
         _import_card(card, source, name, as_json=as_json)
         return
     if source is None:
-        raise InputError("nothing to import: give a file or a URL, or --card FILE")
+        raise InputError("nothing to import: give FILE|URL, or a card with --card FILE")
     with TerminalWatch(quiet=quiet) as watch:
         found = import_weights(
             source,

@@ -317,7 +317,10 @@ def index(
     made = write_index(uri)
     _say(
         as_json,
-        {"index": f"{uri}/index.html", "releases": [row.name for row in made.releases]},
+        {
+            "index": f"{open_storage(uri).uri}/index.html",
+            "releases": [row.name for row in made.releases],
+        },
         f"{shown(uri)}/index.html lists {len(made.releases)} releases",
     )
 

@@ -100,9 +100,6 @@ def export(request: ExportRequest) -> ExportResult:
     calibration = _Calibration(request)
     with long_stretch():
         kind.write(item, folder, calibration)
-    for name in kind.files.values():
-        # The library of safetensors leaves a file that nobody else may read.
-        (folder / name).chmod(0o644)
     runtime = kind.open(item, folder, threads=request.threads)
     proof = ExportProof(
         format=request.format,

@@ -139,7 +139,7 @@ def load_catalog() -> dict[str, CatalogEntry]:
         entries |= read_catalog(imported)
     if users is not None:
         if not users.is_file():
-            raise InputError(f"no catalog at {users}: correct or unset {USER_CATALOG}")
+            raise InputError(f"no catalog at {shown(str(users))}: correct or unset {USER_CATALOG}")
         entries |= read_catalog(users)
     return entries
 

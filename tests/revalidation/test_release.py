@@ -280,7 +280,7 @@ def test_the_catalogs_releases_are_measured_where_their_images_are(
     monkeypatch.setenv("MIXNET_CATALOG", str(tmp_path / "catalog.yaml"))
     (mine,) = items(where, [])
     # Ten classes, and nobody says of which images.
-    assert "other" not in [item.name for item in items(where, [], imagenet="/imagenet")]
+    assert "other" not in [item.name for item in items(where, [], imagenet=str(imagenet))]
     assert (mine.name, mine.uri, mine.data) == ("mine", "https://example.org/mine.ckpt", None)
     assert (mine.entry or publish(workspace)).claims == {}
 

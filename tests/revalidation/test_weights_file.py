@@ -299,7 +299,7 @@ def test_what_is_no_mixnet_is_said_in_one_line(case: Case, tmp_path: Path) -> No
         look(LookRequest(file=str(tmp_path / "x.ckpt")))
     with pytest.raises(InputError, match=r"no checkpoint file at"):
         look(LookRequest(file=str(tmp_path / "none.ckpt")))
-    with pytest.raises(InputError, match=r"expected a file \.ckpt, \.safetensors or \.onnx"):
+    with pytest.raises(InputError, match=r"expected a file \.ckpt, \.safetensors, \.pth or"):
         look(LookRequest(file=str(tmp_path / "x.pth")))
     for name in ("y.ckpt", "y.safetensors", "y.onnx"):
         (tmp_path / name).write_bytes(b"no weights at all")

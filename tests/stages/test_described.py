@@ -171,7 +171,7 @@ def test_its_commands_work_as_pasted(
         shutil.copytree(dataset / split, folder / "images" / split)
     card = (folder / "README.md").read_text()
     shell = re.findall(r"^```shell\n(.+?)^```$", card, flags=re.MULTILINE | re.DOTALL)
-    assert len(shell) == 2
+    assert len(shell) == 3
     for block in shell:
         words = shlex.split(block)
         assert words[0] == "mixnet"

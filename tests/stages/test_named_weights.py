@@ -207,7 +207,8 @@ def test_what_only_a_file_has_is_not_asked_of_a_release_or_a_run(job: FinishedJo
         ("./nothing", "no file at"),
         ("nothing.ckpt", "no file at"),
         ("https://example.com/w.ckpt", "is an address, of which no digest is known"),
-        ("timm/mixnet_s.ft_in1k", "a hub's names are not looked up"),
+        ("timm/mixnet_s.ft_in1k", "is the catalog's mixnet_s.ft_in1k: give that name"),
+        ("timm/resnet18.a1_in1k", "a hub's names are not looked up"),
         ("/", "a folder without manifest.json"),
     ],
 )

@@ -197,7 +197,16 @@ OPENED = {
     ("mixnet_core/storage/s3/endpoint.py", "uri"),
     ("mixnet_core/storage/trial.py", "storage.uri"),
     ("mixnet_core/runs/summaries.py", "value.uri"),
-    ("mixnet_core/cli/app.py", "item.uri"),
+    ("mixnet_core/cli/releases.py", "open_storage(uri).uri"),
+    ("mixnet_core/cli/shown_releases.py", "release.uri"),
+    ("mixnet_core/stages/comparison.py", "open_storage(release.uri).uri"),
+    ("mixnet_core/revalidation/statements.py", "storage.uri"),
+    ("mixnet_core/release/deletion.py", "storage.uri"),
+    ("mixnet_core/release/signing.py", "storage.uri"),
+    ("mixnet_core/release/standing.py", "storage.uri"),
+    ("mixnet_core/release/views.py", "storage.uri"),
+    # Of a release that was read: `shown_uri`.
+    ("mixnet_core/release/catalog.py", "uri"),
     ("flows/mixnet_flows/demo.py", "release.uri"),
     ("flows/mixnet_flows/showing.py", "release.uri"),
 }
