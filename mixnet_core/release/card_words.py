@@ -46,6 +46,8 @@ def notes(report: Mapping[str, Any], recipe: Recipe) -> str:
     """Says what the figures mean and on which images they are."""
     val, given = report["val"], recipe.input
     on = MeasuredOn.model_validate(report["measured_on"])
+    if on.folder is not None:
+        on = on.model_copy(update={"folder": _last(on.folder)})
     channels = recipe.network.in_channels
     mean, std = (
         ", ".join(f"{value:g}" for value in values[:channels]) for values in (given.mean, given.std)
@@ -128,7 +130,12 @@ def _acceptance(acceptance: Mapping[str, Any] | None) -> list[str]:
 
 def _start(recipe: Recipe) -> list[str]:
     name = recipe.weights.name
-    return [] if name is None else [f"Trained from the weights {in_markdown(name)}."]
+    return [] if name is None else [f"Trained from the weights {in_markdown(_last(name))}."]
+
+
+def _last(path: str) -> str:
+    """Returns a path's last part: whose folders it lies in is nobody's who reads a card."""
+    return path.rstrip("/").rpartition("/")[2] or path
 
 
 def _percent(share: float) -> str:

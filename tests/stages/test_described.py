@@ -208,6 +208,27 @@ def test_it_says_by_which_rule_its_checkpoint_was_chosen(
     assert "was selected on" not in prose
 
 
+def test_it_tells_nothing_of_the_folders_that_things_lay_in(
+    finished_job: FinishedJob, report: dict[str, Any]
+) -> None:
+    recipe = stored_recipe(finished_job.run_dir / "recipe.yaml")
+    weights = recipe.weights.model_copy(update={"name": "/home/me/start.ckpt"})
+    on = {**report["measured_on"], "folder": "/home/me/flowers/", "split": "val/"}
+    card = own_card(
+        "tiny",
+        report={**report, "measured_on": on},
+        recipe=recipe.model_copy(update={"weights": weights}),
+        classes=NAMES,
+        parameters=1,
+        weights="weights-0.ckpt",
+        recipe_file="recipe-0.yaml",
+    )
+    text = card_text(card)
+    assert "val/ of flowers" in text
+    assert "from the weights start.ckpt." in text
+    assert "home" not in text
+
+
 NAMES = ("<script>alert(1)</script>", "a|b", "# x", "[y](http://e.org)", "*z*", "`c`\n---\n", "ü")
 
 
