@@ -27,7 +27,7 @@ from mixnet_core.release.manifest import (
     looks_released,
     parse_manifest,
 )
-from mixnet_core.release.publish import list_releases
+from mixnet_core.release.publish import read_in, release_names
 from mixnet_core.release.retirements import FOLDER as RETIREMENTS
 from mixnet_core.release.retirements import Retirement, note_of
 from mixnet_core.runs.run_dir import checked_name
@@ -85,7 +85,7 @@ def delete_release(
         naming = [alias.alias for alias in all_aliases(storage) if alias.release == name]
         if not force:
             _expect_unnamed(storage, name, naming)
-            _expect_childless(release, registry)
+            _expect_childless(release, storage)
         record = Retirement(
             release=name,
             manifest_sha256=release.manifest_sha256 if release else "",
@@ -170,17 +170,29 @@ def _expect_unnamed(storage: Storage, name: str, naming: Sequence[str]) -> None:
         )
 
 
-def _expect_childless(release: PublishedRelease | None, registry: str) -> None:
+def _expect_childless(release: PublishedRelease | None, storage: Storage) -> None:
     if release is None:
         return
     sha256 = release.files[WEIGHTS].sha256
-    children = [
-        other.name
-        for other in list_releases(registry)
-        if isinstance(started := other.facts.get("started_from"), dict)
-        and started.get("sha256") == sha256
-        and other.name != release.name
-    ]
+    children, unreadable = [], []
+    for name in release_names(storage.uri):
+        if name == release.name:
+            continue
+        try:
+            started = read_in(storage, name).facts.get("started_from")
+        except IntegrityError:
+            unreadable.append(name)
+            continue
+        except InputError:
+            # Deleted since.
+            continue
+        if isinstance(started, dict) and started.get("sha256") == sha256:
+            children.append(name)
+    if unreadable:
+        raise InputError(
+            f"whether {_counted('release', 'releases', unreadable)} started from {release.name} "
+            "cannot be read from a broken manifest: put that right first, or say --force"
+        )
     if children:
         raise InputError(
             f"release {release.name} is what {_counted('release', 'releases', children)} started "

@@ -90,6 +90,19 @@ def test_what_an_alias_or_another_release_names_is_not_deleted_without_force(
     assert release_names(here) == ["other"]
 
 
+def test_what_a_release_that_cannot_be_read_may_have_started_from_is_not_deleted(
+    here: str, tmp_path: Path
+) -> None:
+    base = make_release("base", here, tmp_path)
+    parent = {"name": "base", "sha256": base.files["weights"].sha256}
+    make_release("child", here, tmp_path, started_from=parent)
+    overwrite(here, "child/manifest.json", b"{")
+    with pytest.raises(InputError, match="whether release child started from base cannot be read"):
+        delete_release("base", here)
+    assert read_release(base.uri) == base
+    assert delete_release("base", here, force=True).files[0] == "manifest.json"
+
+
 def test_an_alias_is_no_name_to_delete_by(here: str, tmp_path: Path) -> None:
     make_release("digits-1", here, tmp_path)
     promote("production", "digits-1", here)
