@@ -14,7 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from mixnet_core.errors import InputError, IntegrityError, ReleaseConflict, TransientError
+from mixnet_core.errors import (
+    InputError,
+    IntegrityError,
+    MachineError,
+    ReleaseConflict,
+    TransientError,
+)
 from mixnet_core.release import aliases, deletion_marks, retirements
 from mixnet_core.release.manifest import (
     MANIFEST,
@@ -43,6 +49,7 @@ NO_RELEASES = {
 """Folders of a registry in which something else is kept (`revalidation.history`, `release`)."""
 
 _AT_ONCE = 4
+_LOOKS = 3
 # Of such files it is the requests that take time, not the bytes.
 _SMALL_BYTES = 16 << 20
 # Of what is passed over, so many are named.
@@ -96,7 +103,7 @@ def publish_release(
         if exists:
             log.warning("%s/%s/%s was missing or damaged: put right", storage.uri, name, file.name)
     if not exists:
-        _require_refusal(storage, manifest)
+        _require_refusal(storage, manifest, files)
         if not storage.create(f"{name}/{MANIFEST}", content):
             exists = True
             _check_same(_read(storage, name), manifest)
@@ -265,18 +272,27 @@ def _put_right(storage: Storage, manifest: Manifest, files: dict[str, Path]) -> 
         )
 
 
-def _require_refusal(storage: Storage, manifest: Manifest) -> None:
+def _require_refusal(storage: Storage, manifest: Manifest, files: dict[str, Path]) -> None:
     """Makes sure that the store refuses to overwrite, on the smallest of what it was just given.
 
     A manifest that is only thought to be made under that condition would be a release already.
     """
-    file = min(manifest.files.values(), key=lambda file: file.bytes)
+    role, file = min(manifest.files.items(), key=lambda item: item[1].bytes)
     key = f"{manifest.name}/{file.name}"
-    content = storage.read(key)
-    sha256 = hashlib.sha256(content).hexdigest()
-    if sha256 != file.sha256:
-        raise stored_wrongly(f"{storage.uri}/{key}", sha256, file.sha256)
-    require_refusal(storage, key, content)
+    for left in reversed(range(_LOOKS)):
+        try:
+            content = storage.read(key)
+            sha256 = hashlib.sha256(content).hexdigest()
+            if sha256 != file.sha256:
+                raise stored_wrongly(f"{storage.uri}/{key}", sha256, file.sha256)
+            require_refusal(storage, key, content)
+            return
+        except (InputError, MachineError):
+            # Whoever deletes or collects there may have taken it a moment ago: a store that does
+            # not refuse does so again.
+            if not left:
+                raise
+            storage.upload(files[role], key, file.sha256)
 
 
 def _names(storage: Storage) -> list[str]:

@@ -31,6 +31,7 @@ from mixnet_core.revalidation.all_releases import items
 from mixnet_core.revalidation.states import Revalidation
 from mixnet_core.runs.values import Release
 from mixnet_core.storage.open import open_storage
+from mixnet_core.storage.trial import require_refusal
 from tests.registries import (
     expect_files_of_releases,
     expect_whole_releases,
@@ -242,8 +243,8 @@ def before_the_manifest(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]
     """Has a publisher wait between its files and its manifest while something else happens."""
     require = publish._require_refusal
 
-    def acting(storage: Any, manifest: Any) -> None:
-        require(storage, manifest)
+    def acting(storage: Any, manifest: Any, files: Any) -> None:
+        require(storage, manifest, files)
         act()
 
     with monkeypatch.context() as patch:
@@ -313,6 +314,23 @@ def test_a_release_published_again_while_it_is_deleted_stands_whole(
 
     monkeypatch.setattr(storage_type, "remove", removing)
     delete_release("digits-1", here)
+    assert expect_whole_releases(here) == ["digits-1"]
+
+
+def test_a_file_that_is_collected_meanwhile_makes_no_store_one_that_overwrites(
+    here: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = []
+
+    def late(storage: Any, key: str, content: bytes) -> None:
+        if len(taken) < 2:
+            taken.append(key)
+            storage.remove(key)
+        require_refusal(storage, key, content)
+
+    monkeypatch.setattr(publish, "require_refusal", late)
+    make_release("digits-1", here, tmp_path)
+    assert len(taken) == 2
     assert expect_whole_releases(here) == ["digits-1"]
 
 
