@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated
 
@@ -29,11 +28,10 @@ from mixnet_core.stages.options import (
     open_workspace,
     registry_uri,
 )
+from mixnet_core.storage.files import is_address
 from mixnet_core.storage.uris import refuse_credentials, shown
 
 _PIXELS = "_pixels"
-# Of a path one slash is left.
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 _DEFAULTS = Export()
 
 
@@ -99,7 +97,7 @@ def export(
 ) -> None:
     """Write a release in other formats, each proven image by image against its predictions."""
     refuse_credentials(str(out))
-    if _SCHEME.match(str(out)):
+    if is_address(out):
         raise InputError(
             f"--out {shown(str(out))} is an address, expected a folder here: export into one, and "
             "copy it there"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
@@ -18,7 +20,7 @@ from mixnet_core.cli.prediction_output import (
     TableRows,
 )
 from mixnet_core.data.account import Tally
-from mixnet_core.data.named_pictures import LIST, listed_paths, named_pictures
+from mixnet_core.data.named_pictures import LIST, NamedPicture, listed_paths, named_pictures
 from mixnet_core.errors import DatasetError, InputError
 from mixnet_core.evaluate.job import BATCH
 from mixnet_core.evaluate.predict_job import STAGE, Predicted, predict_pictures
@@ -32,7 +34,7 @@ from mixnet_core.stages.options import (
     registry_uri,
 )
 from mixnet_core.storage.files import expect_targets
-from mixnet_core.storage.uris import refuse_credentials
+from mixnet_core.storage.uris import refuse_credentials, shown
 
 
 def predict(
@@ -106,7 +108,8 @@ def predict(
     target = None if csv in (None, STANDARD_OUTPUT) else Path(str(csv)).expanduser()
     features = features and features.expanduser()
     refuse_credentials(csv, str(features), str(classes), *images)
-    expect_targets((target, features), kept=(classes,))
+    read = (Path(name).expanduser() for name in (release, recipe) if name)
+    expect_targets((target, features), kept=(classes, *read))
     opened = open_workspace(workspace)
     tally = Tally(Path())
     listed = listed_paths(sys.stdin.buffer, null=null)
@@ -137,7 +140,7 @@ def predict(
             released.recipe,
             released.weights,
             released.num_classes,
-            named_pictures(images, tally, listed),
+            _kept(named_pictures(images, tally, listed), target, features),
             folder=opened.root / "predictions",
             each=rows,
             classes=released.classes,
@@ -166,6 +169,25 @@ def _expect_one(csv: str | None, images: list[str], *, as_json: bool) -> None:
         raise InputError("--json and --csv - both print: give --csv a file, or leave one out")
     if images.count(LIST) > 1:
         raise InputError("- is named twice, and standard input is read once: leave one out")
+
+
+def _kept(pictures: Iterable[NamedPicture], *targets: Path | None) -> Iterator[NamedPicture]:
+    """Yields pictures, of which none is the file that is written.
+
+    Raises:
+        InputError: one is.
+    """
+    written = {os.path.realpath(path): path.name for path in targets if path is not None}
+    names = set(written.values())
+    for picture in pictures:
+        # By its name first: there may be a million of them.
+        path = picture.path
+        if os.path.basename(path) in names and os.path.realpath(path) in written:  # noqa: PTH119
+            raise InputError(
+                f"{shown(path)} is a picture to predict, and would be written over: give --csv and "
+                "--features files of their own"
+            )
+        yield picture
 
 
 def _rows(csv: str | None, target: Path | None, top: int, *, as_json: bool) -> Rows:

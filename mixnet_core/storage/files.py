@@ -10,6 +10,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -28,6 +29,7 @@ __all__ = [
     "file_aside",
     "fingerprint",
     "folder_aside",
+    "is_address",
     "os_errors_explained",
     "read_json",
     "sha256_of",
@@ -37,6 +39,8 @@ __all__ = [
 
 # On a disk that is nearly standing still, a piece still takes no longer than a person would wait.
 _CHUNK_BYTES = 1 << 18
+
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
 _between_pieces: ContextVar[Callable[[], None] | None] = ContextVar("between_pieces", default=None)
 
@@ -94,6 +98,14 @@ def fingerprint(data: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def is_address(path: Path) -> bool:
+    """Tells whether somebody gave a URI, s3://bucket/x, for a path, which keeps one of its slashes.
+
+    A folder of such a name is reached by its absolute path.
+    """
+    return _ADDRESS.match(str(path)) is not None
+
+
 @contextmanager
 def file_aside(target: Path) -> Iterator[Path]:
     """Yields a path in the target's folder; renames it to `target` if the block succeeds.
@@ -125,6 +137,11 @@ def expect_writable(target: Path) -> None:
     """
     if target.is_dir():
         raise InputError(f"{target} is a folder, expected a file to write: add a name to it")
+    if is_address(target):
+        raise InputError(
+            f"{shown(str(target))} is an address, expected a file here: write one, and copy it "
+            "there"
+        )
     with os_errors_explained(target):
         made = [parent for parent in target.parents if not parent.exists()]
         try:

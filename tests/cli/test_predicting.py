@@ -254,6 +254,11 @@ def test_what_cannot_be_done_is_refused_before_the_work(
     (tmp_path / "empty").mkdir()
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.txt").write_text("no picture")
+    picture = tmp_path / "pictures" / "a.png"
+    picture.parent.mkdir()
+    (tmp_path / "link").symlink_to("pictures")
+    Image.new("RGB", (8, 8)).save(picture)
+    before = picture.read_bytes()
     for arguments, said in (
         (("tiny", "empty"), "no pictures in what was named: give files"),
         (("tiny", "texts"), r"named \(1 files found, 0 taken, 1 left out: 1 no pictures \(.txt"),
@@ -261,10 +266,15 @@ def test_what_cannot_be_done_is_refused_before_the_work(
         (("tiny", "empty", "--json", "--csv=-"), "both print"),
         (("tiny", "empty", "--csv=x", "--features=./x"), "is named for two things"),
         (("nobody", "empty"), "no release 'nobody'"),
+        (("tiny", "empty", "--csv=s3://bucket/x.csv"), "s3:/bucket/x.csv is an address"),
+        (("tiny", "pictures", "--csv=pictures/a.png"), "would be written over"),
+        (("tiny", "pictures/a.png", "--features=link/a.png"), "would be written over"),
+        (("./w.ckpt", "pictures", "--csv=w.ckpt"), "is named for two things"),
     ):
         with pytest.raises(InputError, match=said):
             predict(case, *arguments)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "texts"]
+    assert {path.name for path in tmp_path.iterdir()} == {"empty", "link", "pictures", "texts"}
+    assert picture.read_bytes() == before
     for rows, most in ((TableRows(), MOST_IN_TABLE), (JsonRows(), MOST_IN_JSON)):
         rows.expect(most)
         with pytest.raises(InputError, match="write them with --csv FILE"):
