@@ -117,6 +117,7 @@ def _looked_at(
     """Returns the folders with what they have too many, marks, foreign files, broken releases."""
     stored: dict[str, list[Stored]] = defaultdict(list)
     marks, foreign = [], 0
+    links: dict[str, bool] = {}
     for item in storage.listed():
         name, _, file = item.key.partition("/")
         if not file:
@@ -124,7 +125,7 @@ def _looked_at(
         elif name in NO_RELEASES:
             if name == deletion_marks.FOLDER and marked_name(item.key):
                 marks.append(item)
-        elif is_name(name) and "/" not in file:
+        elif is_name(name) and "/" not in file and not _is_link(storage, name, links):
             stored[name].append(item)
         else:
             foreign += 1
@@ -150,6 +151,13 @@ def _looked_at(
         elif name not in unreadable:
             folders[name].begun.append(item)
     return dict(folders), marks, foreign, unreadable
+
+
+def _is_link(storage: Storage, name: str, known: dict[str, bool]) -> bool:
+    """Tells whether a folder is a link: what no manifest here names, one elsewhere may."""
+    if name not in known:
+        known[name] = storage.is_link(name)
+    return known[name]
 
 
 def _may_be_ours(name: str, file: str) -> bool:

@@ -69,8 +69,8 @@ def delete_release(
             and what has a manifest that cannot be read.
 
     Raises:
-        InputError: there is no such release; or without `force` an alias or another release names
-            it.
+        InputError: there is no such release, or its folder is a link to another place; or without
+            `force` an alias or another release names it.
         IntegrityError: its manifest is broken; likewise.
         ReleaseConflict: it was published again meanwhile, or an alias was set to it.
         MixnetError: as `storage.Storage` and `retirements.note`.
@@ -80,6 +80,11 @@ def delete_release(
     checked_name(name, "release")
     if not storage.exists(f"{name}/{MANIFEST}"):
         raise _no_release(storage, name)
+    if storage.is_link(name):
+        raise InputError(
+            f"{storage.uri}/{name} is a link, and what it leads to may be another registry's: "
+            "remove the link by hand, or delete the release where it is"
+        )
     with marked(storage, name):
         release = _read(storage, name, force=force)
         naming = [alias.alias for alias in all_aliases(storage) if alias.release == name]

@@ -77,6 +77,10 @@ class Storage(Protocol):
         Folders whose names begin with a dot are passed over: they are somebody else's.
         """
 
+    def is_link(self, folder: str) -> bool:
+        """Tells whether a folder is a link, so that what is in it is another place's too."""
+        ...
+
     def now(self) -> float:
         """Returns the time of the clock that `Stored.modified` is by: seconds since 1970."""
         ...

@@ -191,6 +191,24 @@ def test_collect_takes_what_no_manifest_names_and_nothing_else(to: str, tmp_path
     assert expect_whole_releases(to) == ["digits-1"]
 
 
+def test_what_lies_behind_a_link_is_another_places_and_stays(here: str, tmp_path: Path) -> None:
+    elsewhere = (tmp_path / "elsewhere").as_uri()
+    make_release("digits-1", elsewhere, tmp_path)
+    make_release("digits-2", here, tmp_path)
+    dump = tmp_path / "dump"
+    dump.mkdir()
+    (dump / "weights-0123456789ab.ckpt").write_bytes(b"of another registry")
+    registry = tmp_path / "releases"
+    (registry / "digits-1").symlink_to(tmp_path / "elsewhere" / "digits-1")
+    (registry / "dump").symlink_to(dump)
+    with pytest.raises(InputError, match="digits-1 is a link, and what it leads to"):
+        delete_release("digits-1", here, force=True)
+    assert expect_whole_releases(elsewhere) == ["digits-1"]
+    assert (registry / "digits-1").is_symlink()
+    assert collect(here, older_seconds=0, delete=True).removed == ()
+    assert [path.name for path in dump.iterdir()] == ["weights-0123456789ab.ckpt"]
+
+
 def test_uploads_that_did_not_end_are_given_up_once_they_are_old(to: str, tmp_path: Path) -> None:
     make_release("digits-1", to, tmp_path)
     storage: Any = open_storage(to)

@@ -129,6 +129,10 @@ class FileStorage:
                         found.append(Stored(key, state.st_size, state.st_mtime))
         return sorted(found)
 
+    def is_link(self, folder: str) -> bool:
+        """Tells whether a folder is a link, as `Storage.is_link`."""
+        return self._path(folder).is_symlink()
+
     def now(self) -> float:
         """Returns the file system's time where a file can be written, else this machine's."""
         with contextlib.suppress(OSError), held_aside(self.root) as held:

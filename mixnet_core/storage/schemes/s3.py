@@ -146,6 +146,10 @@ class S3Storage:
         with self._explained(folder):
             return list_objects(self._service, self.bucket, prefix, below=self._prefix)
 
+    def is_link(self, folder: str) -> bool:
+        """Returns False: S3 has no links."""
+        return False
+
     def now(self) -> float:
         """Returns the service's time, which it says with every answer."""
         with self._explained(""):
