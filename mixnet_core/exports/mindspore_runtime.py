@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mixnet_core.errors import CheckpointMismatch, MachineError
+from mixnet_core.errors import CheckpointMismatch, IntegrityError, MachineError
 from mixnet_core.exports.export_format import Logits, Pixels
 from mixnet_core.exports.exportable import Exportable
 from mixnet_core.exports.metadata import Normalising, metadata_of
+from mixnet_core.exports.named_values import named_values
 from mixnet_core.model.device import use_device
 from mixnet_core.model.mixnet import build_model
 from mixnet_core.model.native.choice import choose_operators
@@ -67,10 +68,12 @@ def runtime_of_values(
 
     Raises:
         CheckpointMismatch: a name or a shape is not the network's.
+        IntegrityError: a value is not the release's, to the bit.
         MachineError: MindSpore cannot use the CPU.
     """
     from mindspore import Tensor
 
+    _expect_same(values, named_values(item), file)
     use_device("CPU")
     given = item.recipe.network
     operators = choose_operators(item.recipe.devices.operators, target="CPU")
@@ -118,3 +121,23 @@ def runtime_of_mindir(file: Path, item: Exportable) -> MindsporeRuntime:
 
 def _mindspore() -> str:
     return f"mindspore {metadata.version('mindspore')}, CPU, float32"
+
+
+def _expect_same(
+    found: Mapping[str, NDArray[Any]], released: Mapping[str, NDArray[Any]], file: Path
+) -> None:
+    """Holds weights to the release's: one that differs in a bit predicts almost the same.
+
+    Raises:
+        IntegrityError: a value differs.
+    """
+    odd = [
+        name
+        for name, values in released.items()
+        if name in found and found[name].tobytes() != values.tobytes()
+    ]
+    if odd:
+        raise IntegrityError(
+            f"{file.name} has other values than the release in {len(odd)} parameters, the first is "
+            f"{odd[0]}: export it again"
+        )

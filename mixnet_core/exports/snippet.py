@@ -21,7 +21,10 @@ session = onnxruntime.InferenceSession("{file}", providers=["CPUExecutionProvide
 about = session.get_modelmeta().custom_metadata_map
 mean, std = (np.array(json.loads(about[key]), np.float32) for key in ("mean", "std"))
 side, short = int(about["image_size"]), int(about["short_side"])
-image = Image.open(sys.argv[1]).convert("RGB")
+image = Image.open(sys.argv[1])
+if image.mode.startswith("I;16"):
+    image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+image = image.convert("RGB")
 (width, height), least = image.size, min(image.size)
 size = (width * short // least, height * short // least)
 resampling = Image.Resampling[about["interpolation"].upper()]

@@ -19,6 +19,7 @@ from mixnet_core.storage.storage import Storage
 
 # Reading waits for the store most of the time.
 _AT_ONCE = 16
+_UNREADABLE = "its record cannot be read"
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +71,6 @@ def standings(registry: str) -> list[Standing]:
     def stands(name: str) -> Standing | None:
         try:
             release = parse_manifest(storage.read(f"{name}/{MANIFEST}"), f"{storage.uri}/{name}")
-            retirement = retirement_of(storage, release) if name in noted else None
         except (IntegrityError, InputError) as error:
             log.warning("release passed over: %s", error)
             return None
@@ -78,7 +78,7 @@ def standings(registry: str) -> list[Standing]:
             release,
             names[name],
             _naming(aliases, release),
-            retirement.why if retirement else None,
+            _retired(storage, release) if name in noted else None,
             tuple(sorted(beside[name])),
         )
 
@@ -93,14 +93,23 @@ def standing(release: PublishedRelease, storage: Storage) -> Standing:
         MixnetError: as `storage.Storage`.
     """
     items = {item.key.partition("/")[2]: item for item in storage.listed(release.name)}
-    retirement = retirement_of(storage, release)
     return Standing(
         release,
         items[MANIFEST].modified if MANIFEST in items else 0.0,
         _naming(_readable_aliases(storage), release),
-        retirement.why if retirement else None,
+        _retired(storage, release),
         tuple(name for name in BESIDE if name in items),
     )
+
+
+def _retired(storage: Storage, release: PublishedRelease) -> str | None:
+    """Returns why a release is retired; a record that cannot be read hides none, and is no yes."""
+    try:
+        retirement = retirement_of(storage, release)
+    except IntegrityError as error:
+        log.warning("whether %s is retired cannot be read: %s", release.name, error)
+        return _UNREADABLE
+    return retirement.why if retirement else None
 
 
 def _readable_aliases(storage: Storage) -> list[Alias]:

@@ -77,7 +77,8 @@ def export_release(
         try:
             images = _images(released, item, wanted, workspace, Path(own), data, watch)
         except (DatasetError, MachineError, TransientError) as error:
-            if not unproven:
+            # A folder that was named is not taken for one that is not here.
+            if not unproven or data is not None:
                 raise InputError(
                     f"not proven: images are not here ({error}); give their folder (--data), or "
                     "take files that nothing is known of (--unproven)"

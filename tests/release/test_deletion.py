@@ -27,6 +27,7 @@ from mixnet_core.release.deletion import delete_release
 from mixnet_core.release.promotion import promote, retire
 from mixnet_core.release.publish import publish_release, read_release, release_names
 from mixnet_core.release.retirements import deleted_releases
+from mixnet_core.release.standing import standings
 from mixnet_core.revalidation.all_releases import items
 from mixnet_core.revalidation.states import Revalidation
 from mixnet_core.runs.values import Release
@@ -189,6 +190,14 @@ def test_collect_takes_what_no_manifest_names_and_nothing_else(to: str, tmp_path
     assert set(found.removed) == set(left)
     assert keys(to) == before
     assert expect_whole_releases(to) == ["digits-1"]
+
+
+def test_a_broken_record_of_retirement_hides_no_release(to: str, tmp_path: Path) -> None:
+    make_release("digits-1", to, tmp_path)
+    retire("digits-1", to, why="too weak")
+    overwrite(to, "retirements/digits-1/000002.json", b"{")
+    (found,) = standings(to)
+    assert (found.release.name, found.retired) == ("digits-1", "its record cannot be read")
 
 
 def test_what_lies_behind_a_link_is_another_places_and_stays(here: str, tmp_path: Path) -> None:
