@@ -442,7 +442,7 @@ def test_an_export_of_ours_says_its_own_pixels_and_classes_on_its_way_in(tmp_pat
 
 
 @pytest.mark.parametrize(
-    "text", ["nonsense", "[1, 2", "[0, 0, 0]", '["a"]', "null", "1e999", "[" * 100_000]
+    "text", ["nonsense", "[1, 2", "[0, 0]", '["a"]', "null", "1e999", "[" * 100_000]
 )
 def test_texts_of_another_program_say_nothing(text: str, tmp_path: Path) -> None:
     said = dict.fromkeys(("mean", "std", "image_size", "crop_pct", "interpolation"), text)
