@@ -12,6 +12,7 @@ import csv
 import io
 import os
 import sys
+from abc import ABC, abstractmethod
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -35,7 +36,7 @@ MOST_IN_TABLE = 10_000
 MOST_IN_JSON = 100_000
 
 
-class Rows:
+class Rows(ABC):
     """Takes predictions one by one; a context, so that a file appears whole or not at all."""
 
     most: int | None = None
@@ -57,12 +58,12 @@ class Rows:
                 "write them with --csv FILE"
             )
 
+    @abstractmethod
     def __call__(self, prediction: Prediction) -> None:
         """Takes the next one."""
-        raise NotImplementedError
 
-    def end(self, found: Predicted, account: Account) -> None:
-        """Is told the sums."""
+    def end(self, found: Predicted, account: Account) -> None:  # noqa: B027
+        """Is told the sums; a form that says none of them has nothing to do."""
 
     def __enter__(self) -> Rows:
         return self

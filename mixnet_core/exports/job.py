@@ -21,7 +21,7 @@ from mixnet_core.evaluate.statistics import mcnemar, pairing
 from mixnet_core.exports.export_format import ExportFormat, Logits, Pixels, Runtime
 from mixnet_core.exports.exportable import Exportable
 from mixnet_core.exports.metadata import metadata_of
-from mixnet_core.exports.proof import NEAR_TIE, compare, refusal, released_predictions
+from mixnet_core.exports.proof import NEAR_TIE, Compared, compare, refusal, released_predictions
 from mixnet_core.exports.request import ExportRequest, ExportResult, Images
 from mixnet_core.exports.speed import paired_speed
 from mixnet_core.exports.val_images import BATCH, training_pixels, val_batches
@@ -139,22 +139,8 @@ def _proven(proof: ExportProof, runtime: Runtime, request: ExportRequest) -> Exp
     released = released_predictions(_released(images), reference)
     found = compare(answers.logits, reference, released, paths, images.classes)
     reason = refusal(found, len(paths))
-    return proof.model_copy(
-        update={
-            "state": "refused" if reason else "proven",
-            "reason": reason,
-            "images": len(paths),
-            "compared_with": _compared_with(images),
-            "differing": found.differing,
-            "near_ties": found.near_ties,
-            "beyond": found.beyond,
-            "margin": NEAR_TIE,
-            "reference": request.engine,
-            "largest_difference": found.largest,
-            "images_per_second": len(paths) / answers.seconds,
-            "score": score(rows),
-        }
-    )
+    speed = len(paths) / answers.seconds
+    return _judged(proof, request, found, rows, reason=reason, images_per_second=speed)
 
 
 def _quantised(
@@ -206,18 +192,49 @@ def _quantised(
             f"{pair.count:,} images ({pair.gained:,} gained, {pair.lost:,} lost, McNemar's exact "
             f"p = {quantised.p:.3g}), more than the allowed {request.most_drop:.2f}"
         )
+    return _judged(
+        proof,
+        request,
+        found,
+        rows,
+        reason=reason,
+        images_per_second=speed.images_per_second,
+        quantised=quantised,
+    )
+
+
+def _judged(
+    proof: ExportProof,
+    request: ExportRequest,
+    found: Compared,
+    rows: Judged,
+    *,
+    reason: str,
+    images_per_second: float,
+    quantised: Quantised | None = None,
+) -> ExportProof:
+    """Returns the proof of a format that predicted the val images.
+
+    Args:
+        found: what its predictions differ in.
+        rows: (N,), its predictions.
+        reason: why it is refused; "": it is proven.
+    """
+    assert request.images is not None
     return proof.model_copy(
         update={
             "state": "refused" if reason else "proven",
             "reason": reason,
-            "images": len(paths),
-            "compared_with": _compared_with(images),
+            "images": len(rows),
+            "compared_with": _compared_with(request.images),
             "differing": found.differing,
             "near_ties": found.near_ties,
+            # That eight bits predict otherwise is what is measured, and no list of faults.
+            "beyond": () if quantised else found.beyond,
             "margin": NEAR_TIE,
             "reference": request.engine,
             "largest_difference": found.largest,
-            "images_per_second": speed.images_per_second,
+            "images_per_second": images_per_second,
             "score": score(rows),
             "quantised": quantised,
         }

@@ -13,8 +13,10 @@ from mixnet_core.errors import IntegrityError
 from mixnet_core.evaluate.report.registry_index import write_index
 from mixnet_core.release.promotion import promote
 from mixnet_core.release.publish import publish_release, read_release
+from mixnet_core.release.signing import VERIFY_KEY, sign_release
 from mixnet_core.stages.verifying import require_verified, verify_release
 from tests.registries import CLASSES, make_release
+from tests.release.signing_keys import key_pair
 
 
 @pytest.fixture
@@ -178,3 +180,27 @@ def test_predictions_of_other_classes_are_named(registry: Path) -> None:
 
     edited(registry / "digits-1" / "manifest.json", others)
     assert "manifest.json" in bad_of(registry)
+
+
+def test_with_a_key_a_missing_or_anothers_signature_is_named(
+    registry: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(VERIFY_KEY, raising=False)
+    uri = (registry / "digits-1").as_uri()
+    private, public = key_pair(tmp_path / "keys", "mine")
+    _, others = key_pair(tmp_path / "others", "other")
+
+    def signature(key: Path | None) -> tuple[bool, str]:
+        findings = verify_release(read_release(uri), key)
+        (found,) = (item for item in findings if item.what == "model.sig")
+        return found.ok, found.said
+
+    assert signature(None) == (True, "is not there: not signed")
+    assert signature(public)[0] is False
+    sign_release(uri, private)
+    assert signature(public)[0] is True
+    assert signature(others)[0] is False
+    # Nobody's word for it.
+    assert "by whom it is, was not looked at" in signature(None)[1]
+    monkeypatch.setenv(VERIFY_KEY, str(others))
+    assert signature(None)[0] is False
