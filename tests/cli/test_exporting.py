@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from PIL import Image
 
 from mixnet_core.data.batches import evaluation_batches
 from mixnet_core.data.index import read_index
@@ -221,27 +220,6 @@ def test_an_address_is_no_folder_to_export_into() -> None:
 
     with pytest.raises(InputError, match=r"--out s3:/bucket/x is an address"):
         export("mine", ["onnx"], Path("s3://bucket/x"))
-
-
-def test_the_program_takes_the_upper_half_of_16_bits_as_evaluation_does(
-    exported: tuple[Path, dict[str, Any]], tmp_path: Path
-) -> None:
-    from mixnet_core.exports.snippet import snippet
-
-    out, _ = exported
-    program = tmp_path / "classify.py"
-    program.write_text(snippet(str(out / "model.onnx")))
-    eight = np.random.default_rng(3).integers(0, 256, (8, 8), dtype=np.uint8)
-    Image.fromarray(eight).save(tmp_path / "8.png")
-    Image.fromarray(eight.astype(np.uint16) * 256 + 7).save(tmp_path / "16.png")
-    said = [
-        subprocess.run(
-            [sys.executable, program, tmp_path / name], capture_output=True, text=True, check=True
-        ).stdout
-        for name in ("8.png", "16.png")
-    ]
-    assert said[0].count("%") == 5
-    assert said[0] == said[1]
 
 
 def test_the_program_has_no_more_than_it_says() -> None:
