@@ -1,7 +1,7 @@
 """Signed releases: `model.sig` beside the manifest, over the digests of all that a release holds.
 
 That is the manifest, the files it names and their plain-named views. What fetches a file compares
-it with the manifest, so a signed manifest is enough to trust what is fetched; `verify_by_key`
+it with the manifest, so a signed manifest is enough to trust what is fetched; `stages.verifying`
 reads every byte again. Elsewhere `model_signing verify key` checks a copied folder.
 
     MIXNET_SIGN_KEY     a private key in PEM, with its certificates or without: publishing signs
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -37,22 +36,6 @@ SIGNATURE = "model.sig"
 SIGN_KEY = "MIXNET_SIGN_KEY"
 VERIFY_KEY = "MIXNET_VERIFY_KEY"
 NOT_SIGNED = "not signed"
-
-
-@dataclass(frozen=True)
-class Verified:
-    """Says what was found of a release.
-
-    Attributes:
-        signed: whether it is; None where it has a signature and no key was given to verify it.
-        files: names of the files whose bytes were read and are right; empty where only the
-            signature was looked at.
-        line: for people.
-    """
-
-    signed: bool | None
-    files: tuple[str, ...]
-    line: str
 
 
 def signing_key() -> str | None:
@@ -135,13 +118,16 @@ def sign_release(uri: str, key: str | Path) -> bool:
 
 def verify_signature(
     uri: str, key: str | Path, *, is_copy: bool = False, manifest_sha256: str | None = None
-) -> Verified:
+) -> str:
     """Verifies the signature of the release at `uri`; of its files only the manifest is read.
 
     Args:
         key: path of a public key in PEM, or of certificates to trust.
         is_copy: of a release that somebody put elsewhere, under whatever name.
         manifest_sha256: hex, of the manifest that was read before and is to be trusted.
+
+    Returns:
+        By whom it is signed, in a line.
 
     Raises:
         IntegrityError: it is not signed, by another key, or of other bytes; which file is named.
@@ -164,40 +150,7 @@ def verify_signature(
         )
     digests = _digests(manifest, content)
     expect_signed(storage.read(where), digests, path, f"{storage.uri}/{where}")
-    return Verified(True, (), f"{manifest.name} is signed, by the key of {shown(str(key))}")
-
-
-def verify_by_key(uri: str, key: str | Path | None = None) -> Verified:
-    """Reads every file of the release at `uri` again, and verifies its signature if there is a key.
-
-    Args:
-        key: as `verify_signature`; None: what MIXNET_VERIFY_KEY names, else the files alone are
-            verified, against the manifest.
-
-    Raises:
-        IntegrityError: a file is missing or not what the manifest says, which is named; or as
-            `verify_signature`.
-        InputError, MachineError, TransientError: as `verify_signature`.
-    """
-    key = key or verifying_key()
-    # First: whoever changed a file may have changed the manifest to match.
-    said = verify_signature(uri, key) if key else None
-    storage, name, _, manifest = _manifest(uri)
-    every = [(file.name, file.sha256) for file in manifest.files.values()]
-    every += [(plain, file.sha256) for plain, file in views_of(manifest).items()]
-    for file, sha256 in every:
-        _expect_file(storage, f"{name}/{file}", sha256)
-    if said is not None:
-        signed, how = True, f"signed, by the key of {shown(str(key))}"
-    elif storage.exists(f"{name}/{SIGNATURE}"):
-        signed, how = None, f"signed, by whom was not verified: give --key or set {VERIFY_KEY}"
-    else:
-        signed, how = False, NOT_SIGNED
-    return Verified(
-        signed,
-        tuple(file for file, _ in every),
-        f"{manifest.name}: {len(every)} files are what its manifest says; {how}",
-    )
+    return f"{manifest.name} is signed, by the key of {shown(str(key))}"
 
 
 def require_signed(release: object) -> None:
@@ -252,15 +205,3 @@ def _manifest(uri: str, *, is_copy: bool = False) -> tuple[Storage, str, bytes, 
         )
     content = storage.read(f"{name}/{MANIFEST}")
     return storage, name, content, parse_manifest(content, f"{storage.uri}/{name}", is_copy=is_copy)
-
-
-def _expect_file(storage: Storage, key: str, sha256: str) -> None:
-    if not storage.exists(key):
-        raise IntegrityError(f"{storage.uri}/{key} is missing: publish the release again")
-    with TemporaryDirectory() as folder:
-        found = storage.download(key, Path(folder) / "file")
-    if found != sha256:
-        raise IntegrityError(
-            f"{storage.uri}/{key} has sha256 {found[:12]}, the manifest states {sha256[:12]}: it "
-            "is not what was published; publish the release again"
-        )

@@ -138,7 +138,7 @@ def _signature(looked_at: Verifying) -> Iterator[Finding]:
     except IntegrityError as error:
         yield Finding(SIGNATURE, False, f"does not hold ({error})")
     else:
-        yield Finding(SIGNATURE, True, found.line)
+        yield Finding(SIGNATURE, True, found)
 
 
 def _views(looked_at: Verifying) -> Iterator[Finding]:
