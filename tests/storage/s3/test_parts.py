@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import random
 import re
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,8 +19,8 @@ import pytest
 
 from mixnet_core.errors import IntegrityError, TransientError
 from mixnet_core.storage.open import open_storage
-from mixnet_core.storage.s3 import parts as module
-from mixnet_core.storage.s3 import service
+from mixnet_core.storage.s3 import parts, service
+from mixnet_core.storage.s3 import unfinished as module
 from mixnet_core.storage.s3.kept import part_bytes
 from mixnet_core.storage.schemes import s3 as storage_s3
 from tests.object_store import ObjectStore
@@ -61,11 +63,11 @@ def through(
     with monkeypatch.context() as patch, FaultProxy(store.endpoint_url, fault) as proxy:
         patch.setenv("AWS_ENDPOINT_URL_S3", proxy.url)
         # The endpoint is a part of what this machine remembers of an upload.
-        patch.setattr(module, "begun_here", lambda name: begun_here(name.partition("/")[2]))
+        patch.setattr(parts, "begun_here", lambda name: begun_here(name.partition("/")[2]))
         yield proxy
 
 
-begun_here = module.begun_here
+begun_here = parts.begun_here
 
 
 def sent(proxy: FaultProxy) -> list[int]:
@@ -208,6 +210,62 @@ def test_a_file_that_changes_while_it_is_sent_is_not_stored(
         open_storage(uri).upload(path, "key", SHA256)
     assert open_storage(uri).names() == []
     assert unfinished(s3_environment, uri) == []
+
+
+def shorten(path: Path) -> None:
+    os.truncate(path, 20 << 19)
+
+
+def overwrite(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.seek(16 << 20)
+        file.write(bytes(1000))
+
+
+def replace(path: Path) -> None:
+    other = path.with_name("other")
+    other.write_bytes(bytes(len(CONTENT)))
+    other.replace(path)
+
+
+def upload_while(
+    change: Callable[[Path], None],
+    store: ObjectStore,
+    uri: str,
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Uploads a file that changes after all of it was hashed, while its first part is sent."""
+    changed = []
+
+    def changing(request: Request, forward: Forward) -> Answer | None:
+        if is_part(request) and not changed:
+            changed.append(True)
+            time.sleep(1)
+            change(path)
+        return forward(request)
+
+    monkeypatch.setattr(parts, "WORKERS", 1)
+    with through(store, changing, monkeypatch):
+        open_storage(uri).upload(path, "key", SHA256)
+
+
+@pytest.mark.parametrize("change", [shorten, overwrite])
+def test_a_file_that_changes_after_it_was_hashed_is_not_stored(
+    change: Callable[[Path], None], s3_environment: ObjectStore, uri: str, path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    with pytest.raises(IntegrityError):
+        upload_while(change, s3_environment, uri, path, monkeypatch)
+    assert open_storage(uri).names() == []
+    assert unfinished(s3_environment, uri) == []
+
+
+def test_a_file_that_takes_the_name_meanwhile_changes_nothing(
+    s3_environment: ObjectStore, uri: str, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload_while(replace, s3_environment, uri, path, monkeypatch)
+    assert stored(s3_environment, uri) == SHA256
 
 
 def test_what_would_fail_again_is_given_up(
