@@ -34,14 +34,16 @@ class OnnxInt8(ExportFormat):
         import onnx
         from onnx import helper
 
+        from mixnet_core.exports.joined_branches import depthwise, join_branches
         from mixnet_core.exports.onnx_graph import whole_graph
         from mixnet_core.exports.quantising import quantised
 
         said = metadata_of(item)
         images = Normalising.of(said, FILE)(calibration())
         graph = whole_graph(item, opset=_OPSET)
+        join_branches(graph)
         (given,) = graph.graph.input
-        model = quantised(graph, images, given.name)
+        model = quantised(graph, images, given.name, kept=depthwise(graph))
         # The tool makes a new model, which has none.
         helper.set_model_props(model, said)
         onnx.save(model, str(folder / FILE))

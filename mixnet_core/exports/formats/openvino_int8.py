@@ -24,12 +24,13 @@ class OpenvinoInt8(ExportFormat):
     kept_float = KEPT_FLOAT
 
     def write(self, item: Exportable, folder: Path, calibration: Calibration) -> None:
-        from mixnet_core.exports.openvino_model import openvino_model, save
+        from mixnet_core.exports.openvino_model import depthwise, openvino_model, save
         from mixnet_core.exports.quantising import quantised
 
         said = metadata_of(item)
         images = Normalising.of(said, XML)(calibration())
-        model = quantised(openvino_model(item), images, None)
+        joined = openvino_model(item, joined=True)
+        model = quantised(joined, images, None, kept=depthwise(joined))
         # The tool returns a copy, which may have left them behind.
         write_metadata(model, said)
         save(model, folder / XML)
