@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from mixnet_core.errors import MachineError
 from mixnet_core.exports.exportable import Exportable
+from mixnet_core.recipe.sections import Network
 
 Pixels = NDArray[np.uint8]
 Logits = NDArray[np.float32]
@@ -57,8 +58,12 @@ class ExportFormat(ABC):
     parent: ClassVar[str | None] = None
     kept_float: ClassVar[str] = ""
 
-    def check(self, item: Exportable) -> None:
-        """Raises InputError where this network has no such form."""
+    def check(self, name: str, network: Network) -> None:
+        """Raises InputError where a network has no such form.
+
+        Args:
+            name: what to call it.
+        """
         return
 
     def require(self, name: str) -> None:

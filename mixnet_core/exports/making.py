@@ -26,6 +26,7 @@ from mixnet_core.exports.request import (
 from mixnet_core.kinds.kind import did_you_mean
 from mixnet_core.processes.launch import run_job
 from mixnet_core.recipe.kinds import FORMATS
+from mixnet_core.recipe.sections import Network
 from mixnet_core.runs.export_values import ExportProof
 from mixnet_core.runs.ticks import Tick, Watch
 from mixnet_core.storage.asides import held_aside
@@ -68,17 +69,20 @@ def format_names(given: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def require_formats(item: Exportable, formats: Sequence[str]) -> None:
-    """Makes sure, before the work, that each format is possible for this network, on this machine.
+def require_formats(name: str, network: Network, formats: Sequence[str]) -> None:
+    """Makes sure, before the work, that each format is possible for a network, on this machine.
+
+    Args:
+        name: what to call the network.
 
     Raises:
         InputError: this network has no such form.
         MachineError: a package is missing.
     """
-    for name in formats:
-        kind: ExportFormat = FORMATS.load(name)
-        kind.check(item)
-        kind.require(name)
+    for typed in formats:
+        kind: ExportFormat = FORMATS.load(typed)
+        kind.check(name, network)
+        kind.require(typed)
 
 
 def make_exports(

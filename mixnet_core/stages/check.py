@@ -17,6 +17,7 @@ from mixnet_core.data.looking import found_images
 from mixnet_core.data.prepare import Fits, expect_class_count
 from mixnet_core.data.source import source_of
 from mixnet_core.errors import InputError, IntegrityError, MixnetError
+from mixnet_core.exports.making import require_formats
 from mixnet_core.recipe.recipe import Recipe
 from mixnet_core.recipe.sections import Data
 from mixnet_core.release.catalog import find_release
@@ -106,6 +107,7 @@ def check_all(
         check_msrun(recipe.devices),
         check_weights(recipe, workspace.weights, registry, fetched),
         data,
+        *([check_exports(recipe)] if recipe.export.formats else []),
         *([check_replaces(recipe, workspace.weights, registry, classes)] if replaces else []),
         check_publish(registry, single_writer=single_writer),
         *check_keys(),
@@ -145,6 +147,16 @@ def check_weights(
     return CheckResult(
         name="weights", ok=True, detail=f"{place}; {left_out}" if left_out else place
     )
+
+
+def check_exports(recipe: Recipe) -> CheckResult:
+    """Checks that the network has the forms that it is to be exported in, and the tools for it."""
+    formats = recipe.export.formats
+    try:
+        require_formats("the recipe", recipe.network, formats)
+    except MixnetError as error:
+        return from_error("exports", error)
+    return CheckResult(name="exports", ok=True, detail=f"{', '.join(formats)} are possible")
 
 
 def check_data(data: Data, datasets: Path, fits: Fits | None = None) -> CheckResult:

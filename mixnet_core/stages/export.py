@@ -62,7 +62,7 @@ def export(
             classes=dataset.classes,
             width=len(dataset.classes),
         )
-        require_formats(item, recipe.export.formats)
+        require_formats(item.name, recipe.network, recipe.export.formats)
         forget(run, "export")
         with folder_aside(run.exports) as aside:
             proofs = make_exports(

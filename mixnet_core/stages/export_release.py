@@ -72,7 +72,7 @@ def export_release(
     attempts = workspace.root / "exports" / released.name / "attempts"
     with TemporaryDirectory() as own:
         item = exportable(released)
-        require_formats(item, wanted.formats)
+        require_formats(item.name, item.recipe.network, wanted.formats)
         images = None
         try:
             images = _images(released, item, wanted, workspace, Path(own), data, watch)

@@ -59,8 +59,8 @@ def test_tensorflow_s_ports_and_grey_images_are_named_as_timm_does() -> None:
 )
 def test_what_timm_has_not_is_refused_in_a_line(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError, match=said):
-        FORMATS.load("timm").check(item(**changes))
+        FORMATS.load("timm").check("r", item(**changes).recipe.network)
 
 
 def test_what_timm_has_is_taken() -> None:
-    FORMATS.load("timm").check(item())
+    FORMATS.load("timm").check("r", item().recipe.network)

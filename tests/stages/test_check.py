@@ -322,6 +322,24 @@ def test_run_ends_before_preparing_where_the_weights_cannot_be_had(
     assert not context.workspace.datasets.exists()
 
 
+def test_exports_that_the_network_has_not_are_refused_before_it_trains(tmp_path: Path) -> None:
+    def found(**settings: Any) -> list[CheckResult]:
+        changes = {key.replace("__", "."): value for key, value in settings.items()}
+        results = check_all(
+            load_recipe("digits", changes),
+            workspace=Workspace(tmp_path / "workspace"),
+            registry=f"file://{tmp_path}/releases",
+        )
+        return [result for result in results if result.name == "exports"]
+
+    assert found() == []
+    (possible,) = found(export__formats=["onnx", "safetensors"])
+    assert (possible.ok, possible.detail) == (True, "onnx, safetensors are possible")
+    (refused,) = found(export__formats=["onnx", "timm"])
+    assert isinstance(failure(refused), errors.InputError)
+    assert "the recipe follows MindCV's conventions" in refused.detail
+
+
 def published(root: Path, name: str, classes: list[str] | None, *, recipe: bool = True) -> None:
     """A release whose weights are no network's, in the registry below a folder."""
     files = {"weights": root / "w.ckpt"}

@@ -13,6 +13,7 @@ from mixnet_core.exports.metadata import metadata_of
 from mixnet_core.exports.named_values import named_values
 from mixnet_core.exports.timm_config import timm_config
 from mixnet_core.model.weight_names import mindcv_names, timm_names
+from mixnet_core.recipe.sections import Network
 from mixnet_core.storage.files import write_json
 
 # The names that `timm.create_model("local-dir:FOLDER")` and `hf-hub:` look for.
@@ -29,21 +30,20 @@ class Timm(ExportFormat):
     files: ClassVar = {"timm": WEIGHTS, "timm_config": CONFIG}
     packages: ClassVar = {"safetensors": "safetensors"}
 
-    def check(self, item: Exportable) -> None:
-        network = item.recipe.network
+    def check(self, name: str, network: Network) -> None:
         if network.flavour == "mindcv":
             raise InputError(
-                f"{item.name} follows MindCV's conventions, whose squeeze-excite always has ReLU; "
+                f"{name} follows MindCV's conventions, whose squeeze-excite always has ReLU; "
                 "timm's network would compute something else with its weights: use --to "
                 "safetensors or --to onnx, or train with network.flavour timm"
             )
         if network.stem_stride != 2:
             raise InputError(
-                f"{item.name} has network.stem_stride {network.stem_stride}, timm's have 2: "
+                f"{name} has network.stem_stride {network.stem_stride}, timm's have 2: "
                 "use --to onnx"
             )
         if (network.flavour, network.variant) == ("tf", "xl"):
-            raise InputError(f"{item.name} is a tf_mixnet_xl, which timm has not: use --to onnx")
+            raise InputError(f"{name} is a tf_mixnet_xl, which timm has not: use --to onnx")
 
     def write(self, item: Exportable, folder: Path, calibration: Calibration) -> None:
         from safetensors.numpy import save_file
