@@ -12,7 +12,8 @@
     ├── ReleaseConflict       5  another release already has this name
     ├── JobFailed             6  a child process failed; its `retryable` says whether again helps
     ├── TransientError        7  the network or a service failed; again helps
-    └── NotAccepted           8  measured, and not good enough to be published
+    ├── NotAccepted           8  measured, and not good enough to be published
+    └── Stopped              75  a job was asked to save and end, and did
 
 Messages are one line: what was got, what was expected, what to do.
 """
@@ -28,7 +29,9 @@ EXIT_CODES = {
     6: "a job failed",
     7: "the network or a service failed, try again",
     8: "not accepted",
+    75: "stopped on request, the same command goes on",
     130: "interrupted",
+    143: "terminated",
 }
 
 
@@ -119,6 +122,21 @@ class TransientError(MixnetError):
 
 class NotAccepted(MixnetError):
     exit_code = 8
+
+
+class Stopped(MixnetError):
+    """Somebody asked a job to save what it did and to end: it is no failure.
+
+    The same call goes on from there. `retryable` is the instance's, and says whether it should at
+    once: what a person stopped it should not.
+    """
+
+    # EX_TEMPFAIL of sysexits.h: nothing is wrong, call again later.
+    exit_code = 75
+
+    def __init__(self, message: str, *, retryable: bool = False) -> None:
+        super().__init__(message)
+        self.retryable = retryable
 
 
 def visible(text: str) -> str:

@@ -1,7 +1,7 @@
 """`mixnet`: every stage as a subcommand, without Prefect.
 
 Results go to standard output, progress and errors to standard error. Exit codes: `errors`, 130 for
-Ctrl-C; `outcome` prints both.
+Ctrl-C, 143 for SIGTERM; `outcome` prints both.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from mixnet_core.cli import deployments as cli_deployments
+from mixnet_core.cli import draining as cli_draining
 from mixnet_core.cli import exporting as cli_exporting
 from mixnet_core.cli import imagenet as cli_imagenet
 from mixnet_core.cli import importing as cli_importing
@@ -31,7 +32,7 @@ from mixnet_core.cli.options import (
     named_recipe,
     refuse_empty,
 )
-from mixnet_core.cli.outcome import ended, print_json
+from mixnet_core.cli.outcome import ended, print_json, raise_when_terminated
 from mixnet_core.recipe.recipe import load_recipe, recipe_names
 from mixnet_core.stages.check import check_all, require
 from mixnet_core.stages.options import (
@@ -66,6 +67,7 @@ cli_releases.add_to(app)
 cli_exporting.add_to(app)
 cli_predicting.add_to(app)
 cli_runs.add_to(app)
+cli_draining.add_to(app)
 cli_deployments.add_to(app)
 
 
@@ -141,6 +143,7 @@ def main() -> None:
     """Runs the command line; a user's mistake ends in one line, never in a traceback."""
     logging.basicConfig(level=logging.WARNING, format="mixnet: %(message)s", stream=sys.stderr)
     arguments = sys.argv[1:]
+    raise_when_terminated()
 
     def work() -> int | None:
         # Before anything of it is written down, or printed by who refuses it.

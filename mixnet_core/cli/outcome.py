@@ -8,28 +8,48 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from types import FrameType
 from typing import Any
 
 import typer
 
-from mixnet_core.errors import InputError, MachineError, MixnetError, visible
+from mixnet_core.errors import InputError, MachineError, MixnetError, Stopped, visible
 from mixnet_core.storage.uris import shown_words
 
 # What a shell makes of Ctrl-C, and typer.
 INTERRUPTED = 130
+# What a shell makes of SIGTERM.
+TERMINATED = 143
 # Of a fault of this program: Python's own.
 _UNFORESEEN = 1
 # Enough for every fault of a recipe; a name that was typed may be longer.
 _MOST_LETTERS = 4000
 # What pathlib makes of ~NAME.
 _NO_HOME = "Could not determine home directory"
-_GOES_ON = "interrupted; the same command goes on from what is finished"
+_GOES_ON = "the same command goes on from what is finished"
+
+
+class Terminated(BaseException):
+    """The command got SIGTERM, or SIGHUP of a terminal that is gone; raised as Ctrl-C is."""
+
 
 _results: ContextVar[dict[str, Any] | None] = ContextVar("results", default=None)
+
+
+def raise_when_terminated() -> None:
+    """Has SIGTERM and SIGHUP raise `Terminated`, unless whoever started this has them ignored."""
+
+    def terminate(signum: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    for signum in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(signum) is signal.SIG_DFL:
+            signal.signal(signum, terminate)
 
 
 def print_json(results: Mapping[str, Any]) -> None:
@@ -76,8 +96,10 @@ def _worked(work: Callable[[], int | None]) -> tuple[int, dict[str, Any] | None]
     except OSError as error:
         failed = _os_error(error)
         return failed.exit_code, _said(failed, failed.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
-        code = INTERRUPTED
+    except (KeyboardInterrupt, typer.Abort, Terminated) as interruption:
+        if stopped := _saved(interruption):
+            return stopped.exit_code, _said(stopped, stopped.exit_code, retryable=True)
+        code = TERMINATED if isinstance(interruption, Terminated) else INTERRUPTED
     except RuntimeError as error:
         if _NO_HOME not in str(error):
             return _unforeseen(error)
@@ -85,9 +107,19 @@ def _worked(work: Callable[[], int | None]) -> tuple[int, dict[str, Any] | None]
         return mistake.exit_code, _said(mistake, mistake.exit_code)
     except Exception as error:
         return _unforeseen(error)
+    if code == TERMINATED:
+        return code, _fields("Terminated", f"terminated; {_GOES_ON}", code, retryable=True)
     if code == INTERRUPTED:
-        return code, _fields("Interrupted", _GOES_ON, code, retryable=True)
+        return code, _fields("Interrupted", f"interrupted; {_GOES_ON}", code, retryable=True)
     return code, None
+
+
+def _saved(interruption: BaseException) -> Stopped | None:
+    """Finds what a job said that was interrupted and has saved what it did."""
+    cause: BaseException | None = interruption
+    while cause is not None and not isinstance(cause, Stopped):
+        cause = cause.__cause__
+    return cause
 
 
 def _os_error(error: OSError) -> MachineError:

@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from mixnet_core.errors import InputError, MachineError, MixnetError
+from mixnet_core.errors import InputError, MachineError, MixnetError, Stopped
 from mixnet_core.processes.supervisor import die_with_parent
 from mixnet_core.storage.files import call_between_pieces, read_json, write_json
 
@@ -101,6 +101,12 @@ def main(
         result = job(request)
         if rank == "0":
             write_json(attempt / RESULT, result.model_dump(mode="json"))
+        return 0
+    except Stopped as stopped:
+        # Where one rank fails msrun kills the others: rank 0, which saves, ends last and says so.
+        if rank == "0":
+            return _failed(attempt, rank, stopped, stopped)
+        sys.stderr.write(f"{stopped}\n")
         return 0
     except MemoryError as error:
         explained = MachineError(

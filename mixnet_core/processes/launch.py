@@ -4,15 +4,19 @@ A segfault or an out-of-memory kill in a job then fails a call, not the caller, 
 first, nothing of the job outlives it: `processes.supervisor` holds the job, this module the
 supervisor.
 
+Interrupted, a job that can save what it did is asked to and has some time for it: `stopping`.
+
     attempts/attempt-001/
         request.json  result.json     what the job was given and returned
         failure-RANK.json             what it raised
         process-RANK.json alive-RANK  its process id; touched by each sign of life
+        stop.json                     the wish that it saves and ends
         log.txt  workers/*.log        its output; msrun writes one log per rank
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import subprocess
@@ -27,8 +31,8 @@ from typing import IO, Any
 import psutil
 from pydantic import BaseModel
 
-from mixnet_core.errors import MachineError
-from mixnet_core.processes import child, supervisor
+from mixnet_core.errors import MachineError, Stopped
+from mixnet_core.processes import child, stopping, supervisor
 from mixnet_core.processes.child import ATTEMPT_VARIABLE
 from mixnet_core.processes.cores import usable_cores
 from mixnet_core.processes.failure import LOG, WORKERS, cause_of, failed_worker, stalled
@@ -39,6 +43,8 @@ from mixnet_core.storage.asides import remove_left_asides
 from mixnet_core.storage.files import os_errors_explained, read_json, write_json
 
 __all__ = ["ATTEMPT_VARIABLE", "Patience", "held_port", "run_job"]
+
+log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.2
 _STOP_SECONDS = 9.0
@@ -67,11 +73,14 @@ def run_job(
     on_progress: Callable[[dict[str, Any]], None] | None = None,
     keep_open: tuple[int, ...] = (),
     patience: Patience | None = None,
+    grace_seconds: float = 0.0,
 ) -> dict[str, Any]:
     """Runs `python -m MODULE ATTEMPT_FOLDER` on every rank; returns what rank 0 wrote as result.
 
     Whatever ends this call, KeyboardInterrupt and a cancel raised in this thread included, the
-    job's processes are gone when it returns. The child inherits the working folder.
+    job's processes are gone when it returns. What interrupts it once has the job save first, where
+    it can; the interruption comes with `Stopped` as its cause then. What interrupts it again, while
+    it waits for that, ends the job at once. The child inherits the working folder.
 
     Args:
         module: ends in `processes.child.main`.
@@ -85,8 +94,10 @@ def run_job(
         keep_open: file descriptors that the supervisor inherits, as of a lock that has to outlive
             this process until the job's processes are gone too.
         patience: how long a rank may give no `processes.child.beat`; None: for ever.
+        grace_seconds: how long a job that is asked to save and end may take for it.
 
     Raises:
+        Stopped: it was asked to save and end, by somebody else than this thread.
         MixnetError: the type that the job raised.
         JobFailed: it was killed or hung (retryable), or failed in a way that it did not foresee.
         MachineError: the folder cannot be written, msrun is not installed.
@@ -109,30 +120,75 @@ def run_job(
         with os_errors_explained(attempt / LOG):
             log = stack.enter_context((attempt / LOG).open("wb"))
         kills, watchdog, hang = OomKills(), Watchdog(attempt, ranks, patience), None
-        process = stack.enter_context(_supervised(command, environment, log, attempt, keep_open))
-        while process.poll() is None:
-            report()
-            hang = watchdog.look()
-            if hang is not None:
-                watchdog.dump_stacks()
-                break
-            # msrun has killed the other workers then, but waits 30 s for its scheduler to notice.
-            if ranks > 1 and failed_worker(attempt) is not None:
-                break
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(_POLL_SECONDS)
-    report()
+        interruption: BaseException | None = None
+        process = stack.enter_context(
+            _supervised(command, environment, log, attempt, keep_open, grace_seconds)
+        )
+        try:
+            while process.poll() is None:
+                report()
+                hang = watchdog.look()
+                if hang is not None:
+                    watchdog.dump_stacks()
+                    break
+                if _has_ended(process, attempt, ranks):
+                    break
+        except BaseException as error:
+            if isinstance(error, Exception) or grace_seconds <= 0:
+                raise
+            _let_save(process, attempt, error, ranks=ranks, seconds=grace_seconds)
+            interruption = error
+    if interruption is None:
+        report()
     # Of processes that were killed while they wrote there.
     remove_left_asides(attempt)
     code = process.returncode
     # What hangs at its exit, with its result written, has done its work.
-    if (code == 0 or hang is not None) and (attempt / child.RESULT).exists():
+    done = (code == 0 or hang is not None) and (attempt / child.RESULT).exists()
+    if done and interruption is None:
         result: dict[str, Any] = read_json(attempt / child.RESULT)
         return result
-    if hang is not None:
+    if hang is not None and interruption is None:
         raise stalled(module, attempt, hang, ranks=ranks)
     stopped = watchdog.stopped()
-    raise cause_of(module, attempt, code, ranks=ranks, kills=kills, stopped=stopped)
+    cause = cause_of(module, attempt, code, ranks=ranks, kills=kills, stopped=stopped)
+    if interruption is not None:
+        raise interruption from (cause if isinstance(cause, Stopped) else None)
+    wish = stopping.requested(attempt)
+    if wish is not None and cause.retryable and not isinstance(cause, Stopped):
+        by_itself = code != supervisor.STOPPED_BY_ITS_CALLER or failed_worker(attempt) is not None
+        raise stopping.unsaved(wish, cause if by_itself else None)
+    raise cause
+
+
+def _has_ended(process: subprocess.Popen[bytes], attempt: Path, ranks: int) -> bool:
+    """Waits a moment for the job's end."""
+    # msrun has killed the other workers then, but waits 30 s for its scheduler to notice.
+    if ranks > 1 and failed_worker(attempt) is not None:
+        return True
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(_POLL_SECONDS)
+    return process.poll() is not None
+
+
+def _let_save(
+    process: subprocess.Popen[bytes],
+    attempt: Path,
+    interruption: BaseException,
+    *,
+    ranks: int,
+    seconds: float,
+) -> None:
+    """Has an interrupted job save what it did; returns when it has, or can not."""
+    reason = "Ctrl-C" if isinstance(interruption, KeyboardInterrupt) else "SIGTERM"
+    if process.poll() is not None or not stopping.ask(attempt, reason):
+        return
+    log.warning(
+        "%s: saving after this step, for %g s at most; once more ends it at once", reason, seconds
+    )
+    deadline = time.monotonic() + seconds
+    while not _has_ended(process, attempt, ranks) and time.monotonic() < deadline:
+        pass
 
 
 def _new_attempt(attempts: Path) -> Path:
@@ -235,11 +291,16 @@ def _supervised(
     log: IO[bytes],
     attempt: Path,
     keep_open: tuple[int, ...],
+    grace_seconds: float,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Starts the command below a supervisor; at the end of the block nothing of it runs."""
     process = subprocess.Popen(
         # As an isolated script: what lies in the working folder or in PYTHONPATH cannot break it.
-        [sys.executable, "-I", "-S", str(supervisor.__file__), "--", *command],
+        [
+            *(sys.executable, "-I", "-S", str(supervisor.__file__)),
+            *stopping.supervisor_options(attempt, grace_seconds),
+            *("--", *command),
+        ],
         stdin=subprocess.PIPE,
         stdout=log,
         stderr=subprocess.STDOUT,
@@ -254,7 +315,9 @@ def _supervised(
         yield process
     finally:
         try:
-            lifeline.close()
+            with suppress(BrokenPipeError):
+                lifeline.write(supervisor.STOP)
+                lifeline.close()
             with suppress(subprocess.TimeoutExpired):
                 process.wait(_STOP_SECONDS)
         finally:

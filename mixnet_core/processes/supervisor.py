@@ -1,4 +1,4 @@
-"""Runs one command and leaves nothing of it behind: `python supervisor.py -- COMMAND...`.
+"""Runs one command and leaves nothing of it behind: `python supervisor.py [OPTIONS] -- COMMAND...`.
 
 Why a process of its own: msrun gives every worker its own session, so no process-group kill reaches
 them, and a caller that is SIGKILLed cannot clean up. This process adopts every orphan below it
@@ -9,6 +9,16 @@ file means that the caller is gone, or wants the command stopped.
     when       end of file, the caller's death, SIGTERM, SIGINT or SIGHUP
     also       SIGTERM, then SIGKILL, to what the command leaves when it ends by itself
     exit code  the command's; 128 + n if signal n ended it or this process; 130 at end of file
+
+A command that can save what it did is asked first: FILE --request is written, and the command has
+--grace SECONDS to end by itself. That is so when the caller died; when it ends this on purpose it
+writes STOP before it closes the pipe, and no time is given. Others may write the request too.
+
+    --request FILE   what asks; the caller, `mixnet drain` or this process writes it
+    --heeded FILE    is there once the command looks for requests: before, it has nothing to save
+    --answered FILE  is there once the command has answered: then it has a second to end
+    --notice FILE    a request to whatever runs on this machine, as of an agent that knows that the
+                     machine will be taken away
 
 If this process itself is SIGKILLed, the kernel kills the command, and a job kills itself: see
 `die_with_parent`. A job's own children, which neither covers, `processes.launch` finds by an
@@ -21,18 +31,23 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import json
 import os
 import select
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
 # In the environment of everything below a supervisor: its process id.
 SUPERVISOR_VARIABLE = "MIXNET_SUPERVISOR"
+
+# What a caller writes before it closes the pipe, to have the command stopped at once.
+STOP = b"s"
+STOPPED_BY_ITS_CALLER = 130
 
 _Steps = Sequence[tuple[signal.Signals, float]]
 
@@ -40,8 +55,9 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _STOP: _Steps = ((signal.SIGINT, 2.0), (signal.SIGTERM, 2.0), (signal.SIGKILL, 3.0))
 _SWEEP: _Steps = _STOP[1:]
-_STOPPED_AT_END_OF_FILE = 130
 _POLL_SECONDS = 0.05
+_SECONDS_BETWEEN_LOOKS = 0.5
+_SECONDS_AFTER_AN_ANSWER = 1.0
 
 
 def die_with_parent() -> None:
@@ -64,7 +80,8 @@ def main(argv: Sequence[str]) -> int:
     Args:
         argv: without the program's own name.
     """
-    command = list(argv[argv.index("--") + 1 :])
+    own, command = list(argv[: argv.index("--")]), list(argv[argv.index("--") + 1 :])
+    saving = _Saving(dict(zip(own[::2], own[1::2], strict=True)))
     caller = os.getppid()
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     wake, received = _catch_signals()
@@ -77,14 +94,17 @@ def main(argv: Sequence[str]) -> int:
     )
     tree = _Tree(process.pid)
     watched = [0, wake]
-    steps = _SWEEP
+    steps, orphaned = _SWEEP, False
     while tree.reap() and tree.status is None:
-        ready, _, _ = select.select(watched, [], [], 1.0)
+        ready, _, _ = select.select(watched, [], [], saving.pause)
         if wake in ready:
             os.read(wake, 4096)
-        ended = 0 in ready and not os.read(0, 4096)
+        said = os.read(0, 4096) if 0 in ready else None
+        if said == b"":
+            watched.remove(0)
         # A process that the caller forked may hold the pipe open after the caller's death.
-        if ended or os.getppid() != caller or received:
+        orphaned = orphaned or said == b"" or os.getppid() != caller
+        if received or STOP in (said or b"") or not saving.may_run_on(orphaned=orphaned):
             steps = _STOP
             break
     tree.stop(steps)
@@ -92,9 +112,58 @@ def main(argv: Sequence[str]) -> int:
     if received:
         return 128 + received[0]
     if tree.status is None:
-        return _STOPPED_AT_END_OF_FILE
+        return STOPPED_BY_ITS_CALLER
     code = os.waitstatus_to_exitcode(tree.status)
     return code if code >= 0 else 128 - code
+
+
+class _Saving:
+    """Asks the command to save and end, where it can, and counts the time that it has for that.
+
+    Attributes:
+        pause: seconds until the next look.
+    """
+
+    def __init__(self, options: Mapping[str, str]) -> None:
+        self.pause = _SECONDS_BETWEEN_LOOKS
+        self._grace = float(options.get("--grace", "0"))
+        self._request, self._notice = options.get("--request"), options.get("--notice")
+        self._heeded, self._answered = options.get("--heeded"), options.get("--answered")
+        self._deadline: float | None = None
+
+    def may_run_on(self, *, orphaned: bool) -> bool:
+        """Looks whether the command is asked to end, and whether it still has time to do so.
+
+        Args:
+            orphaned: whether its caller is gone.
+        """
+        if self._request is None:
+            return not orphaned
+        if self._deadline is None:
+            if orphaned:
+                self._ask(self._request, "its caller ended", again=False)
+            elif _exists(self._notice):
+                self._ask(self._request, "this machine's notice", again=True)
+            elif not _exists(self._request):
+                return True
+            if not _exists(self._heeded):
+                return False
+            self._deadline = time.monotonic() + self._grace
+            self.pause = _POLL_SECONDS
+        if _exists(self._answered):
+            self._answered = None
+            self._deadline = min(self._deadline, time.monotonic() + _SECONDS_AFTER_AN_ANSWER)
+        return time.monotonic() < self._deadline
+
+    def _ask(self, request: str, reason: str, *, again: bool) -> None:
+        """Writes the request, unless somebody else has: `processes.stopping` reads it."""
+        if _exists(request):
+            return
+        # On a full disk nothing can be saved either.
+        with contextlib.suppress(OSError):
+            aside = Path(f"{request}.aside")
+            aside.write_text(json.dumps({"reason": reason, "retryable": again}))
+            aside.rename(request)
 
 
 class _Tree:
@@ -150,6 +219,10 @@ class _Tree:
             else:
                 return
         sys.stderr.write("mixnet: processes are left that SIGKILL does not end\n")
+
+
+def _exists(path: str | None) -> bool:
+    return path is not None and os.path.exists(path)  # noqa: PTH110
 
 
 def _before_command() -> None:

@@ -367,6 +367,12 @@ class Devices(Section):
     compile_seconds: Positive = Field(
         default=3600.0, description="the same until the first step, which compiles"
     )
+    grace_seconds: Annotated[float, Field(ge=0, le=86400)] = Field(
+        default=20.0,
+        description="what training that is asked to stop may take to end its step and save it, "
+        "10 s less than whoever asks gives it before SIGKILL: Prefect and Kubernetes give 30 s; 0: "
+        "it is ended at once",
+    )
     threads_per_rank: Annotated[int, Field(ge=0)] = Field(
         description="of the data pipeline and the CPU operators; 0: cores / ranks"
     )

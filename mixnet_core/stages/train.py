@@ -11,7 +11,7 @@ from mixnet_core.checkpoints.bundle import (
 )
 from mixnet_core.checkpoints.retention import clear_leftovers
 from mixnet_core.data.unreadable import count_unreadable
-from mixnet_core.errors import MixnetError
+from mixnet_core.errors import MixnetError, Stopped
 from mixnet_core.evaluate.job import patience_of, threads_of
 from mixnet_core.model.native.choice import Operators, choose_operators
 from mixnet_core.processes.launch import run_job
@@ -36,6 +36,7 @@ def train(context: Context, dataset: PreparedDataset, weights: FetchedWeights | 
     Raises:
         InputError: the run was begun with another dataset or other weights.
         TransientError: another process trains this run.
+        Stopped: it was asked to save and end; called again, it goes on from there.
         JobFailed: the child process failed; its `retryable` says whether again helps.
         MixnetError: as `train.loop.train` raises it.
     """
@@ -73,8 +74,11 @@ def train(context: Context, dataset: PreparedDataset, weights: FetchedWeights | 
                     on_progress=ticks,
                     keep_open=(lock,),
                     patience=patience_of(recipe),
+                    grace_seconds=recipe.devices.grace_seconds,
                 )
                 break
+            except Stopped:
+                raise
             except MixnetError as error:
                 before = step
                 newest, step = _newest(run, ticks)

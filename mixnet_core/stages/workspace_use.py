@@ -208,7 +208,7 @@ def _look_at(run: RunDir) -> tuple[KeptRun, Recipe | None]:
         recipe=recipe.name if recipe else "",
         stage=finished[-1] if finished else "",
         top1=validated.score.top1 if validated else None,
-        at_work=_is_locked(run),
+        at_work=is_locked(run),
     ), recipe
 
 
@@ -230,7 +230,7 @@ def _needed(run: RunDir, recipe: Recipe | None) -> Iterator[Path]:
                 yield Path(weights.seen)
 
 
-def _is_locked(run: RunDir) -> bool:
+def is_locked(run: RunDir) -> bool:
     """Tells whether a process works on a run; one on another machine may not be seen."""
     try:
         handle = os.open(run.lock, os.O_RDWR)

@@ -11,7 +11,8 @@ One training step passes through these modules, in this order:
 
 Forward pass, gradients and update of one micro-batch are one compiled graph; of several, a graph
 that runs once per micro-batch and one for the update. After the step the loop gives a sign of life
-(`processes.child.beat`), and where a checkpoint is due `progress` has the learner save one.
+(`processes.child.beat`), and where a checkpoint is due `progress` has the learner save one. It asks
+`processes.stopping` then whether somebody wants training to end here for now.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from mixnet_core.data.unreadable import UnreadableImages
 from mixnet_core.model.ranks import Ranks, average_gradients, join_ranks
 from mixnet_core.processes.child import beat, slow_at_first
 from mixnet_core.processes.requests import TrainRequest
+from mixnet_core.processes.stopping import StopRequests
 from mixnet_core.recipe.recipe import Recipe
 from mixnet_core.runs.run_dir import RunDir
 from mixnet_core.runs.values import TrainedRun
@@ -58,6 +60,7 @@ def train(request: TrainRequest) -> TrainedRun:
         IntegrityError: the bundle is damaged.
         JobFailed: the loss is not finite, or no better than guessing.
         MachineError: the device is not there, or the disk is full or not writable.
+        Stopped: it was asked to; on every rank after the same step.
         MixnetError: as `data.index.read_index` and `data.batches.training_batches` raise it.
     """
     began = time.monotonic()
@@ -94,6 +97,7 @@ def train(request: TrainRequest) -> TrainedRun:
         # The first sign of life: the step that comes next compiles, and may take far longer than
         # any after it.
         beat()
+        requests, ends = StopRequests(ranks.rank, ranks.count, recipe.devices.target), False
         for epoch in range(progress.epoch, recipe.training.epochs):
             batches = training_batches(
                 index,
@@ -111,11 +115,16 @@ def train(request: TrainRequest) -> TrainedRun:
                     progress.stepped(*learner.step(micro_batches, epoch=epoch, step=step))
                     graph_cache.keep()
                     beat()
-                    if progress.save_due():
+                    ends = requests.end_after(progress.step)
+                    if progress.save_due(ends=ends):
                         progress.save(learner.save)
+                        if ends:
+                            raise requests.stopped(progress.step, run.checkpoints)
             progress.finished()
-            if progress.save_due():
+            if progress.save_due(ends=ends):
                 progress.save(learner.save, score)
+            if ends and progress.epoch < recipe.training.epochs:
+                raise requests.stopped(progress.step, run.checkpoints)
     return progress.result(began)
 
 

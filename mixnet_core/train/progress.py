@@ -95,6 +95,11 @@ class Progress:
         )
 
     @property
+    def step(self) -> int:
+        """Counts the steps done."""
+        return self._at.step
+
+    @property
     def epoch(self) -> int:
         """Counts the epochs done."""
         return self._at.epoch
@@ -172,15 +177,20 @@ class Progress:
                 retryable=False,
             )
 
-    def save_due(self) -> bool:
-        """Says whether the recipe wants a checkpoint of where training stands now."""
+    def save_due(self, *, ends: bool = False) -> bool:
+        """Says whether the recipe wants a checkpoint of where training stands now.
+
+        Args:
+            ends: whether training ends here for now.
+        """
         training, at = self._recipe.training, self._at
         if at.epoch_step:
             every = training.checkpoint_every_steps
             # Not the epoch's last step: that one is for `finished` to close first.
             last = at.epoch_step == self._steps_per_epoch
-            return every is not None and at.epoch_step % every == 0 and not last
-        return at.epoch == training.epochs or at.epoch % training.checkpoint_every_epochs == 0
+            return (ends or (every is not None and at.epoch_step % every == 0)) and not last
+        whole = at.epoch == training.epochs or at.epoch % training.checkpoint_every_epochs == 0
+        return ends or whole
 
     def save(self, save: Callable[[Path], None], score: ScoreBundle | None = None) -> None:
         """Writes a checkpoint, scores it if it is of a whole epoch, then deletes unwanted ones.

@@ -342,6 +342,7 @@ LATER = (
     "devices.micro_batch",
     "devices.stall_seconds",
     "devices.compile_seconds",
+    "devices.grace_seconds",
 )
 
 

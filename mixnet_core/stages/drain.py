@@ -1,0 +1,127 @@
+"""Asks trainings of this machine to save and stop, before maintenance or a preemption.
+
+A run that trains holds its lock, and its ranks carry their attempt's folder in their environment:
+those are this machine's. What they are asked by is a file in that folder (`processes.stopping`), so
+it does not matter who started them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import psutil
+
+from mixnet_core.errors import MixnetError
+from mixnet_core.processes import stopping
+from mixnet_core.processes.child import ATTEMPT_VARIABLE
+from mixnet_core.recipe.recipe import stored_recipe
+from mixnet_core.runs.records import existing_run
+from mixnet_core.runs.run_dir import RunDir, Workspace
+from mixnet_core.stages.workspace_use import is_locked
+
+REASON = "mixnet drain"
+# The supervisor ends within eight seconds what has not ended by itself; the stage then says so.
+_SECONDS_TO_END = 15.0
+# Between two attempts of a training nothing of it runs.
+_SECONDS_BETWEEN_ATTEMPTS = 5.0
+_POLL_SECONDS = 0.2
+
+State = Literal["stopped", "runs", "left"]
+
+
+@dataclass(frozen=True)
+class Drained:
+    """Says what became of a run that was at work.
+
+    Attributes:
+        run: its name.
+        state: stopped; runs: it was asked, and has not ended in time; left: it does not train, or
+            not here.
+        line: the same in words.
+    """
+
+    run: str
+    state: State
+    line: str
+
+
+def drain(
+    workspace: Workspace,
+    names: Sequence[str] | None = None,
+    *,
+    on_asked: Callable[[str], None] = lambda run: None,
+) -> tuple[Drained, ...]:
+    """Has trainings save and stop; returns when they have, or their grace is over.
+
+    Args:
+        names: of runs; None: all of the workspace.
+        on_asked: called with a run's name once it is asked.
+
+    Returns:
+        One for each of the runs that was at work.
+
+    Raises:
+        InputError: there is no such run.
+        MachineError: an attempt's folder cannot be written.
+    """
+    if names is None:
+        runs = [RunDir(path.parent) for path in sorted(workspace.root.glob("runs/*/recipe.yaml"))]
+    else:
+        runs = [existing_run(workspace, name)[0] for name in dict.fromkeys(names)]
+    at_work = [run for run in runs if is_locked(run)]
+    asked: dict[str, Path] = {}
+    until = time.monotonic() + _SECONDS_BETWEEN_ATTEMPTS
+    while waiting := [run for run in at_work if run.name not in asked and is_locked(run)]:
+        here = _attempts_here()
+        for run in waiting:
+            attempt = _newest_attempt(run)
+            if attempt is not None and str(attempt) in here:
+                stopping.ask(attempt, REASON)
+                asked[run.name] = attempt
+                on_asked(run.name)
+        if time.monotonic() > until or not any(_may_train_again(run) for run in waiting):
+            break
+        time.sleep(_POLL_SECONDS)
+    began = time.monotonic()
+    return tuple(_outcome(run, asked.get(run.name), began) for run in at_work)
+
+
+def _outcome(run: RunDir, attempt: Path | None, began: float) -> Drained:
+    """Waits for the end of a run that was asked, and says what became of it."""
+    if attempt is None:
+        line = "does not train on this machine now: left as it is, SIGTERM or Ctrl-C ends it"
+        return Drained(run.name, "left", line)
+    until = began + stored_recipe(run.recipe).devices.grace_seconds + _SECONDS_TO_END
+    while is_locked(run) and time.monotonic() < until:
+        time.sleep(_POLL_SECONDS)
+    answer = stopping.answer(attempt)
+    if is_locked(run) and answer is None:
+        return Drained(run.name, "runs", f"still runs {time.monotonic() - began:.0f} s after that")
+    nothing = (
+        "ended without saving a step more: earlier checkpoints are kept, the same command goes on"
+    )
+    return Drained(run.name, "stopped", answer or nothing)
+
+
+def _newest_attempt(run: RunDir) -> Path | None:
+    return max(run.attempts("train").glob("attempt-*"), default=None)
+
+
+def _may_train_again(run: RunDir) -> bool:
+    """Tells whether a run that is at work may be between two attempts of its training."""
+    return _newest_attempt(run) is not None and not run.record("train").is_file()
+
+
+def _attempts_here() -> set[str]:
+    """Lists the folders of attempts that processes of this machine work on."""
+    found = set()
+    for process in psutil.process_iter():
+        # Another user's, or gone.
+        with suppress(psutil.Error):
+            found.add(process.environ().get(ATTEMPT_VARIABLE, ""))
+    return found
