@@ -16,7 +16,6 @@ from typing import Literal
 
 import psutil
 
-from mixnet_core.errors import MixnetError
 from mixnet_core.processes import stopping
 from mixnet_core.processes.child import ATTEMPT_VARIABLE
 from mixnet_core.recipe.recipe import stored_recipe
@@ -109,7 +108,8 @@ def _outcome(run: RunDir, attempt: Path | None, began: float) -> Drained:
 
 
 def _newest_attempt(run: RunDir) -> Path | None:
-    return max(run.attempts("train").glob("attempt-*"), default=None)
+    attempts = run.attempts("train").glob("attempt-*")
+    return max(attempts, key=lambda path: (len(path.name), path.name), default=None)
 
 
 def _may_train_again(run: RunDir) -> bool:

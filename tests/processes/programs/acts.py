@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from mixnet_core import errors
 from mixnet_core.processes import child
+from mixnet_core.processes.stopping import StopRequests
 
 STUBBORN = """
 import signal, sys, time
@@ -80,6 +81,8 @@ def act(request: Act) -> Done:
             bytearray(2 * limit)
         if request.name == "grow":
             _grow(request.megabytes)
+    if request.name in ("save", "deaf"):
+        _step_until_asked(request, rank)
     if request.name == "beat":
         _beat_until_told(request, rank)
         return Done(rank=rank, environment={})
@@ -130,6 +133,33 @@ def _beat_until_told(request: Act, rank: str) -> None:
     for _ in range(100 if rank == "0" else 0):
         child.beat()
         time.sleep(0.02)
+
+
+def _step_until_asked(request: Act, rank: str) -> None:
+    """Steps of 20 ms, each only once every rank has begun it; `deaf` looks for requests once."""
+    folder, ranks = Path(request.folder), int(os.environ.get("MS_WORKER_NUM", "1"))
+    requests, ends, step = StopRequests(int(rank), ranks, "CPU"), False, 0
+    while not ends:
+        step += 1
+        begun = folder / f"step-{step}"
+        begun.mkdir(exist_ok=True)
+        (begun / rank).touch()
+        while len(list(begun.iterdir())) < ranks:
+            time.sleep(0.001)
+        time.sleep(0.02)
+        child.beat()
+        if request.name == "save" or step == 1:
+            ends = requests.end_after(step)
+        if step == 3:
+            (folder / f"ready-{rank}").touch()
+        # Its last act.
+        if rank == str(request.rank) and request.signum and (folder / "die").exists():
+            os.kill(os.getpid(), request.signum)
+    if rank == "0":
+        # As saving does, while the others have nothing to do any more.
+        time.sleep(0.5)
+    (folder / f"saved-{rank}").write_text(str(step))
+    raise requests.stopped(step, folder)
 
 
 def _beat_a_few_times() -> None:
