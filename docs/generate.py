@@ -80,7 +80,9 @@ WHAT_TO_LOOK_AT = {
     6: "the log that the message names",
     7: "nothing: the same command may succeed later",
     8: "the message and the report say what falls short of what the recipe demands",
+    75: "nothing: the same command goes on from the step that was saved",
     130: "nothing: the same command goes on",
+    143: "nothing: the same command goes on",
 }
 
 

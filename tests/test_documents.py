@@ -58,6 +58,8 @@ RUN_BY = {
     "test_check_lists_every_check_and_fails_with_the_first_ones_code",
     "mixnet deployments": "tests/test_wheel.py::"
     "test_its_deployments_are_deployed_as_the_command_says",
+    "mixnet drain": "tests/train/test_stopping.py::"
+    "test_a_training_that_is_drained_says_so_and_a_drain_of_nothing_too",
     "mixnet evaluate": "tests/revalidation/test_weights_file.py::"
     "test_a_file_in_a_release_is_read_by_its_recipe_and_held_to_its_claims",
     "mixnet import": "tests/cli/test_importing.py::test_what_is_imported_is_measured_by_its_name",
@@ -104,9 +106,11 @@ RUN_BY = {
     "prefect deployment run mixnet-revalidate/releases": "tests/flows/test_revalidation.py::"
     "test_one_scheduled_run_finds_each_release_in_its_state",
     "prefect flow-run cancel": "tests/flows/test_deployments.py::"
-    "test_cancelling_a_training_run_leaves_no_process",
+    "test_cancelling_a_training_run_saves_its_last_step_and_leaves_no_process",
     "prefect server start": "tests/flows/test_deployments.py::"
     "test_a_run_with_a_killed_worker_resumes_and_publishes",
+    "prefect work-pool pause": "not run here: Prefect's own, on a server that others use",
+    "prefect work-pool resume": "not run here: Prefect's own, on a server that others use",
     "prefect worker start": "tests/flows/test_deployments.py::"
     "test_a_run_with_a_killed_worker_resumes_and_publishes",
     "python -m benchmarks.images.imagenet_archives": "tests/data/imagenet/test_archives_made.py",

@@ -27,7 +27,7 @@ from prefect.client.orchestration import get_client
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
-from mixnet_core.errors import MixnetError
+from mixnet_core.errors import MixnetError, Stopped
 from mixnet_core.evaluate.report.plots import curves_png
 from mixnet_core.runs.export_values import Exported
 from mixnet_core.runs.markup import in_markdown
@@ -78,6 +78,11 @@ def told(stage: str, run: str, work: Callable[[Watch], V]) -> V:
         if terminal is not None and error.retryable:
             # Prefect's own line about the retry is not printed where a terminal shows the run.
             terminal.line(stage, f"failed, to be tried again: {error}")
+        raise
+    except BaseException as interruption:
+        # A cancel, or SIGTERM: what is shown in the dashboard may cost time that there is not.
+        if isinstance(interruption.__cause__, Stopped):
+            get_run_logger().warning("%s: %s", stage, interruption.__cause__)
         raise
     text = summary(result)
     progress.finished(text)

@@ -32,7 +32,7 @@ from mixnet_core.cli.options import (
     named_recipe,
     refuse_empty,
 )
-from mixnet_core.cli.outcome import ended, print_json, raise_when_terminated
+from mixnet_core.cli.outcome import ended, print_json, raised_when_terminated
 from mixnet_core.recipe.recipe import load_recipe, recipe_names
 from mixnet_core.stages.check import check_all, require
 from mixnet_core.stages.options import (
@@ -143,7 +143,6 @@ def main() -> None:
     """Runs the command line; a user's mistake ends in one line, never in a traceback."""
     logging.basicConfig(level=logging.WARNING, format="mixnet: %(message)s", stream=sys.stderr)
     arguments = sys.argv[1:]
-    raise_when_terminated()
 
     def work() -> int | None:
         # Before anything of it is written down, or printed by who refuses it.
@@ -152,7 +151,8 @@ def main() -> None:
         code: int | None = app(standalone_mode=False, prog_name="mixnet")
         return code
 
-    raise SystemExit(ended(work, as_json="--json" in arguments))
+    with raised_when_terminated():
+        raise SystemExit(ended(work, as_json="--json" in arguments))
 
 
 if __name__ == "__main__":

@@ -10,8 +10,10 @@ import json
 import os
 import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from types import FrameType
 from typing import Any
@@ -41,15 +43,23 @@ class Terminated(BaseException):
 _results: ContextVar[dict[str, Any] | None] = ContextVar("results", default=None)
 
 
-def raise_when_terminated() -> None:
+@contextmanager
+def raised_when_terminated() -> Iterator[None]:
     """Has SIGTERM and SIGHUP raise `Terminated`, unless whoever started this has them ignored."""
 
     def terminate(signum: int, frame: FrameType | None) -> None:
         raise Terminated
 
-    for signum in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(signum) is signal.SIG_DFL:
-            signal.signal(signum, terminate)
+    signals = [s for s in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(s) is signal.SIG_DFL]
+    if threading.current_thread() is not threading.main_thread():
+        signals = []
+    for signum in signals:
+        signal.signal(signum, terminate)
+    try:
+        yield
+    finally:
+        for signum in signals:
+            signal.signal(signum, signal.SIG_DFL)
 
 
 def print_json(results: Mapping[str, Any]) -> None:
@@ -97,8 +107,8 @@ def _worked(work: Callable[[], int | None]) -> tuple[int, dict[str, Any] | None]
         failed = _os_error(error)
         return failed.exit_code, _said(failed, failed.exit_code)
     except (KeyboardInterrupt, typer.Abort, Terminated) as interruption:
-        if stopped := _saved(interruption):
-            return stopped.exit_code, _said(stopped, stopped.exit_code, retryable=True)
+        if saved := _saved(interruption):
+            return saved.exit_code, _said(saved, saved.exit_code, retryable=True)
         code = TERMINATED if isinstance(interruption, Terminated) else INTERRUPTED
     except RuntimeError as error:
         if _NO_HOME not in str(error):

@@ -34,8 +34,9 @@ from mixnet_core.storage.uris import shown
 
 # Changes when a stage's result changes for equal inputs.
 RECORD_FORMAT = 1
-# A killed run's processes are gone within ten seconds; until then they hold the lock.
-LOCK_SECONDS = 15.0
+# A killed run's processes save what they did, within `devices.grace_seconds`, and are gone ten
+# seconds after that; until then they hold the lock.
+LOCK_SECONDS = 40.0
 
 V = TypeVar("V", bound=BaseModel)
 

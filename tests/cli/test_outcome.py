@@ -12,8 +12,8 @@ from typing import Any, NoReturn
 import pytest
 import typer
 
-from mixnet_core.cli.outcome import ended, print_json
-from mixnet_core.errors import JobFailed, MixnetError, NotAccepted
+from mixnet_core.cli.outcome import Terminated, ended, print_json
+from mixnet_core.errors import JobFailed, MixnetError, NotAccepted, Stopped
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,6 +33,16 @@ def raising(error: BaseException) -> Callable[[], NoReturn]:
     return work
 
 
+def saved(interruption: BaseException) -> BaseException:
+    """As it comes through typer, of a training that was interrupted and has saved."""
+    interruption.__cause__ = Stopped("stopped on request (Ctrl-C) after step 3")
+    if not isinstance(interruption, KeyboardInterrupt):
+        return interruption
+    aborted = typer.Abort()
+    aborted.__cause__ = interruption
+    return aborted
+
+
 @pytest.mark.parametrize(
     ("error", "code", "kind", "said"),
     [
@@ -44,6 +54,9 @@ def raising(error: BaseException) -> Callable[[], NoReturn]:
         (typer.BadParameter("no number."), 2, "InputError", "invalid value: no number: `mix"),
         (KeyboardInterrupt(), 130, "Interrupted", "the same command goes on"),
         (typer.Abort(), 130, "Interrupted", "the same command goes on"),
+        (Terminated(), 143, "Terminated", "terminated; the same command goes on"),
+        (saved(KeyboardInterrupt()), 75, "Stopped", "after step 3"),
+        (saved(Terminated()), 75, "Stopped", "after step 3"),
         (ZeroDivisionError("b"), 1, "ZeroDivisionError", "b"),
         (RuntimeError("b"), 1, "RuntimeError", "b"),
     ],
@@ -64,7 +77,8 @@ def test_whatever_ends_a_command_is_one_line_and_one_document(
     fields = json.loads(capsys.readouterr().out)["error"]
     assert (fields["type"], fields["exit_code"]) == (kind, code)
     assert said in fields["message"]
-    assert fields["retryable"] == (kind in ("JobFailed", "Interrupted"))
+    again = ("JobFailed", "Interrupted", "Terminated", "Stopped")
+    assert fields["retryable"] == (kind in again)
 
 
 def test_results_and_the_error_that_follows_them_are_one_document(

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 
@@ -78,11 +78,15 @@ class Job:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "tests.faults.flow", json.dumps(parameters)],
                 cwd=PROJECT,
-                env={**os.environ, VARIABLE: self.mark, **_PREFECT_SAYS},
+                env=self.environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
             )
+
+    def environment(self) -> dict[str, str]:
+        """Of all processes."""
+        return {**os.environ, VARIABLE: self.mark, **_PREFECT_SAYS}
 
     @property
     def ended(self) -> bool:
@@ -137,8 +141,11 @@ def differences(reference: dict[str, Any], outcome: dict[str, Any]) -> list[str]
     return [name for name in names if reference.get(name) != outcome.get(name)]
 
 
+J = TypeVar("J", bound=Job)
+
+
 @contextmanager
-def ended_afterwards(job: Job) -> Iterator[Job]:
+def ended_afterwards(job: J) -> Iterator[J]:
     """Nothing of the job runs after the block, however it ends."""
     try:
         yield job

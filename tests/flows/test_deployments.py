@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.images.imagenet_archives import write_archives
+from mixnet_core.checkpoints.bundle import newest_bundle
 from mixnet_core.data.imagenet.unpacked import open_unpacked
 from mixnet_core.release.publish import read_release
 from mixnet_core.runs.records import recorded
@@ -62,7 +63,9 @@ def test_the_same_run_again_skips_every_stage_and_says_so(
     assert stages == {"prepare", "train", "select", "validate", "accept", "publish"}
 
 
-def test_cancelling_a_training_run_leaves_no_process(deployed: Deployed, images: Path) -> None:
+def test_cancelling_a_training_run_saves_its_last_step_and_leaves_no_process(
+    deployed: Deployed, images: Path
+) -> None:
     flow_run = deployed.run("mixnet/train", **tiny(images, "cancelled", epochs=500))
     eventually(lambda: rows(deployed.workspace.run("cancelled"), "step"), 90)
     assert stage_processes(deployed.workspace)
@@ -70,6 +73,11 @@ def test_cancelling_a_training_run_leaves_no_process(deployed: Deployed, images:
     assert done.returncode == 0, done.stdout
     eventually(lambda: not stage_processes(deployed.workspace), 10)
     assert deployed.final_state(flow_run, 60)["type"] == "CANCELLED"
+    run = deployed.workspace.run("cancelled")
+    step = rows(run, "step")[-1]["step"]
+    assert newest_bundle(run.checkpoints).step == step
+    saved = f"stopped on request (SIGTERM) after step {step},"
+    assert eventually(lambda: deployed.logged(flow_run, saved), 20)
 
 
 def test_archives_of_imagenet_are_unpacked_with_their_report_shown(
