@@ -11,6 +11,7 @@
     │   └── CheckpointMismatch   parameter names or shapes differ from the network's
     ├── ReleaseConflict       5  another release already has this name
     ├── JobFailed             6  a child process failed; its `retryable` says whether again helps
+    │   └── Diverged             training's loss or weights are no numbers, or its loss leapt
     ├── TransientError        7  the network or a service failed; again helps
     ├── NotAccepted           8  measured, and not good enough to be published
     └── Stopped              75  a job was asked to save and end, and did
@@ -113,6 +114,19 @@ class JobFailed(MixnetError):
     def __init__(self, message: str, *, retryable: bool) -> None:
         super().__init__(message)
         self.retryable = retryable
+
+
+class Diverged(JobFailed):
+    """Training's loss or weights are no numbers any more, or its loss leapt.
+
+    Attributes:
+        facts: JSON values for whoever goes back: "batches", steps whose batches may have done it,
+            the earliest first, and "what" was seen.
+    """
+
+    def __init__(self, message: str, *, batches: tuple[int, ...] = (), what: str = "") -> None:
+        super().__init__(message, retryable=False)
+        self.facts = {"batches": list(batches), "what": what}
 
 
 class TransientError(MixnetError):

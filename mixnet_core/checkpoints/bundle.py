@@ -240,7 +240,7 @@ def newest_bundle(folder: Path) -> NewestBundle:
         try:
             contents = read_contents(bundle)
         except IntegrityError as error:
-            aside = _set_aside(bundle)
+            aside = set_aside(bundle, DAMAGED_PREFIX)
             log.warning("checkpoint set aside as %s: %s", aside.name, error)
             damaged.insert(0, bundle.name)
             continue
@@ -339,12 +339,22 @@ def _parsed(data: Any) -> Contents:
     return Contents.model_validate(data)
 
 
-def _set_aside(bundle: Path) -> Path:
-    """Renames a damaged bundle, for whoever wants to know what happened; returns its new path.
+def set_aside(bundle: Path, prefix: str) -> Path:
+    """Renames a bundle that is not to be used, for whoever wants to know what happened.
 
     An earlier one of the same name is deleted.
+
+    Args:
+        bundle: its folder.
+        prefix: goes before its name.
+
+    Returns:
+        Its new path.
+
+    Raises:
+        MachineError: it cannot be renamed.
     """
-    aside = bundle.with_name(DAMAGED_PREFIX + bundle.name)
+    aside = bundle.with_name(prefix + bundle.name)
     with os_errors_explained(aside):
         shutil.rmtree(aside, ignore_errors=True)
         bundle.rename(aside)

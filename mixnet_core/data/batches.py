@@ -32,6 +32,7 @@ __all__ = [
     "evaluation_batches",
     "evaluation_pixels",
     "rank_order",
+    "step_positions",
     "steps_per_epoch",
     "training_batches",
 ]
@@ -97,9 +98,22 @@ def rank_order(images: int, recipe: Recipe, epoch: int, rank: int) -> NDArray[np
     Raises:
         RecipeError: as `steps_per_epoch`.
     """
-    used = steps_per_epoch(images, recipe) * recipe.training.global_batch
-    shuffle = np.random.default_rng((recipe.training.seed, epoch)).permutation(images)
-    return shuffle[:used][rank :: recipe.devices.ranks]
+    return _order(images, recipe, epoch)[rank :: recipe.devices.ranks]
+
+
+def step_positions(images: int, recipe: Recipe, step: int) -> NDArray[np.int64]:
+    """Returns the positions that all ranks together see in a step, however many they are.
+
+    Args:
+        images: of the split.
+        step: from 1, counted from the beginning of training.
+
+    Raises:
+        RecipeError: as `steps_per_epoch`.
+    """
+    epoch, number = divmod(step - 1, steps_per_epoch(images, recipe))
+    batch = recipe.training.global_batch
+    return _order(images, recipe, epoch)[number * batch : (number + 1) * batch]
 
 
 def training_batches(
@@ -208,6 +222,13 @@ def evaluation_pixels(
     with closing(_written(images, positions, empty, write, batch, threads)) as batches:
         for some, made in batches:
             yield PixelBatch(made, images.labels[some], some)
+
+
+def _order(images: int, recipe: Recipe, epoch: int) -> NDArray[np.int64]:
+    """Returns the positions that all ranks see in an epoch: rank r those at r, r + ranks, ..."""
+    used = steps_per_epoch(images, recipe) * recipe.training.global_batch
+    shuffle = np.random.default_rng((recipe.training.seed, epoch)).permutation(images)
+    return shuffle[:used]
 
 
 def _check(batch: TrainingBatch, epoch: int, unreadable: UnreadableImages) -> None:

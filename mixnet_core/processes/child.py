@@ -294,6 +294,8 @@ def _failed(attempt: Path, rank: str, error: Exception, cause: Exception) -> int
         "expected": expected,
         "retryable": error.retryable if isinstance(error, MixnetError) else False,
         "exit_code": code,
+        # What the error says besides its message, as `errors.Diverged`.
+        "facts": getattr(error, "facts", None),
         "rank": rank,
         "time": time.time(),
     }

@@ -26,6 +26,7 @@ class TrainRequest(Value):
         threads: CPU threads of this rank.
         operators: MindSpore's or this project's; see `model.mixnet.build_model`.
         resume_from: folder of the bundle to go on from; None: from the start.
+        left_out: steps, from 1, whose batches are not trained on; see `runs.diverged`.
     """
 
     recipe: Recipe
@@ -35,6 +36,7 @@ class TrainRequest(Value):
     threads: int
     operators: Operators
     resume_from: str | None = None
+    left_out: tuple[int, ...] = ()
 
 
 class PackRequest(Value):

@@ -42,15 +42,17 @@ from mixnet_core.storage.yaml_scalars import number_of, text_where_wanted
 RECIPES = Path(__file__).parent / "bundled"
 # Of a recipe: what changes nothing of what training computes.
 # The rules do change it, but a run's never change: see `recipe.rules`.
-NOT_COMPUTED = {
-    "name",
-    "description",
-    "devices",
-    "selection",
-    "acceptance",
-    "export",
-    "card",
-    "rules",
+NOT_COMPUTED: dict[str, Any] = {
+    "name": True,
+    "description": True,
+    # What is left out of a training for it is on record in the run: `runs.diverged`.
+    "training": {"on_divergence", "rewinds"},
+    "devices": True,
+    "selection": True,
+    "acceptance": True,
+    "export": True,
+    "card": True,
+    "rules": True,
 }
 
 _TOO_DEEP = "a recipe has a few levels: a value holds far more, or itself"

@@ -346,6 +346,24 @@ class Training(Section):
         description="stop after so many epochs in a row, after the warm-up, whose mean loss is no "
         "better than guessing and does not fall; null: never",
     )
+    on_divergence: Literal["stop", "rewind", "rewind-and-skip"] = Field(
+        default="stop",
+        description="where the loss or a weight is no number, or the loss leaps (`train.leaps`): "
+        "rewind goes back to the checkpoint before the newest good one and tries the same batches "
+        "again; rewind-and-skip leaves out the batches that it happened at",
+    )
+    rewinds: Annotated[int, Field(ge=1)] = Field(
+        default=3, description="so often at most in a run; see on_divergence"
+    )
+
+    @model_validator(mode="after")
+    def _can_go_back(self) -> Training:
+        if self.on_divergence != "stop" and self.keep_checkpoints < 2:
+            raise ValueError(
+                f"training.on_divergence {self.on_divergence} goes back to the checkpoint before "
+                "the newest: make training.keep_checkpoints 2 or more, or set on_divergence to stop"
+            )
+        return self
 
 
 class Devices(Section):
@@ -372,6 +390,12 @@ class Devices(Section):
         description="what training that is asked to stop may take to end its step and save it, "
         "10 s less than whoever asks gives it before SIGKILL: Prefect and Kubernetes give 30 s; 0: "
         "it is ended at once",
+    )
+    restarts: Annotated[int, Field(ge=0)] = Field(
+        default=3,
+        description="training that failed in a way that may pass starts again so often, in a row, "
+        "without a newer checkpoint in between; after one that left a newer checkpoint it always "
+        "does",
     )
     threads_per_rank: Annotated[int, Field(ge=0)] = Field(
         description="of the data pipeline and the CPU operators; 0: cores / ranks"

@@ -14,6 +14,7 @@ from mixnet_core.recipe.recipe import Recipe
 from mixnet_core.release.card import Asset, Card, Part, Performance, Requirement
 from mixnet_core.release.card_words import introduction, notes, quick_start, references
 from mixnet_core.runs.markup import in_markdown, visible
+from mixnet_core.runs.summaries import rewound
 
 # As people write them who publish models.
 _DATASETS = {"imagenet": "ImageNet2012", "fashion_mnist": "Fashion-MNIST", "digits": "digits"}
@@ -160,6 +161,8 @@ def _measured(report: Mapping[str, Any], machine: Mapping[str, Any], recipe: Rec
     on = f"{device} ({in_markdown(processor)})" if processor and device == "CPU" else device
     precision = {"O0": "float32"}.get(recipe.precision.amp_level)
     how = precision or f"mixed precision {recipe.precision.amp_level}"
+    if training.get("rewinds"):
+        how += f"; it {rewound(training['rewinds'], len(training['steps_left_out']))}"
     return (
         f"Trained on {on} in {ranks}, graph mode, {how}. The accuracy was counted once, on images "
         "that the checkpoint was not selected by. An empty cell was not measured."

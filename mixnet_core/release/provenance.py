@@ -103,6 +103,7 @@ def training_statement(
             "steps": training["steps"],
             "ranks": training["ranks"],
             "hardware": hardware,
+            **_gone_back(training),
         },
         "resolvedDependencies": [
             dict(recipe_file),
@@ -196,6 +197,13 @@ def verdict_statement(
         [line for line, holds in lines if holds],
         [line for line, holds in lines if not holds],
     )
+
+
+def _gone_back(training: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns how training went back after it diverged, and what it left out; {} if it did not."""
+    if not training.get("rewinds"):
+        return {}
+    return {"rewinds": training["rewinds"], "stepsLeftOut": list(training["steps_left_out"])}
 
 
 def _tested(

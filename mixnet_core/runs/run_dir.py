@@ -96,6 +96,14 @@ class RunDir:
         return self.root / "unreadable.jsonl"
 
     @property
+    def diverged(self) -> Path:
+        """Returns the path of JSON lines, one per batch at which training diverged and went back.
+
+        See `runs.diverged`.
+        """
+        return self.root / "diverged.jsonl"
+
+    @property
     def checkpoints(self) -> Path:
         """Returns the folder of bundles; see `checkpoints.bundle`."""
         return self.root / "checkpoints"

@@ -53,6 +53,7 @@ def _(value: TrainedRun) -> str:
     resumed = f", resumed after step {value.resumed_from_step}" if value.resumed_from_step else ""
     resumed += f" otherwise than before ({', '.join(value.changes)})" if value.changes else ""
     resumed += f", {value.unreadable} unreadable images replaced" if value.unreadable else ""
+    resumed += f", {rewound(value.rewinds, len(value.left_out))}" if value.rewinds else ""
     ranks = f"{value.ranks} rank{'s' if value.ranks > 1 else ''}"
     return (
         f"{value.epochs} epochs on {ranks}, loss {value.loss:.3f}, {value.images_per_second:.0f} "
@@ -97,6 +98,12 @@ def _(value: Exported) -> str:
 def _(value: Release) -> str:
     signed = {None: "", True: ", signed", False: ", not signed"}[value.signed]
     return f"{value.name} at {value.uri}{signed}{_skipped(value.reused)}"
+
+
+def rewound(times: int, batches: int) -> str:
+    """Says how often training went back after it diverged, and what it left out for that."""
+    left = f"{batches or 'no'} batch{'es' if batches > 1 else ''} left out"
+    return f"went back {times} time{'s' if times > 1 else ''} after it diverged, {left}"
 
 
 def figures(score: Score) -> str:

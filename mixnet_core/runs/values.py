@@ -175,6 +175,8 @@ class TrainedRun(Value):
             "ranks 2 -> 3"; empty if its bits are those of a run that never stopped.
         unreadable: images that could not be read and for which others stood in.
         machine: that the attempt that finished ran on; None in records of earlier versions.
+        rewinds: how often the run diverged and went back; see `runs.diverged`.
+        left_out: the steps whose batches it left out for that.
     """
 
     run_dir: str
@@ -190,6 +192,8 @@ class TrainedRun(Value):
     changes: tuple[str, ...] = ()
     unreadable: int = 0
     machine: Machine | None = None
+    rewinds: int = 0
+    left_out: tuple[int, ...] = ()
     reused: bool = False
 
 

@@ -72,6 +72,7 @@ def publish(
             "report_page": run.report_page,
             # A run that an earlier version validated has none, and is published as it was.
             **({"seen": run.seen} if validation.seen_sha256 else {}),
+            **({"diverged": run.diverged} if run.diverged.is_file() else {}),
             **{role: path for role, (path, _) in files_of(exported).items()},
         }
         files |= describe_release(

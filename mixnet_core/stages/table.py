@@ -82,10 +82,9 @@ TRAIN = Stage(
     train.train,
     "Train on all ranks, resuming from the newest checkpoint.",
     Retries(
-        (5, 30, 120),
-        "training goes on by itself while every attempt leaves a newer checkpoint, this is for one "
-        "that left none: after 5 s a killed rank's memory is free, after 30 s its card is let go "
-        "of, after 120 s a card or a link is reset, or another process has given back memory",
+        (300,),
+        "training starts itself again (`devices.restarts`), this is for what outlasts its pauses, "
+        "and for another process that works on the run",
     ),
 )
 SELECT = Stage(

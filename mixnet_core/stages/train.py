@@ -11,7 +11,7 @@ from mixnet_core.checkpoints.bundle import (
 )
 from mixnet_core.checkpoints.retention import clear_leftovers
 from mixnet_core.data.unreadable import count_unreadable
-from mixnet_core.errors import MixnetError, Stopped
+from mixnet_core.errors import Diverged, MixnetError, Stopped
 from mixnet_core.evaluate.job import patience_of, threads_of
 from mixnet_core.model.native.choice import Operators, choose_operators
 from mixnet_core.processes.launch import run_job
@@ -25,19 +25,23 @@ from mixnet_core.runs.ticks import TrainingTicks
 from mixnet_core.runs.values import FetchedWeights, PreparedDataset, TrainedRun
 from mixnet_core.stages.context import Context
 from mixnet_core.stages.made_from import train_inputs
+from mixnet_core.stages.restarts import Restarts
+from mixnet_core.stages.rewinding import Rewinding
 
 
 def train(context: Context, dataset: PreparedDataset, weights: FetchedWeights | None) -> TrainedRun:
     """Trains to the recipe's last epoch, resuming from the newest complete checkpoint.
 
-    A failure that may pass is tried again at once, for as long as every attempt leaves a newer
-    checkpoint than the one before. Else it is raised, and the caller may wait and then call again.
+    After a failure that may pass it starts again by itself: at once where the attempt left a newer
+    checkpoint, else after a pause, `devices.restarts` times in a row. Where training diverged,
+    `training.on_divergence` says whether it goes back. Everything else is raised.
 
     Raises:
         InputError: the run was begun with another dataset or other weights.
         TransientError: another process trains this run.
         Stopped: it was asked to save and end; called again, it goes on from there.
-        JobFailed: the child process failed; its `retryable` says whether again helps.
+        JobFailed: the child process failed; its `retryable` says whether again helps, after as many
+            restarts as the recipe allows.
         MixnetError: as `train.loop.train` raises it.
     """
     recipe, run = context.recipe, context.run
@@ -52,7 +56,11 @@ def train(context: Context, dataset: PreparedDataset, weights: FetchedWeights | 
         if (said := said_of(recipe.rules or NEWEST)) is not None:
             ticks.say(said)
         clear_leftovers(run.checkpoints)
+        restarts = Restarts(recipe.devices.restarts, ticks.say)
+        rewinding = Rewinding(recipe, run, dataset, ticks.say)
+        rewinding.settle_before()
         newest, step = _newest(run, ticks)
+        restarts.begin(step)
         while True:
             request = TrainRequest(
                 recipe=recipe,
@@ -62,6 +70,7 @@ def train(context: Context, dataset: PreparedDataset, weights: FetchedWeights | 
                 threads=threads_of(recipe, recipe.devices.ranks),
                 operators=_training_operators(recipe),
                 resume_from=str(newest) if newest else None,
+                left_out=rewinding.left_out,
             )
             try:
                 result = run_job(
@@ -79,15 +88,21 @@ def train(context: Context, dataset: PreparedDataset, weights: FetchedWeights | 
                 break
             except Stopped:
                 raise
-            except MixnetError as error:
-                before = step
+            except Diverged as error:
+                rewinding.settle(error)
                 newest, step = _newest(run, ticks)
-                if not error.retryable or step <= before:
-                    raise
-                ticks.say(f"stopped: {error}; going on from step {step}")
+                restarts.begin(step)
+            except MixnetError as error:
+                newest, step = _newest(run, ticks)
+                restarts.after(error, step)
         unreadable = count_unreadable(run.unreadable)
         trained = TrainedRun.model_validate(result).model_copy(
-            update={"unreadable": unreadable, "machine": this_machine(recipe.devices.target)}
+            update={
+                "unreadable": unreadable,
+                "machine": this_machine(recipe.devices.target),
+                "rewinds": rewinding.count,
+                "left_out": rewinding.left_out,
+            }
         )
         write_record(run, "train", inputs, trained)
     return trained

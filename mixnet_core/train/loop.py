@@ -58,7 +58,8 @@ def train(request: TrainRequest) -> TrainedRun:
     Raises:
         CheckpointMismatch: the weights or the bundle do not fit the network.
         IntegrityError: the bundle is damaged.
-        JobFailed: the loss is not finite, or no better than guessing.
+        Diverged: the loss or a weight is not finite, or the loss leapt.
+        JobFailed: the loss is no better than guessing.
         MachineError: the device is not there, or the disk is full or not writable.
         Stopped: it was asked to; on every rank after the same step.
         MixnetError: as `data.index.read_index` and `data.batches.training_batches` raise it.
@@ -93,6 +94,7 @@ def train(request: TrainRequest) -> TrainedRun:
             resumed_from=resumed_from,
             division=_division(recipe, request, ranks),
             graph_cached=graph_cache.warm,
+            left_out=request.left_out,
         )
         # The first sign of life: the step that comes next compiles, and may take far longer than
         # any after it.
@@ -111,10 +113,12 @@ def train(request: TrainRequest) -> TrainedRun:
             )
             with closing(batches):
                 for micro_batches in _grouped(slow_at_first(batches), recipe.accumulation):
-                    step = progress.epoch_step
-                    progress.stepped(*learner.step(micro_batches, epoch=epoch, step=step))
-                    graph_cache.keep()
-                    beat()
+                    if not progress.leaves_out():
+                        step = progress.epoch_step
+                        progress.stepped(*learner.step(micro_batches, epoch=epoch, step=step))
+                        graph_cache.keep()
+                        # Not of one that is left out: what compiles comes after it.
+                        beat()
                     ends = requests.end_after(progress.step)
                     if progress.save_due(ends=ends):
                         progress.save(learner.save)

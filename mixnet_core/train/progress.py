@@ -21,12 +21,13 @@ from mixnet_core.checkpoints.bundle import (
 )
 from mixnet_core.checkpoints.retention import prune, write_scores
 from mixnet_core.data.unreadable import count_unreadable
-from mixnet_core.errors import JobFailed, MachineError
+from mixnet_core.errors import Diverged, JobFailed, MachineError
 from mixnet_core.model.ranks import Ranks
 from mixnet_core.processes.child import beat, long_stretch, others_wait
 from mixnet_core.recipe.recipe import Recipe
 from mixnet_core.runs.run_dir import RunDir
 from mixnet_core.runs.values import Score, TrainedRun
+from mixnet_core.train.leaps import IN_A_ROW, Leaps
 from mixnet_core.train.metrics import MetricsLog
 
 ScoreBundle = Callable[[Path], dict[str, Score]]
@@ -50,6 +51,7 @@ class Progress:
         resumed_from: of the bundle that training goes on from; None: from the beginning.
         division: how this attempt computes.
         graph_cached: whether the graph of an earlier start is used.
+        left_out: steps, from 1, whose batches are not trained on.
 
     Raises:
         MachineError: the metrics cannot be written.
@@ -66,6 +68,7 @@ class Progress:
         resumed_from: Contents | None,
         division: Division,
         graph_cached: bool,
+        left_out: tuple[int, ...] = (),
     ) -> None:
         self._recipe, self._run, self._ranks = recipe, run, ranks
         # Mean loss where every class is given the same probability, whatever is smoothed.
@@ -78,6 +81,8 @@ class Progress:
         # step is under way.
         self._pending: tuple[Tensor, Tensor] | None = None
         self._dropped_in_a_row = 0
+        self._left_out = frozenset(left_out)
+        self._leaps = Leaps(self._chance)
         self._log = MetricsLog(run.metrics, step=self._at.step) if ranks.writes else None
         self._created = self._epoch_began = time.monotonic()
         # When the first step was done, by the monotonic clock: what comes before is compilation.
@@ -109,6 +114,22 @@ class Progress:
         """Counts the steps done of the running epoch."""
         return self._at.epoch_step
 
+    def leaves_out(self) -> bool:
+        """Says whether the next step's batch is to be left out, and then counts that step.
+
+        As of a step whose gradients were dropped, weights and learning rate are as they were.
+
+        Raises:
+            Diverged: as `stepped`.
+        """
+        at = self._at
+        if at.step + 1 not in self._left_out:
+            return False
+        self._fetch()
+        at = self._at
+        self._at = at.model_copy(update={"step": at.step + 1, "epoch_step": at.epoch_step + 1})
+        return True
+
     def stepped(self, loss: Tensor, applied: Tensor) -> None:
         """Counts a step.
 
@@ -117,8 +138,8 @@ class Progress:
             applied: whether the update was applied, a bool scalar.
 
         Raises:
-            JobFailed: the loss of the step before is not finite, or too many updates in a row were
-                dropped; training again would only repeat it.
+            Diverged: the loss of the step before is not finite or leapt, or too many updates in a
+                row were dropped.
         """
         # Only the loss of the step before: asking for the newest would make an accelerator wait.
         self._fetch()
@@ -137,12 +158,20 @@ class Progress:
         """Closes an epoch.
 
         Raises:
-            JobFailed: the loss is not finite, or has been no better than guessing for too long.
+            Diverged: as `stepped`.
+            JobFailed: the loss has been no better than guessing for too long.
         """
         self._fetch()
         loss = self._at.epoch_loss.value
         if loss is None:
-            self._stop("the gradients of a whole epoch were not finite and dropped")
+            first = self._at.step - self._steps_per_epoch + 1
+            if self._left_out.issuperset(range(first, self._at.step + 1)):
+                raise JobFailed(
+                    f"every batch of epoch {self._at.epoch + 1} of {self._run.name} is left out, "
+                    f"as {self._run.diverged} says: begin another run with a lower schedule.lr",
+                    retryable=False,
+                )
+            self._stop("the gradients of a whole epoch were not finite and dropped", first)
         epoch = self._at.epoch + 1
         warm = epoch > self._recipe.schedule.warmup_epochs
         best = self._at.best_loss
@@ -200,16 +229,21 @@ class Progress:
             score: called on every rank with the bundle's folder; None: nothing is scored.
 
         Raises:
-            JobFailed: the loss or a weight is not finite.
+            Diverged: the loss, a weight or what it makes of images is not finite.
             MachineError: the disk is full or not writable.
             IntegrityError: the bundle reads back damaged, so that earlier ones are kept.
         """
         self._fetch()
         bundle = bundle_folder(self._run.checkpoints, self._at.step)
-        if self._ranks.writes:
-            self._write(bundle, save)
-        beat()
-        scores = score(bundle) if score and not self._at.epoch_step else {}
+        try:
+            if self._ranks.writes:
+                self._write(bundle, save)
+            beat()
+            scores = score(bundle) if score and not self._at.epoch_step else {}
+        except JobFailed as error:
+            # A loss is that of the weights before its step: it did not show yet.
+            what = f"after step {self._at.step}, {error}"
+            raise Diverged(what, batches=(self._at.step,), what=what) from error
         if self._ranks.writes:
             with others_wait():
                 if scores:
@@ -286,23 +320,36 @@ class Progress:
             if self._dropped_in_a_row >= _MOST_DROPPED_IN_A_ROW:
                 self._stop(
                     f"the gradients of {_MOST_DROPPED_IN_A_ROW} steps in a row were not finite and "
-                    "dropped"
+                    "dropped",
+                    self._at.step - _MOST_DROPPED_IN_A_ROW + 1,
                 )
             return
         self._dropped_in_a_row = 0
         value = float(loss.asnumpy())
         if not math.isfinite(value):
-            self._stop(f"the loss became {value}, expected a finite number")
+            self._stop(f"the loss became {value}, expected a finite number", self._at.step)
         at = self._at
+        if at.step > self._recipe.schedule.warmup_epochs * self._steps_per_epoch:
+            first = self._leaps.first_of_leap(at.step, value)
+            if first is not None:
+                self._stop(f"the loss leapt to {value:.3f}, {IN_A_ROW} steps in a row", first)
         self._at = at.model_copy(
             update={"epoch_loss": at.epoch_loss + value, "window_loss": at.window_loss + value}
         )
 
-    def _stop(self, what: str) -> NoReturn:
-        raise JobFailed(
+    def _stop(self, what: str, first: int) -> NoReturn:
+        """Gives up.
+
+        Args:
+            what: was seen.
+            first: the first step at which it was. Its batch may have done it, or the one before,
+                which made the weights that it met.
+        """
+        raise Diverged(
             f"{what}, at step {self._at.step} of {self._run.name}: lower schedule.lr, lengthen "
             "schedule.warmup_epochs or set optimizer.clip_norm",
-            retryable=False,
+            batches=(first - 1, first) if first > 1 else (first,),
+            what=f"{what}, at step {self._at.step}",
         )
 
     def _speed(self, since_step: int, since: float | None) -> float:

@@ -17,6 +17,7 @@ from mixnet_core.data.batches import (
     evaluation_batches,
     evaluation_pixels,
     rank_order,
+    step_positions,
     steps_per_epoch,
     training_batches,
 )
@@ -144,6 +145,9 @@ def test_a_global_batch_holds_the_same_images_however_many_ranks_divide_it(index
         whole = set(one[16 * step : 16 * (step + 1)].tolist())
         halves = [set(order[8 * step : 8 * (step + 1)].tolist()) for order in two]
         assert halves[0] | halves[1] == whole
+        number = 3 * (len(one) // 16) + step + 1
+        named = step_positions(len(index.paths), recipe_with(devices__ranks=2), number)
+        assert set(named.tolist()) == whole
 
 
 @pytest.mark.parametrize("threads", [2, 3])

@@ -20,11 +20,12 @@ from mixnet_core.checkpoints.bundle import (
     newest_bundle,
     read_contents,
 )
-from mixnet_core.errors import JobFailed
+from mixnet_core.errors import Diverged, JobFailed
 from mixnet_core.model.ranks import Ranks
 from mixnet_core.processes import child
 from mixnet_core.recipe.recipe import load_recipe
 from mixnet_core.runs.run_dir import RunDir
+from mixnet_core.train.leaps import IN_A_ROW, WINDOW
 from mixnet_core.train.metrics import read_metrics
 from mixnet_core.train.progress import Progress
 from tests.slow_job import NEARLY, STALL_SECONDS, SlowJob
@@ -44,7 +45,12 @@ def run(tmp_path: Path) -> RunDir:
 
 
 def progress(
-    run: RunDir, *, start: Contents | None = None, rank: int = 0, **settings: Any
+    run: RunDir,
+    *,
+    start: Contents | None = None,
+    rank: int = 0,
+    left_out: tuple[int, ...] = (),
+    **settings: Any,
 ) -> Progress:
     changed: dict[str, Any] = {
         "training.epochs": 6,
@@ -62,6 +68,7 @@ def progress(
         resumed_from=start,
         division=DIVISION,
         graph_cached=False,
+        left_out=left_out,
     )
 
 
@@ -264,3 +271,118 @@ def test_other_ranks_count_but_write_nothing(run: RunDir) -> None:
     on.save(save)
     assert complete_bundles(run.checkpoints) == []
     assert not run.metrics.exists()
+
+
+def batches_of(error: pytest.ExceptionInfo[Diverged]) -> list[int]:
+    found = error.value.facts["batches"]
+    assert isinstance(found, list)
+    return found
+
+
+def test_the_batch_whose_loss_is_no_number_and_the_one_before_are_named(run: RunDir) -> None:
+    on = progress(run, training__log_every_steps=1000)
+    for _ in range(5):
+        step(on, 1.0)
+        if on.epoch_step == STEPS:
+            on.finished()
+    step(on, math.nan)
+    with pytest.raises(Diverged, match="at step 6 of r") as error:
+        step(on, 1.0)
+    assert batches_of(error) == [5, 6]
+    with pytest.raises(Diverged) as error:
+        step(progress(run), math.nan)
+    assert batches_of(error) == [1]
+
+
+def test_weights_that_are_no_numbers_are_their_steps_own_and_nothing_is_saved(run: RunDir) -> None:
+    on = progress(run)
+    epoch(on, 1.0)
+
+    def no_numbers(_: Path) -> None:
+        raise JobFailed("weights.ckpt is not saved: 3 parameters are infinite", retryable=False)
+
+    with pytest.raises(Diverged, match=r"after step 4, weights\.ckpt is not saved") as error:
+        on.save(no_numbers)
+    assert batches_of(error) == [4]
+    assert newest_bundle(run.checkpoints).path is None
+
+
+def test_a_bundle_whose_logits_are_no_numbers_is_named_by_its_step(run: RunDir) -> None:
+    on = progress(run)
+    epoch(on, 1.0)
+
+    def score(_: Path) -> dict[str, Any]:
+        raise JobFailed("the logits are not finite", retryable=False)
+
+    with pytest.raises(Diverged, match="after step 4, the logits are not finite") as error:
+        on.save(save, score)
+    assert batches_of(error) == [4]
+
+
+def test_dropped_gradients_without_end_are_named_by_the_first(run: RunDir) -> None:
+    on = progress(run, training__epochs=30, training__log_every_steps=1000)
+    for number in range(55):
+        step(on, 1.0, applied=number < 6)
+        if on.epoch_step == STEPS and on._at.epoch_loss.count:
+            on.finished()
+    step(on, 1.0, applied=False)
+    with pytest.raises(Diverged, match="50 steps in a row") as error:
+        step(on, 1.0, applied=False)
+    assert batches_of(error) == [6, 7]
+
+
+def test_a_loss_that_leaps_after_the_warm_up_is_named_by_its_first_step(run: RunDir) -> None:
+    on = progress(
+        run,
+        training__log_every_steps=1000,
+        training__epochs=200,
+        training__chance_epochs=None,
+        schedule__warmup_epochs=2.0,
+    )
+    # What leaps in the warm-up is left alone: rates rise in it.
+    for loss in (1.0, 9.0):
+        epoch(on, loss)
+    for _ in range(WINDOW // STEPS):
+        epoch(on, 1.0)
+    step(on, 1.0)
+    first = on._at.step + 1
+    for _ in range(IN_A_ROW):
+        step(on, 9.0)
+        if on.epoch_step == STEPS:
+            on.finished()
+    with pytest.raises(Diverged, match=f"leapt to 9.000, {IN_A_ROW} steps in a row") as error:
+        step(on, 9.0)
+    assert batches_of(error) == [first - 1, first]
+
+
+def test_a_batch_that_is_left_out_is_counted_and_is_no_part_of_the_mean(run: RunDir) -> None:
+    on = progress(run, left_out=(2, 5))
+    taken = []
+    for number in range(1, 2 * STEPS + 1):
+        if not on.leaves_out():
+            taken.append(number)
+            step(on, float(number))
+        assert on.epoch_step == (number - 1) % STEPS + 1
+        if on.epoch_step == STEPS:
+            on.finished()
+    assert taken == [1, 3, 4, 6, 7, 8]
+    rows = [row for row in read_metrics(run.metrics) if row["event"] == "epoch"]
+    assert [row["loss"] for row in rows] == [pytest.approx(8 / 3), 7.0]
+
+
+def test_a_loss_before_a_batch_that_is_left_out_is_named_by_its_own_step(run: RunDir) -> None:
+    on = progress(run, left_out=(3,))
+    step(on, 1.0)
+    step(on, math.nan)
+    with pytest.raises(Diverged) as error:
+        on.leaves_out()
+    assert batches_of(error) == [1, 2]
+
+
+def test_an_epoch_of_left_out_batches_alone_stops_and_says_why(run: RunDir) -> None:
+    on = progress(run, left_out=(1, 2, 3, 4))
+    for _ in range(STEPS):
+        assert on.leaves_out()
+    with pytest.raises(JobFailed, match=r"every batch of epoch 1 of r is left out") as error:
+        on.finished()
+    assert not isinstance(error.value, Diverged)

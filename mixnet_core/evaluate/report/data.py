@@ -117,6 +117,8 @@ def report_data(
             "resumed_from_step": trained.resumed_from_step,
             "changes": list(trained.changes),
             "unreadable_images": trained.unreadable,
+            "rewinds": trained.rewinds,
+            "steps_left_out": list(trained.left_out),
             "machine": trained.machine.model_dump(mode="json") if trained.machine else None,
             **_times(metrics),
         },

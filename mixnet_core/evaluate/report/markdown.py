@@ -7,6 +7,7 @@ from typing import Any
 
 from mixnet_core.evaluate.report.images import images_facts, measured_sentence
 from mixnet_core.runs.markup import in_markdown, literal, sentence_in_markdown
+from mixnet_core.runs.summaries import rewound
 
 # How many of the worst classes and the most frequent confusions it lists; the page and the data
 # have more.
@@ -67,6 +68,12 @@ def facts(data: Mapping[str, Any]) -> list[tuple[str, str]]:
             *(
                 [f"{unreadable} unreadable images replaced"]
                 if (unreadable := training["unreadable_images"])
+                else []
+            ),
+            # An earlier version's report has neither.
+            *(
+                [rewound(rewinds, len(training["steps_left_out"]))]
+                if (rewinds := training.get("rewinds"))
                 else []
             ),
         ],
