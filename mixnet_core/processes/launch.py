@@ -71,6 +71,7 @@ def run_job(
     env: Mapping[str, str] | None = None,
     progress: Path | None = None,
     on_progress: Callable[[dict[str, Any]], None] | None = None,
+    on_look: Callable[[Path], None] | None = None,
     keep_open: tuple[int, ...] = (),
     patience: Patience | None = None,
     grace_seconds: float = 0.0,
@@ -91,6 +92,7 @@ def run_job(
         env: goes over this process's environment and over what is set here.
         progress: JSON lines that the job appends to and may rewrite; see `RowFollower`.
         on_progress: called with each new row, in this thread. What it raises stops the job.
+        on_look: called with the attempt's folder a few times a second, in this thread.
         keep_open: file descriptors that the supervisor inherits, as of a lock that has to outlive
             this process until the job's processes are gone too.
         patience: how long a rank may give no `processes.child.beat`; None: for ever.
@@ -127,6 +129,8 @@ def run_job(
         try:
             while process.poll() is None:
                 report()
+                if on_look is not None:
+                    on_look(attempt)
                 hang = watchdog.look()
                 if hang is not None:
                     watchdog.dump_stacks()

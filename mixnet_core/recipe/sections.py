@@ -397,6 +397,10 @@ class Devices(Section):
         "without a newer checkpoint in between; after one that left a newer checkpoint it always "
         "does",
     )
+    full_disk_seconds: Annotated[float, Field(ge=0)] = Field(
+        default=1800.0,
+        description="a checkpoint waits so long for room on a full disk before training ends",
+    )
     threads_per_rank: Annotated[int, Field(ge=0)] = Field(
         description="of the data pipeline and the CPU operators; 0: cores / ranks"
     )

@@ -27,6 +27,7 @@ from mixnet_core.stages.context import Context
 from mixnet_core.stages.made_from import train_inputs
 from mixnet_core.stages.restarts import Restarts
 from mixnet_core.stages.rewinding import Rewinding
+from mixnet_core.stages.room import RoomNotice
 
 
 def train(context: Context, dataset: PreparedDataset, weights: FetchedWeights | None) -> TrainedRun:
@@ -57,6 +58,7 @@ def train(context: Context, dataset: PreparedDataset, weights: FetchedWeights | 
             ticks.say(said)
         clear_leftovers(run.checkpoints)
         restarts = Restarts(recipe.devices.restarts, ticks.say)
+        room = RoomNotice(run.root, recipe.devices.full_disk_seconds, ticks.say)
         rewinding = Rewinding(recipe, run, dataset, ticks.say)
         rewinding.settle_before()
         newest, step = _newest(run, ticks)
@@ -81,6 +83,7 @@ def train(context: Context, dataset: PreparedDataset, weights: FetchedWeights | 
                     threads=request.threads,
                     progress=run.metrics,
                     on_progress=ticks,
+                    on_look=room,
                     keep_open=(lock,),
                     patience=patience_of(recipe),
                     grace_seconds=recipe.devices.grace_seconds,

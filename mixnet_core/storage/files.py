@@ -30,6 +30,7 @@ __all__ = [
     "fingerprint",
     "folder_aside",
     "is_address",
+    "lacks_room",
     "os_errors_explained",
     "read_json",
     "sha256_of",
@@ -80,6 +81,16 @@ def os_errors_explained(path: Path | str, verb: str = "write") -> Iterator[None]
         }
         remedy = remedies.get(error.errno or 0, "check the path and try again")
         raise MachineError(f"cannot {verb} {path}: {error.strerror or error}; {remedy}") from error
+
+
+def lacks_room(error: BaseException) -> bool:
+    """Tells whether an error comes of a full disk or a quota that is used up."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        cause = cause.__cause__
+    return False
 
 
 def sha256_of(path: Path) -> str:

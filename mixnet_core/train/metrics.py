@@ -21,11 +21,15 @@ the select split.
 from __future__ import annotations
 
 import json
+import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from mixnet_core.storage.files import os_errors_explained, write_text
+from mixnet_core.errors import MachineError
+from mixnet_core.processes.full_disk import mark_full
+from mixnet_core.storage.files import lacks_room, os_errors_explained, write_text
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -52,6 +56,8 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 class MetricsLog:
     """Appends rows to a file.
 
+    Where there is no room for one it is kept, and written with a later one: training goes on.
+
     Args:
         path: of the file.
         step: where training goes on; rows beyond it, which the resumed run writes again, are
@@ -65,6 +71,7 @@ class MetricsLog:
         kept = [row for row in read_metrics(path) if row["step"] <= step and step > 0]
         write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
         self._path = path
+        self._unwritten: list[bytes] = []
 
     def row(self, event: str, **values: Any) -> None:
         """Appends one row.
@@ -74,8 +81,44 @@ class MetricsLog:
             values: its other keys; the time is added.
 
         Raises:
-            MachineError: the disk is full or not writable.
+            MachineError: the file is not writable.
         """
         now = round(time.time(), 3)
-        with os_errors_explained(self._path), self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"event": event, "time": now, **values}) + "\n")
+        row = {"event": event, "time": now, **values}
+        self._unwritten.append(json.dumps(row).encode() + b"\n")
+        try:
+            self.flush()
+        except MachineError as error:
+            if not lacks_room(error):
+                raise
+            mark_full(True)
+
+    def flush(self) -> None:
+        """Writes the rows that found no room, all of them or none.
+
+        Raises:
+            MachineError: the disk is full or not writable.
+        """
+        if not self._unwritten:
+            return
+        with os_errors_explained(self._path):
+            handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            try:
+                _append(handle, b"".join(self._unwritten))
+            finally:
+                os.close(handle)
+        if len(self._unwritten) > 1:
+            mark_full(False)
+        self._unwritten.clear()
+
+
+def _append(handle: int, content: bytes) -> None:
+    """Writes all or nothing: after a part of a row, readers would take none that follows."""
+    before = os.fstat(handle).st_size
+    try:
+        while content:
+            content = content[os.write(handle, content) :]
+    except OSError:
+        with suppress(OSError):
+            os.ftruncate(handle, before)
+        raise

@@ -19,11 +19,12 @@ from mixnet_core.checkpoints.bundle import (
     complete_bundles,
     write_bundle,
 )
-from mixnet_core.checkpoints.retention import prune, write_scores
+from mixnet_core.checkpoints.retention import SCORES, prune, write_scores
 from mixnet_core.data.unreadable import count_unreadable
 from mixnet_core.errors import Diverged, JobFailed, MachineError
 from mixnet_core.model.ranks import Ranks
-from mixnet_core.processes.child import beat, long_stretch, others_wait
+from mixnet_core.processes.child import beat, long_stretch, others_wait, still_working
+from mixnet_core.processes.full_disk import until_room
 from mixnet_core.recipe.recipe import Recipe
 from mixnet_core.runs.run_dir import RunDir
 from mixnet_core.runs.values import Score, TrainedRun
@@ -35,6 +36,7 @@ ScoreBundle = Callable[[Path], dict[str, Score]]
 # A dynamic loss scale that begins at 2^24 has found its size long before.
 _MOST_DROPPED_IN_A_ROW = 50
 _LEAST_FALL = 0.01
+_POLL_SECONDS = 0.02
 
 
 class Progress:
@@ -238,6 +240,8 @@ class Progress:
         try:
             if self._ranks.writes:
                 self._write(bundle, save)
+            else:
+                _await(bundle)
             beat()
             scores = score(bundle) if score and not self._at.epoch_step else {}
         except JobFailed as error:
@@ -247,19 +251,26 @@ class Progress:
         if self._ranks.writes:
             with others_wait():
                 if scores:
-                    write_scores(bundle, scores)
+                    self._until_room(lambda: write_scores(bundle, scores))
                 for name, found in scores.items():
                     self._row("score", epoch=self._at.epoch, file=name, **found.model_dump())
                 keep = self._recipe.training.keep_checkpoints
                 prune(self._run.checkpoints, keep, self._recipe.selection)
+        elif scores:
+            _await(bundle / SCORES)
 
     def result(self, began: float) -> TrainedRun:
         """Returns what training left.
 
         Args:
             began: `time.monotonic()` when this attempt started.
+
+        Raises:
+            MachineError: rows of metrics found no room until now.
         """
         assert self._at.loss is not None
+        if self._log is not None:
+            self._until_room(self._log.flush)
         return TrainedRun(
             run_dir=str(self._run.root),
             # Only rank 0's result is kept; the others would read while it may still delete.
@@ -285,17 +296,25 @@ class Progress:
 
         try:
             with others_wait():
-                write_bundle(
-                    self._run.checkpoints,
-                    position=self._at,
-                    division=self._division,
-                    save=save_patiently,
+                if self._log is not None:
+                    # Rows up to here: a run that goes on from the bundle does not write them again.
+                    self._until_room(self._log.flush)
+                self._until_room(
+                    lambda: write_bundle(
+                        self._run.checkpoints,
+                        position=self._at,
+                        division=self._division,
+                        save=save_patiently,
+                    )
                 )
         except MachineError as error:
             raise MachineError(
                 f"{error}; checkpoints before step {self._at.step} are as they were"
             ) from error
         self._row("checkpoint", epoch=self._at.epoch, path=str(bundle))
+
+    def _until_room(self, write: Callable[[], object]) -> None:
+        until_room(write, self._recipe.devices.full_disk_seconds)
 
     def _log_step(self) -> None:
         self._fetch()
@@ -365,3 +384,13 @@ class Progress:
     def _row(self, event: str, **values: object) -> None:
         if self._log is not None:
             self._log.row(event, step=self._at.step, **values)
+
+
+def _await(written: Path) -> None:
+    """Returns when rank 0 has written a file or folder, however long it waits for room.
+
+    Not in a collective call: those of MindSpore and of Ascend's library give up after minutes.
+    """
+    while not written.exists():
+        still_working()
+        time.sleep(_POLL_SECONDS)

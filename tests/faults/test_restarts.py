@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import signal
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,12 +21,15 @@ from mixnet_core.recipe.recipe import Recipe, load_recipe
 from mixnet_core.runs.run_dir import Workspace
 from mixnet_core.runs.ticks import Tick
 from mixnet_core.runs.values import PreparedDataset, TrainedRun
+from mixnet_core.stages import restarts
 from mixnet_core.stages.context import open_context
 from mixnet_core.stages.prepare import prepare
 from mixnet_core.stages.train import train
 from mixnet_core.storage.files import read_json
+from mixnet_core.train.metrics import read_metrics
 from tests.faults.job import JOB, Job, differences
 from tests.marked import wait_until
+from tests.small_disk import small_disk
 
 pytestmark = pytest.mark.faults
 
@@ -42,6 +44,8 @@ class Training:
         settings |= {key.replace("__", "."): value for key, value in more.items()}
         self.recipe: Recipe = load_recipe("digits", settings)
         self.told: list[Tick] = []
+        # Bytes that `filled` leaves on the disk.
+        self.spared = 1 << 18
         self.context = open_context(self.recipe, workspace, run="r").watched_by(self.told.append)
         self.run, self.recipe = self.context.run, self.context.recipe
         self.dataset = dataset or prepare(self.context)
@@ -131,23 +135,51 @@ def test_a_stopped_rank_and_then_a_killed_one_cost_two_restarts_and_no_bit(
     assert left == []
 
 
-def test_a_failure_before_any_progress_is_left_to_the_caller(
-    begin: Callable[..., Training], tmp_path: Path
-) -> None:
-    training = begin(tmp_path)
+def killed_at_once(training: Training, attempt: str) -> threading.Thread:
+    """Kills rank 0 of an attempt as soon as it has begun."""
 
-    def kill_at_once() -> None:
-        process = training.run.attempts("train") / "attempt-001" / child.process_file("0")
+    def kill() -> None:
+        process = training.run.attempts("train") / attempt / child.process_file("0")
         wait_until(process.exists, "rank 0 has begun", seconds=60)
-        os.kill(training.pid(0), signal.SIGKILL)
+        os.kill(int(read_json(process)), signal.SIGKILL)
 
-    thread = threading.Thread(target=kill_at_once)
+    thread = threading.Thread(target=kill)
     thread.start()
+    return thread
+
+
+def test_a_failure_before_any_progress_starts_it_again_after_a_pause_and_costs_no_bit(
+    begin: Callable[..., Training],
+    undisturbed: Training,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(restarts, "PAUSES", (0.5, 1.0))
+    training = begin(tmp_path)
+    threads = [killed_at_once(training, f"attempt-{number:03d}") for number in (1, 2)]
+    training.train()
+    for thread in threads:
+        thread.join()
+    assert differences(undisturbed.outcome(), training.outcome()) == []
+    first, second = [text for text in training.milestones() if text.startswith("stopped: ")]
+    assert "on rank 0 was ended by SIGKILL" in first
+    assert first.endswith("from step 0 in 0.5 s, restart 1 of 3 without a newer checkpoint")
+    assert second.endswith("from step 0 in 1 s, restart 2 of 3 without a newer checkpoint")
+
+
+def test_after_as_many_restarts_as_stated_it_is_left_to_the_caller(
+    begin: Callable[..., Training], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(restarts, "PAUSES", (0.5,))
+    training = begin(tmp_path, devices__restarts=1)
+    threads = [killed_at_once(training, f"attempt-{number:03d}") for number in (1, 2)]
     with pytest.raises(JobFailed, match="ended by SIGKILL") as caught:
         training.train()
-    thread.join()
+    for thread in threads:
+        thread.join()
     assert caught.value.retryable
-    assert len(list(training.run.attempts("train").iterdir())) == 1
+    assert training.milestones()[-1] == "given up: 1 restarts in a row left no newer checkpoint"
+    assert len(list(training.run.attempts("train").iterdir())) == 2
 
 
 def test_a_damaged_newest_checkpoint_is_said_set_aside_and_made_again(
@@ -167,41 +199,40 @@ def test_a_damaged_newest_checkpoint_is_said_set_aside_and_made_again(
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of its own, of 256 MB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=256m", "none", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
-        pytest.skip("mounting a small file system needs root")
-    try:
+    with small_disk(tmp_path / "disk", "256m") as folder:
         yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def test_a_full_disk_while_saving_leaves_the_checkpoint_before_and_says_so_in_a_line(
-    begin: Callable[..., Training], undisturbed: Training, small_disk: Path
-) -> None:
-    training = begin(small_disk)
-    filler = small_disk / "filler"
-    over = threading.Event()
+@contextlib.contextmanager
+def filled(disk: Path, training: Training) -> Iterator[threading.Event]:
+    """Takes all room of a disk once there is a checkpoint, until the event is set."""
+    filler, over = disk / "filler", threading.Event()
 
     def fill() -> None:
-        """All but what the rows of the metrics need, again and again: a save takes and gives."""
+        """Takes all but what rows of the metrics need, again and again: a save takes and gives."""
         with filler.open("wb", buffering=0) as file:
             while not over.wait(0.01):
-                free = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
+                free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
                 with contextlib.suppress(OSError):
-                    file.write(bytes(max(0, free - (1 << 18))))
+                    file.write(bytes(max(0, free - training.spared)))
+        filler.unlink()
 
     thread = training.later(fill)
     try:
-        with pytest.raises(MachineError) as caught:
-            training.train()
+        yield over
     finally:
         over.set()
         thread.join()
+
+
+def test_a_disk_that_stays_full_leaves_the_checkpoint_before_and_says_so_in_a_line(
+    begin: Callable[..., Training], undisturbed: Training, disk: Path
+) -> None:
+    training = begin(disk, devices__full_disk_seconds=3.0)
+    with filled(disk, training), pytest.raises(MachineError) as caught:
+        training.train()
     message = str(caught.value)
     assert "\n" not in message
     assert str(training.run.checkpoints) in message
@@ -214,9 +245,50 @@ def test_a_full_disk_while_saving_leaves_the_checkpoint_before_and_says_so_in_a_
     step = read_contents(newest).position.step
     assert 0 < step < STEPS
 
-    filler.unlink()
     assert training.train().resumed_from_step == step
     assert differences(undisturbed.outcome(), training.outcome()) == []
+
+
+@pytest.mark.parametrize("spared", [1 << 18, 0], ids=["room for rows", "no room at all"])
+def test_a_full_disk_that_gets_room_again_costs_time_only_however_long_it_takes(
+    spared: int,
+    begin: Callable[..., Training],
+    undisturbed: Training,
+    disk: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Whatever waited in a collective call, or gave no sign, would have ended long before.
+    monkeypatch.setenv("MS_CPU_COMM_OP_TIMEOUT", "5")
+    monkeypatch.setenv("MS_RECEIVE_MSG_TIMEOUT", "5")
+    training = begin(disk, devices__stall_seconds=6.0)
+    training.spared = spared
+    with filled(disk, training) as over:
+
+        def give_room() -> None:
+            wait_until(
+                lambda: any("is full" in text for text in training.milestones()),
+                "the full disk is said",
+                seconds=240,
+            )
+            over.wait(20)
+            over.set()
+
+        giver = threading.Thread(target=give_room)
+        giver.start()
+        training.train()
+        giver.join()
+    assert len(list(training.run.attempts("train").iterdir())) == 1
+    assert differences(undisturbed.outcome(), training.outcome()) == []
+    full, again = [text for text in training.milestones() if "room" in text or "full" in text]
+    assert full.startswith(f"the disk of {training.run.root} is full")
+    assert again.startswith("there is room again after ")
+    kept = {"step", "epoch", "checkpoint"}
+
+    def rows(of: Training) -> list[tuple[Any, ...]]:
+        every = read_metrics(of.run.metrics)
+        return [(row["event"], row["step"]) for row in every if row["event"] in kept]
+
+    assert rows(training) == rows(undisturbed)
 
 
 def _command(process: psutil.Process) -> list[str]:

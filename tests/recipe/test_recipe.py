@@ -335,6 +335,8 @@ LATER = (
     "training.ema_decay",
     "training.batch_statistics",
     "training.chance_epochs",
+    "training.on_divergence",
+    "training.rewinds",
     "optimizer.clip_norm",
     "optimizer.layer_decay",
     "schedule.lr_batch",
@@ -343,6 +345,8 @@ LATER = (
     "devices.stall_seconds",
     "devices.compile_seconds",
     "devices.grace_seconds",
+    "devices.restarts",
+    "devices.full_disk_seconds",
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import mindspore
@@ -25,6 +26,7 @@ from mixnet_core.model.ranks import Ranks
 from mixnet_core.processes import child
 from mixnet_core.recipe.recipe import load_recipe
 from mixnet_core.runs.run_dir import RunDir
+from mixnet_core.train import progress as progress_module
 from mixnet_core.train.leaps import IN_A_ROW, WINDOW
 from mixnet_core.train.metrics import read_metrics
 from mixnet_core.train.progress import Progress
@@ -268,9 +270,31 @@ def test_metrics_of_a_resumed_run_are_those_of_one_that_never_stopped(
 def test_other_ranks_count_but_write_nothing(run: RunDir) -> None:
     on = progress(run, rank=1, devices__ranks=2)
     epoch(on, 1.0)
+    # Where it waits for rank 0's.
+    (run.checkpoints / "step-00000004").mkdir(parents=True)
     on.save(save)
     assert complete_bundles(run.checkpoints) == []
     assert not run.metrics.exists()
+
+
+def test_other_ranks_wait_for_rank_0s_checkpoint_and_give_signs_of_life(
+    run: RunDir, slow_job: SlowJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on = progress(run, rank=1, devices__ranks=2)
+    monkeypatch.setenv("RANK_ID", "0")
+    child.beat()
+    child.beat()
+    epoch(on, 1.0)
+    waits = iter(range(100))
+
+    def sleep(_: float) -> None:
+        slow_job.takes(NEARLY)
+        if next(waits) == 5:
+            (run.checkpoints / "step-00000004").mkdir(parents=True)
+
+    monkeypatch.setattr(progress_module, "time", SimpleNamespace(sleep=sleep))
+    on.save(save)
+    assert next(waits) == 6
 
 
 def batches_of(error: pytest.ExceptionInfo[Diverged]) -> list[int]:
