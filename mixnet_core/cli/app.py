@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Sequence
 from importlib import metadata
 from typing import Annotated
 
@@ -25,6 +26,7 @@ from mixnet_core.cli import runs as cli_runs
 from mixnet_core.cli import stages as cli_stages
 from mixnet_core.cli.options import (
     EPILOG,
+    HostOption,
     JsonOption,
     NamedRecipeArgument,
     RecipeOption,
@@ -35,6 +37,8 @@ from mixnet_core.cli.options import (
 from mixnet_core.cli.outcome import ended, print_json, raised_when_terminated
 from mixnet_core.recipe.recipe import load_recipe, recipe_names
 from mixnet_core.stages.check import check_all, require
+from mixnet_core.stages.check_host import check_host
+from mixnet_core.stages.check_result import CheckResult
 from mixnet_core.stages.options import (
     DataOption,
     RegistryOption,
@@ -99,25 +103,44 @@ def check(
     weights: WeightsOption = None,
     single_writer: SingleWriterOption = False,
     set_: SetOption = None,
+    host: HostOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Say before the work what would end it: packages, devices, disk, data, permissions."""
+    """Say before the work what would end it: packages, devices, disk, data, permissions.
+
+    With --host, look at the host too, or at the host alone where no recipe is named: driver,
+    firmware, CANN, devices, links, limits, locks, ports, clock, the Prefect server.
+    """
     opened = open_workspace(workspace)
-    named = named_recipe(recipe, recipe_option)
     uri = registry_uri(opened, registry)
-    checked = adjusted_recipe(
-        named, data=data, weights=weights, registry=uri, settings=parse_settings(set_ or [])
-    )
-    results = check_all(checked, workspace=opened, registry=uri, single_writer=single_writer)
+    results: list[CheckResult] = []
+    checked = None
+    if not host or recipe or recipe_option or data or weights or set_:
+        named = named_recipe(recipe, recipe_option)
+        checked = adjusted_recipe(
+            named, data=data, weights=weights, registry=uri, settings=parse_settings(set_ or [])
+        )
+    if host:
+        results += check_host(opened, checked, registry=uri)
+    if checked is not None:
+        results += check_all(checked, workspace=opened, registry=uri, single_writer=single_writer)
     if as_json:
         print_json({"checks": [result.model_dump(mode="json") for result in results]})
     else:
-        for result in results:
-            fix = f"; {result.fix}" if result.fix else ""
-            typer.echo(f"{'ok' if result.ok else 'FAIL':<4} {result.name:<9} {result.detail}{fix}")
-            for line in result.more:
-                typer.echo(f"{'':<14} {line}")
+        _print_checks(results)
     require(result for result in results if not as_json or not result.ok)
+
+
+_MARKS = {"": "ok", "warning": "WARN", "unknown": "?", "absent": "-"}
+
+
+def _print_checks(results: Sequence[CheckResult]) -> None:
+    for result in results:
+        mark = _MARKS[result.note] if result.ok else "FAIL"
+        fix = f"; {result.fix}" if result.fix else ""
+        typer.echo(f"{mark:<4} {result.name:<9} {result.detail}{fix}")
+        for line in result.more:
+            typer.echo(f"{'':<14} {line}")
 
 
 @recipe_app.command("list")

@@ -57,6 +57,10 @@ FlavourOption = Annotated[
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Results as one JSON object on standard output.")
 ]
+HostOption = Annotated[
+    bool,
+    typer.Option("--host", help="Look at this host too; works without a recipe."),
+]
 NearDuplicatesOption = Annotated[
     int | None,
     typer.Option(
