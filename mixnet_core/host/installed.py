@@ -4,25 +4,25 @@
     /usr/local/Ascend/firmware/version.info     Version=7.5.0.1.129, compatible_version_drv=[...]
     $ASCEND_HOME_PATH/ARCH-linux/ascend_toolkit_install.info                 version=8.5.0
 
-The driver's and the firmware's files are the host's. In a container they are there where it mounts
-them, while CANN is the image's.
+Another place of driver and firmware stands in /etc/ascend_install.info. Their files are the host's:
+in a container they are there where it mounts them, while CANN is the image's.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-ASCEND = Path("/usr/local/Ascend")
-# Names the folder in use; CANN's set_env.sh sets it.
+# Names CANN's folder in use; its set_env.sh sets it.
 HOME_VARIABLE = "ASCEND_HOME_PATH"
 
 _MOST_BYTES = 1 << 16
-_TOOLKITS = ("cann", "ascend-toolkit/latest")
+_ASCEND = "/usr/local/Ascend"
+_TOOLKITS = (f"{_ASCEND}/ascend-toolkit/latest", f"{_ASCEND}/cann")
 _INSTALL_INFO = "*-linux/ascend_toolkit_install.info"
 _RANGE = re.compile(r"\[([^\[\],]+),([^\[\],]+)\]")
 _TAKES = re.compile(r"class AscendEnvChecker\b.*?self\.version = \[([^\]]*)\]", re.DOTALL)
@@ -55,25 +55,30 @@ class Installed:
     mindspore_takes: tuple[str, ...] = ()
 
 
-def read_installed(ascend: Path = ASCEND, environment: Mapping[str, str] = os.environ) -> Installed:
+def read_installed(
+    root: Path = Path("/"), environment: Mapping[str, str] = os.environ
+) -> Installed:
     """Reads the files; none of them need be there.
 
     Args:
-        ascend: where driver, firmware and CANN are installed by default.
-        environment: of this process; CANN may be elsewhere.
+        root: of the file system.
+        environment: of this process. Where it names CANN's folder, CANN is there or nowhere: a run
+            would load that one.
     """
-    driver = read_assignments(ascend / "driver" / "version.info")
-    firmware = read_assignments(ascend / "firmware" / "version.info")
-    home = environment.get(HOME_VARIABLE)
-    folder, cann = _toolkit([Path(home)] if home else [ascend / name for name in _TOOLKITS])
+    noted = read_assignments(root / "etc" / "ascend_install.info")
+    place = _below(root, noted.get("Driver_Install_Path_Param") or _ASCEND)
+    driver = read_assignments(place / "driver" / "version.info")
+    firmware = read_assignments(place / "firmware" / "version.info")
+    home = environment.get(HOME_VARIABLE) or environment.get("ASCEND_TOOLKIT_HOME")
+    folder, cann = _toolkit(root, [home] if home else _TOOLKITS)
     return Installed(
         driver=driver.get("package_version") or driver.get("Version"),
         firmware=firmware.get("Version"),
         firmware_hdk=firmware.get("package_version"),
         driver_takes=parse_ranges(driver.get("compatible_version_fw", "")),
         cann=cann,
-        cann_folder=None if folder is None else str(folder),
-        sourced=bool(home),
+        cann_folder=folder,
+        sourced=bool(environment.get(HOME_VARIABLE)),
         mindspore=_mindspore(),
         mindspore_takes=_mindspore_takes(),
     )
@@ -118,17 +123,20 @@ def _numbers(version: str) -> tuple[int, ...] | None:
     return tuple(map(int, parts)) if all(part.isdecimal() for part in parts) else None
 
 
-def _toolkit(folders: list[Path]) -> tuple[Path | None, str | None]:
+def _below(root: Path, path: str) -> Path:
+    return root / path.lstrip("/")
+
+
+def _toolkit(root: Path, folders: Sequence[str]) -> tuple[str | None, str | None]:
+    """Returns the first of the folders that has a toolkit, and its version."""
     for folder in folders:
-        for file in sorted(folder.glob(_INSTALL_INFO)):
-            version = read_assignments(file).get("version")
-            if version:
+        for file in sorted(_below(root, folder).glob(_INSTALL_INFO)):
+            if version := read_assignments(file).get("version"):
                 return folder, version
         # Without the toolkit's own file, as in an image that was made smaller, its compiler's
         # tells, which MindSpore reads too.
-        info = read_assignments(folder / "compiler" / "version.info")
-        version = info.get("version_dir") or info.get("Version")
-        if version:
+        info = read_assignments(_below(root, folder) / "compiler" / "version.info")
+        if version := info.get("version_dir") or info.get("Version"):
             return folder, version
     return None, None
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mixnet_core.host import prefect_server
-from mixnet_core.host.installed import ASCEND, read_installed
+from mixnet_core.host.installed import read_installed
 from mixnet_core.recipe.recipe import Recipe
 from mixnet_core.runs.run_dir import Workspace
 from mixnet_core.stages import check_ascend, check_resources, check_services
@@ -45,7 +45,7 @@ def check_host(
     recipe: Recipe | None = None,
     *,
     registry: str | None = None,
-    ascend: Path = ASCEND,
+    root: Path = Path("/"),
     dev: Path = Path("/dev"),
     environment: Mapping[str, str] = os.environ,
 ) -> list[CheckResult]:
@@ -55,7 +55,7 @@ def check_host(
         recipe: decides how many devices, cores and how much memory there must be. Without one, and
             without a driver here, nothing is demanded of Ascend.
         registry: URI of a store whose clock is compared with; None: there is none.
-        ascend: where driver, firmware and CANN are installed by default.
+        root: of the file system that driver, firmware and CANN are in.
         dev: where device files stand.
         environment: of this process.
     """
@@ -63,7 +63,7 @@ def check_host(
     chips, devices = check_ascend.check_devices(
         asked.target, asked.ranks, dev=dev, environment=environment
     )
-    installed = read_installed(ascend, environment)
+    installed = read_installed(root, environment)
     address = prefect_server.find_address(environment)
     server = prefect_server.ask_server(address) if address else None
     return [

@@ -26,9 +26,9 @@ from mixnet_core.storage.user_cache import VARIABLE
 RANK_BYTES = 1_000_000_000
 RANK_FILES = 100
 RANK_THREADS = 60
-# What a run writes whatever it trains: logs, metrics, a bundle of the smallest network, operators.
-_LITTLE_BYTES = 200e6
-_ENOUGH_BYTES = 5e9
+# Too little, and little. A run writes logs, metrics and bundles whatever it trains, and operators
+# and graphs into the cache; an exported network is a temporary file for a while.
+_LITTLE_BYTES = {"workspace": (200e6, 5e9), "temporary files": (50e6, 1e9), "cache": (200e6, 1e9)}
 # Docker's default, 64 MB, is what is meant: MindSpore's data processes and HCCL keep buffers there.
 _SHARED_BYTES = 1e9
 _SHARED = Path("/dev/shm")
@@ -86,9 +86,10 @@ def check_room(workspace: Workspace, environment: Mapping[str, str] = os.environ
         except MachineError as error:
             return from_error("room", error)
         found.append(f"{_size(free)} for the {name} at {there}")
-        if free < _LITTLE_BYTES:
+        too_little, little = _LITTLE_BYTES[name]
+        if free < too_little:
             full.append(name)
-        elif free < _ENOUGH_BYTES:
+        elif free < little:
             short.append(name)
     detail = ", ".join(found)
     fix = "free space, or set --workspace, TMPDIR, MIXNET_CACHE to a larger disk"

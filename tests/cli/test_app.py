@@ -152,37 +152,6 @@ def test_check_lists_every_check_and_fails_with_the_first_ones_code(tmp_path: Pa
     assert "FAIL device" in bad.stdout
 
 
-def test_a_host_is_checked_without_a_recipe_and_only_failures_end_with_3(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
-    monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    good = mixnet("check", "--host", cwd=tmp_path)
-    assert good.returncode == 0, good.stdout
-    assert "FAIL" not in good.stdout
-    assert "-    devices   no Ascend tools here" in good.stdout
-    assert "ok   locks" in good.stdout
-    limited = mixnet(
-        "check", "--host", "--json", cwd=tmp_path, before="ulimit -n 90; ulimit -u unlimited;"
-    )
-    assert limited.returncode == 3
-    said = json.loads(limited.stdout)
-    assert said["error"]["type"] == "MachineError"
-    assert [row["name"] for row in said["checks"] if not row["ok"]] == ["files"]
-    assert "ulimit -n" in said["error"]["message"]
-
-
-def test_a_host_is_checked_for_a_recipe_where_one_is_named(tmp_path: Path) -> None:
-    both = mixnet("check", "digits", "--host", cwd=tmp_path)
-    for name in ("locks", "clock", "weights", "data", "publish"):
-        assert both.stdout.count(f" {name:<9} ") == 1
-    asked = mixnet("check", "digits", "--host", "--set=devices.target=Ascend", cwd=tmp_path)
-    assert asked.returncode == 3
-    assert "FAIL devices   no Ascend tools here" in asked.stdout
-    unnamed = mixnet("check", "--host", "--set=training.seed=7", cwd=tmp_path)
-    assert (unnamed.returncode, "no recipe" in unnamed.stderr) == (2, True)
-
-
 def test_a_release_is_found_by_name_and_weights_of_another_network_are_refused(
     finished_job: FinishedJob,
 ) -> None:

@@ -12,7 +12,7 @@ from mixnet_core.host.installed import (
     read_assignments,
     read_installed,
 )
-from tests.host.tools import SAMPLES, put_ascend
+from tests.host.tools import SAMPLES, put_ascend, sample
 
 
 def test_published_files_say_what_is_installed(tmp_path: Path) -> None:
@@ -21,22 +21,24 @@ def test_published_files_say_what_is_installed(tmp_path: Path) -> None:
     assert found.driver == "24.1.rc3"
     assert (found.firmware, found.firmware_hdk) == ("7.5.0.1.129", "24.1.rc3")
     assert found.driver_takes == (("7.0.0", "7.5.99"),)
-    assert (found.cann, found.cann_folder) == ("8.5.0", str(tmp_path / "cann"))
+    assert (found.cann, found.cann_folder) == ("8.5.0", "/usr/local/Ascend/cann")
     assert not found.sourced
     assert found.mindspore == metadata.version("mindspore")
 
 
 def test_cann_is_looked_for_where_its_variable_leads_and_nowhere_else(tmp_path: Path) -> None:
-    ascend = put_ascend(tmp_path / "a", "", "", "toolkit-8.5.0.info")
-    other = put_ascend(tmp_path / "b", "", "", "toolkit-8.3.RC2.info") / "cann"
-    found = read_installed(ascend, {"ASCEND_HOME_PATH": str(other)})
+    put_ascend(tmp_path, "", "", "toolkit-8.5.0.info")
+    other = tmp_path / "opt" / "cann" / "x86_64-linux"
+    other.mkdir(parents=True)
+    (other / "ascend_toolkit_install.info").write_text(sample("toolkit-8.3.RC2.info"))
+    found = read_installed(tmp_path, {"ASCEND_HOME_PATH": "/opt/cann"})
     assert (found.cann, found.sourced) == ("8.3.RC2", True)
-    found = read_installed(ascend, {"ASCEND_HOME_PATH": str(tmp_path / "c")})
+    found = read_installed(tmp_path, {"ASCEND_HOME_PATH": "/opt/none"})
     assert (found.cann, found.sourced) == (None, True)
 
 
 def test_the_older_layout_and_one_without_the_toolkits_file_are_read(tmp_path: Path) -> None:
-    latest = tmp_path / "ascend-toolkit" / "latest"
+    latest = tmp_path / "usr/local/Ascend/ascend-toolkit/latest"
     (latest / "compiler").mkdir(parents=True)
     (latest / "compiler" / "version.info").write_text("Version=8.2.0.0.201\nversion_dir=8.2.RC1\n")
     assert read_installed(tmp_path, {}).cann == "8.2.RC1"
@@ -48,9 +50,10 @@ def test_the_older_layout_and_one_without_the_toolkits_file_are_read(tmp_path: P
 def test_nothing_installed_is_nothing_known(tmp_path: Path) -> None:
     found = read_installed(tmp_path, {})
     assert (found.driver, found.firmware, found.cann, found.driver_takes) == (None, None, None, ())
-    folder = tmp_path / "driver" / "version.info"
+    folder = tmp_path / "usr/local/Ascend/driver/version.info"
     folder.mkdir(parents=True)
     assert read_assignments(folder) == {}
+    assert read_installed(tmp_path, {}).driver is None
     (tmp_path / "bytes").write_bytes(b"\xff\xfe=\x00\nVersion=1\n")
     assert read_assignments(tmp_path / "bytes")["Version"] == "1"
 

@@ -33,8 +33,9 @@ def put_program(
     (folder / name).chmod(0o755)
 
 
-def put_ascend(folder: Path, driver: str, firmware: str, toolkit: str = "") -> Path:
-    """Lays out /usr/local/Ascend with samples; "": none."""
+def put_ascend(root: Path, driver: str, firmware: str, toolkit: str = "") -> Path:
+    """Lays out /usr/local/Ascend below a root with samples; "": none. Returns the root."""
+    folder = root / "usr" / "local" / "Ascend"
     for place, name in (
         ("driver/version.info", driver),
         ("firmware/version.info", firmware),
@@ -43,4 +44,4 @@ def put_ascend(folder: Path, driver: str, firmware: str, toolkit: str = "") -> P
         if name:
             (folder / place).parent.mkdir(parents=True, exist_ok=True)
             (folder / place).write_text(sample(name), encoding="utf-8")
-    return folder
+    return root

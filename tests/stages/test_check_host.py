@@ -39,7 +39,7 @@ def test_without_a_recipe_every_part_of_the_host_has_its_row(
     monkeypatch.setattr(command, "_FOLDERS", ())
     bare = {"PREFECT_HOME": str(tmp_path / "prefect")}
     results = check_host(
-        Workspace(tmp_path / "w"), ascend=tmp_path / "none", dev=tmp_path, environment=bare
+        Workspace(tmp_path / "w"), root=tmp_path / "none", dev=tmp_path, environment=bare
     )
     assert [result.name for result in results] == ROWS
     assert all("\n" not in result.detail + result.fix for result in results)
@@ -57,8 +57,8 @@ def test_a_host_with_cards_is_read_from_its_tools_and_files(
         {"info -t board": sample("board-23.0.5.txt"), "info": sample("info-24.1.1-910b4.txt")},
     )
     monkeypatch.setenv("PATH", f"{tools}{os.pathsep}{os.environ['PATH']}")
-    ascend = put_ascend(
-        tmp_path / "Ascend", "driver-24.1.rc3.info", "firmware-24.1.rc3.info", "toolkit-8.5.0.info"
+    root = put_ascend(
+        tmp_path / "root", "driver-24.1.rc3.info", "firmware-24.1.rc3.info", "toolkit-8.5.0.info"
     )
     devices = load_recipe("digits").devices.model_copy(update={"target": "Ascend", "ranks": 2})
     recipe = load_recipe("digits").model_copy(update={"devices": devices})
@@ -67,14 +67,17 @@ def test_a_host_with_cards_is_read_from_its_tools_and_files(
         for result in check_host(
             Workspace(tmp_path / "w"),
             recipe,
-            ascend=ascend,
-            environment={"PREFECT_HOME": str(tmp_path), "ASCEND_HOME_PATH": str(ascend / "cann")},
+            root=root,
+            environment={
+                "PREFECT_HOME": str(tmp_path),
+                "ASCEND_HOME_PATH": "/usr/local/Ascend/cann",
+            },
         )
     }
     # `check_all` has these with a recipe.
     assert set(found) == set(ROWS) - {"packages", "workspace"}
     assert found["devices"].detail == "2 x 910B4, all OK"
     assert found["driver"].detail.startswith("driver 24.1.rc3, firmware 7.1.0.7.220")
-    assert found["cann"].detail.startswith(f"CANN 8.5.0 in {ascend / 'cann'}")
+    assert found["cann"].detail.startswith("CANN 8.5.0 in /usr/local/Ascend/cann")
     assert found["set"].ok
     assert "CANN 8.5.0, driver 24.1.rc3" in found["set"].detail

@@ -76,7 +76,7 @@ def test_each_place_that_is_short_of_disk_is_named(
     monkeypatch.setattr(check_resources.shutil, "disk_usage", Usage)
     environment = {"MIXNET_CACHE": str(cache / "not" / "there")}
     assert check_room(Workspace(tmp_path), environment).note == ""
-    free["cache"] = 2 * GB
+    free["cache"] = GB // 2
     assert check_room(Workspace(tmp_path), environment).note == "warning"
     free["cache"] = GB // 10
     message = str(failure(check_room(Workspace(tmp_path), environment)))

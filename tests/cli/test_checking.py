@@ -1,0 +1,68 @@
+"""`mixnet check --host`, as it is typed and printed; what it finds: tests/stages."""
+
+from __future__ import annotations
+
+import json
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Run
+
+
+@pytest.fixture(autouse=True)
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder to work in, and no Prefect server that this user has configured."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+
+
+@pytest.fixture
+def few_files() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (90, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_host_is_checked_without_a_recipe(mixnet: Run) -> None:
+    code, out, _ = mixnet("check", "--host")
+    assert code == 0, out
+    assert "-    devices   no Ascend tools here" in out
+    assert "ok   locks     " in out
+    assert out.count("\n") == 18
+    # A clock that nothing keeps right, as a container's, is unknown; that ends nothing.
+    assert "clock" in out
+
+
+def test_what_would_end_a_run_ends_with_3_and_how_to_mend_it(mixnet: Run, few_files: None) -> None:
+    code, out, err = mixnet("check", "--host")
+    assert code == 3
+    assert "FAIL files     90 open files a process (ulimit -n); ulimit -n " in out
+    assert err.startswith("mixnet: 90 open files a process")
+    code, out, _ = mixnet("check", "--host", "--json")
+    said = json.loads(out)
+    assert (code, said["error"]["type"]) == (3, "MachineError")
+    assert [row["name"] for row in said["checks"] if not row["ok"]] == ["files"]
+    notes = {row["name"]: row["note"] for row in said["checks"]}
+    assert (notes["devices"], notes["locks"]) == ("absent", "")
+
+
+def test_a_host_is_checked_for_a_recipe_where_one_is_named(mixnet: Run) -> None:
+    _, out, _ = mixnet("check", "digits", "--host")
+    names = [line[5:].split()[0] for line in out.splitlines()]
+    for name in ("packages", "workspace", "locks", "clock", "weights", "data", "publish"):
+        assert names.count(name) == 1
+    code, out, _ = mixnet("check", "digits", "--host", "--set=devices.target=Ascend")
+    assert code == 3
+    assert "FAIL devices   no Ascend tools here" in out
+
+
+def test_settings_without_a_recipe_are_settings_of_nothing(mixnet: Run) -> None:
+    code, _, err = mixnet("check", "--host", "--set=training.seed=7")
+    assert (code, "no recipe" in err) == (2, True)
+    code, _, err = mixnet("check")
+    assert (code, "no recipe" in err) == (2, True)
