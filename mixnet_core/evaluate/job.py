@@ -10,10 +10,11 @@ from pathlib import Path
 from mixnet_core.evaluate.counting import Judged, score
 from mixnet_core.evaluate.prediction_files import read_predictions
 from mixnet_core.processes.cores import usable_cores
+from mixnet_core.processes.held_devices import devices_held
 from mixnet_core.processes.launch import Patience, run_job
 from mixnet_core.processes.requests import EvaluateRequest, EvaluateResult
 from mixnet_core.recipe.recipe import Recipe
-from mixnet_core.runs.ticks import EvaluationTicks, Watch, unwatched
+from mixnet_core.runs.ticks import EvaluationTicks, Tick, Watch, unwatched
 from mixnet_core.runs.values import PreparedDataset, Score
 from mixnet_core.storage.asides import Aside, drop_aside, hold_aside
 from mixnet_core.storage.files import os_errors_explained
@@ -79,8 +80,15 @@ def measure(
     """
     workers = workers or (1 if recipe.devices.target == "CPU" else recipe.devices.ranks)
     threads = threads_of(recipe, workers)
+
+    def say(text: str) -> None:
+        watch(Tick(stage, 0, None, "img", detail=text, milestone=True))
+
     # Of its own: another measurement may be under way in the same folder.
-    with _aside_in(attempts) as own:
+    with (
+        devices_held(recipe.devices.target, workers, stage, say) as held,
+        _aside_in(attempts) as own,
+    ):
         request = EvaluateRequest(
             recipe=recipe,
             dataset=dataset.root,
@@ -102,10 +110,11 @@ def measure(
                 attempts=attempts,
                 ranks=workers,
                 threads=threads,
+                env=held.environment,
                 progress=Path(request.progress),
                 on_progress=EvaluationTicks(stage, watch),
                 # The folder is theirs until they are gone, whatever becomes of this process.
-                keep_open=(*keep_open, own.handle),
+                keep_open=(*keep_open, own.handle, *held.handles),
                 patience=patience_of(recipe),
             )
         )

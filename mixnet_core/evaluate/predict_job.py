@@ -18,6 +18,7 @@ from mixnet_core.errors import DatasetError, IntegrityError
 from mixnet_core.evaluate.job import BATCH, patience_of, threads_of
 from mixnet_core.evaluate.picture_list import read_list, write_list
 from mixnet_core.evaluate.prediction import Prediction, names_of
+from mixnet_core.processes.held_devices import devices_held
 from mixnet_core.processes.launch import run_job
 from mixnet_core.processes.requests import PredictRequest, PredictResult
 from mixnet_core.recipe.recipe import Recipe
@@ -124,16 +125,22 @@ def predict_pictures(
             progress=str((own.path / "progress.jsonl").absolute()),
         )
         rows = _Rows(read_list(listed), names_of(classes, num_classes), count, each, watch)
+
+        def say(text: str) -> None:
+            watch(Tick(STAGE, 0, None, "img", detail=text, milestone=True))
+
+        held = stack.enter_context(devices_held(recipe.devices.target, 1, STAGE, say))
         with _attempts(folder) as attempts:
             result = run_job(
                 "mixnet_core.evaluate.predicting",
                 request,
                 attempts=attempts,
                 threads=request.threads,
+                env=held.environment,
                 progress=Path(request.progress),
                 on_progress=rows,
                 # The list is the child's until it is gone, whatever becomes of this process.
-                keep_open=(own.handle,),
+                keep_open=(own.handle, *held.handles),
                 patience=patience_of(recipe),
             )
         return rows.summed(PredictResult.model_validate(result))

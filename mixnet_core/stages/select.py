@@ -8,6 +8,7 @@ from typing import Any
 
 from mixnet_core.evaluate.job import measure, patience_of, threads_of
 from mixnet_core.model.native.choice import choose_operators
+from mixnet_core.processes.held_devices import devices_held
 from mixnet_core.processes.launch import run_job
 from mixnet_core.processes.requests import AverageRequest, AverageResult
 from mixnet_core.recipe.recipe import Recipe
@@ -106,16 +107,21 @@ def _mean(
         detail = f"statistics of the mean of {len(parts)}"
         watch(Tick("select", row["done"], row["total"], "img", detail=detail))
 
-    result = run_job(
-        "mixnet_core.train.average",
-        request,
-        attempts=attempts,
-        threads=request.threads,
-        progress=Path(request.progress),
-        on_progress=on_row,
-        keep_open=(lock,),
-        patience=patience_of(recipe),
-    )
+    def say(text: str) -> None:
+        watch(Tick("select", 0, None, "img", detail=text, milestone=True))
+
+    with devices_held(recipe.devices.target, 1, f"select of {run.name}", say) as held:
+        result = run_job(
+            "mixnet_core.train.average",
+            request,
+            attempts=attempts,
+            threads=request.threads,
+            env=held.environment,
+            progress=Path(request.progress),
+            on_progress=on_row,
+            keep_open=(lock, *held.handles),
+            patience=patience_of(recipe),
+        )
     return Checkpoint(
         path=str(folder),
         step=parts[-1].step,

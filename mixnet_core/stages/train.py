@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 from mixnet_core.checkpoints.bundle import (
@@ -14,6 +15,7 @@ from mixnet_core.data.unreadable import count_unreadable
 from mixnet_core.errors import Diverged, MixnetError, Stopped
 from mixnet_core.evaluate.job import patience_of, threads_of
 from mixnet_core.model.native.choice import Operators, choose_operators
+from mixnet_core.processes.held_devices import devices_held
 from mixnet_core.processes.launch import run_job
 from mixnet_core.processes.requests import TrainRequest
 from mixnet_core.recipe.recipe import Recipe
@@ -48,7 +50,7 @@ def train(context: Context, dataset: PreparedDataset, weights: FetchedWeights | 
     recipe, run = context.recipe, context.run
     inputs = train_inputs(recipe, dataset, weights)
     ticks = TrainingTicks(context.watch)
-    with exclusive(run) as lock:
+    with exclusive(run) as lock, ExitStack() as stack:
         done = finished(run, "train", inputs, TrainedRun)
         if done and set(done.checkpoints) <= set(complete_bundles(run.checkpoints)):
             return done
@@ -63,6 +65,12 @@ def train(context: Context, dataset: PreparedDataset, weights: FetchedWeights | 
         rewinding.settle_before()
         newest, step = _newest(run, ticks)
         restarts.begin(step)
+        # Over all attempts: in between another run would take them, perhaps for days.
+        held = stack.enter_context(
+            devices_held(
+                recipe.devices.target, recipe.devices.ranks, f"train of {run.name}", ticks.say
+            )
+        )
         while True:
             request = TrainRequest(
                 recipe=recipe,
@@ -81,10 +89,11 @@ def train(context: Context, dataset: PreparedDataset, weights: FetchedWeights | 
                     attempts=run.attempts("train"),
                     ranks=recipe.devices.ranks,
                     threads=request.threads,
+                    env=held.environment,
                     progress=run.metrics,
                     on_progress=ticks,
                     on_look=room,
-                    keep_open=(lock,),
+                    keep_open=(lock, *held.handles),
                     patience=patience_of(recipe),
                     grace_seconds=recipe.devices.grace_seconds,
                 )
