@@ -1,17 +1,27 @@
-"""Keeps runs from sharing accelerators, over all workers of a Prefect server."""
+"""Keeps runs from sharing accelerators, over all workers of a Prefect server.
+
+That is for the order among hosts only. Which devices of its host a run computes on, and that no
+other one does, is held by locks of the kernel (`mixnet_core.processes.held_devices`): the server
+may be restarted, or away, and give the same accelerators to another run meanwhile.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+import httpx
 from prefect.concurrency.sync import concurrency
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect.logging import get_run_logger
 
 from mixnet_core.errors import MachineError
 from mixnet_core.recipe.sections import Devices
 
 LIMIT = "accelerators"
+# The client itself has tried for a minute by then.
+_SECONDS_WITHOUT_SERVER = 10.0
 
 
 @contextmanager
@@ -19,6 +29,8 @@ def accelerators_held(devices: Devices) -> Iterator[None]:
     """Holds as many of the server's `accelerators` as there are ranks; waits until they are free.
 
     A CPU run holds none: its ranks are processes, and any number of them may share a machine.
+    A server that is away is waited for at the beginning, and does no harm at the end: its lease
+    runs out.
 
     Raises:
         MachineError: the server has no such limit, or a smaller one.
@@ -28,21 +40,51 @@ def accelerators_held(devices: Devices) -> Iterator[None]:
         return
     get_run_logger().info("waiting for %d accelerator(s)", devices.ranks)
     with ExitStack() as stack:
+        _hold(stack, devices.ranks)
+        try:
+            yield
+        finally:
+            _let_go(stack.pop_all())
+
+
+def _hold(stack: ExitStack, count: int) -> None:
+    while True:
         try:
             stack.enter_context(
                 concurrency(
                     LIMIT,
-                    occupy=devices.ranks,
-                    # Without a limit two runs share devices; hours later one of them fails.
+                    occupy=count,
+                    # Without a limit two runs wait for each other's devices.
                     strict=True,
                     # A server that restarts must not end a training that needs nothing from it.
                     raise_on_lease_renewal_failure=False,
                 )
             )
+            return
         except Exception as error:
-            raise MachineError(
-                f"cannot hold {devices.ranks} accelerator(s) ({' '.join(str(error).split())}): "
-                f"run `python -m mixnet_flows.infra.setup --{LIMIT} N` with the number that the "
-                "workers have"
-            ) from error
-        yield
+            if not _server_is_away(error):
+                raise MachineError(
+                    f"cannot hold {count} accelerator(s) ({' '.join(str(error).split())}): "
+                    f"run `python -m mixnet_flows.infra.setup --{LIMIT} N` with the number that "
+                    "the workers have"
+                ) from error
+            get_run_logger().warning("waiting for the server, to count accelerators: %s", error)
+            time.sleep(_SECONDS_WITHOUT_SERVER)
+
+
+def _let_go(stack: ExitStack) -> None:
+    try:
+        stack.close()
+    except Exception as error:
+        get_run_logger().warning("the server takes the accelerators back by itself: %s", error)
+
+
+def _server_is_away(error: BaseException | None) -> bool:
+    """Tells whether a request failed because nothing answered, or what answered was not well."""
+    while error is not None:
+        if isinstance(error, httpx.TransportError):
+            return True
+        if isinstance(error, (httpx.HTTPStatusError, PrefectHTTPStatusError)):
+            return error.response.status_code >= httpx.codes.INTERNAL_SERVER_ERROR
+        error = error.__cause__ or error.__context__
+    return False

@@ -12,12 +12,14 @@ from prefect.logging import get_run_logger
 from mixnet_core.errors import InputError
 from mixnet_core.stages.options import Text
 from mixnet_core.storage.uris import shown, shown_words
+from mixnet_flows.guarded import guarded
 from mixnet_flows.showing import artifact_key, show_table
 
 _BLOCK = re.compile(r"[a-z0-9-]+/[a-z0-9-]+")
 
 
 @flow(name="mixnet-alarm", flow_run_name="{release}: {state}")
+@guarded
 def alarm(
     release: Text, state: Text, line: Text, uri: str = "", notify: Text | None = None
 ) -> None:

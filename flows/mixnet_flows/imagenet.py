@@ -15,6 +15,7 @@ from mixnet_core.data.imagenet.unpack import unpack_imagenet
 from mixnet_core.data.imagenet.unpacked import UnpackedImageNet
 from mixnet_core.stages.options import Text, open_workspace
 from mixnet_core.storage.uris import refuse_credentials
+from mixnet_flows.guarded import guarded
 from mixnet_flows.showing import show_markdown, told
 from mixnet_flows.tasks import worth_a_retry
 
@@ -39,6 +40,7 @@ def unpack(archives: Archives, target: Path, max_unusable: int, decode: bool) ->
 
 
 @flow(name="mixnet-imagenet", flow_run_name="imagenet")
+@guarded
 def imagenet(
     train_tar: Text | None = None,
     val_tar: Text | None = None,

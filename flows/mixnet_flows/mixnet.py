@@ -32,10 +32,12 @@ from mixnet_core.stages.options import (
 )
 from mixnet_core.storage.uris import refuse_credentials
 from mixnet_flows import tasks
+from mixnet_flows.guarded import guarded
 from mixnet_flows.showing import name_flow_run
 
 
 @flow(name="mixnet")
+@guarded
 @documented
 def mixnet(
     recipe: Text = DEFAULT_RECIPE,

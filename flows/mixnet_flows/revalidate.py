@@ -25,6 +25,7 @@ from mixnet_core.runs.ticks import Watch
 from mixnet_core.stages.options import Text, open_workspace, registry_uri
 from mixnet_core.storage.uris import refuse_credentials
 from mixnet_flows.accelerators import accelerators_held
+from mixnet_flows.guarded import guarded
 from mixnet_flows.showing import artifact_key, show_image, show_table, told
 from mixnet_flows.tasks import worth_a_retry
 
@@ -57,6 +58,7 @@ def revalidate_one(
 
 
 @flow(name="mixnet-revalidate", flow_run_name="releases")
+@guarded
 def revalidate(
     releases: Text | None = None,
     data: Text | None = None,

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from benchmarks.images.imagenet_archives import write_archives
 from mixnet_core.checkpoints.bundle import newest_bundle
@@ -15,9 +16,11 @@ from mixnet_core.runs.records import recorded
 from mixnet_core.runs.values import TrainedRun
 from mixnet_core.stages.table import STAGES
 from tests.flows.conftest import (
+    PROJECT,
     RUN,
     Deployed,
     as_options,
+    asked,
     eventually,
     rows,
     set_up,
@@ -123,3 +126,25 @@ def test_setting_up_again_changes_what_is_there_and_doubles_nothing(
     folder = json.loads(template)["base_job_template"]["variables"]["properties"]["working_dir"]
     set_up(deployed, Path(folder["default"]))
     assert deployed.cli("automation", "ls").stdout.count("zombies") == before == 1
+
+
+def test_deploying_again_takes_back_the_limit_that_an_earlier_version_set(
+    deployed: Deployed, tmp_path: Path
+) -> None:
+    document = yaml.safe_load((PROJECT / "prefect.yaml").read_text())
+    (document["deployments"][1])["concurrency_limit"] = {
+        "limit": 1,
+        "collision_strategy": "ENQUEUE",
+    }
+    before = tmp_path / "prefect.yaml"
+    before.write_text(yaml.safe_dump(document))
+
+    def limit(*options: str) -> object:
+        done = deployed.cli("--no-prompt", "deploy", "--name", "finetune", *options)
+        assert done.returncode == 0, done.stdout
+        found = asked("GET", f"{deployed.api}/deployments/name/mixnet/finetune")
+        assert found["work_queue_name"] == "finetune"
+        return found["global_concurrency_limit"]
+
+    assert limit("--prefect-file", str(before)) is not None
+    assert limit() is None

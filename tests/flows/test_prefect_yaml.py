@@ -15,8 +15,10 @@ from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.workers.process import ProcessWorker
 
 from mixnet_core.stages.options import adjusted_recipe
+from mixnet_flows.infra.setup import QUEUES
 
 FILE = Path(__file__).parents[2] / "prefect.yaml"
+TRAIN = {"name": "mixnet", "work_queue_name": "train"}
 
 
 def faults(document: dict[str, Any]) -> list[str]:
@@ -39,8 +41,10 @@ def deployment_faults(deployment: dict[str, Any]) -> list[str]:
     found += unknown(pool, {*known.WorkPoolConfig.model_fields}, f"{where}.work_pool")
     variables = ProcessWorker.get_default_base_job_template()["variables"]["properties"]
     found += unknown(pool["job_variables"], {*variables}, f"{where}.job_variables")
-    limit = deployment["concurrency_limit"]
-    found += unknown(limit, {*known.ConcurrencyLimitSpec.model_fields}, f"{where}.limit")
+    if pool["work_queue_name"] != where or where not in QUEUES:
+        found.append(f"{where} has no queue of its own, which takes one run at a time")
+    if "concurrency_limit" in deployment:
+        found.append(f"{where}: Prefect ends a run that loses the lease of its concurrency_limit")
     for schedule in deployment.get("schedules", []):
         names = {*known.RawScheduleConfig.model_fields}
         found += unknown(schedule, names, f"{where}.schedules")
@@ -121,8 +125,9 @@ def test_default_parameters_make_a_recipe(document: dict[str, Any]) -> None:
         (0, {"parameters": {"epochs": 0}}, "epochs"),
         (1, {"parameters": {"settings": [1]}}, "settings"),
         (0, {"entrypoint": "mixnet_flows.mixnet.train"}, "no flow at mixnet_flows.mixnet.train"),
-        (0, {"work_pool": {"name": "mixnet", "job_variables": {"cwd": "."}}}, "unknown key cwd"),
-        (0, {"concurrency_limit": {"limits": 1}}, "unknown key limits"),
+        (0, {"work_pool": {**TRAIN, "job_variables": {"cwd": "."}}}, "unknown key cwd"),
+        (1, {"work_pool": {**TRAIN, "job_variables": {}}}, "no queue of its own"),
+        (0, {"concurrency_limit": {"limit": 1}}, "loses the lease"),
     ],
 )
 def test_a_fault_is_found(

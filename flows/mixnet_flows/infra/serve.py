@@ -1,4 +1,4 @@
-"""`make serve`: server, pool, deployments and one worker on this machine, until Ctrl-C.
+"""`make serve`: server, pool, deployments, one worker and its watch on this machine, until Ctrl-C.
 
 It deploys the prefect.yaml of the folder that it is started in, which `mixnet deployments` writes,
 and runs start there. Where server and workers live apart, infra/README.md has the steps one by one.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -61,7 +62,7 @@ def serve(port: int, home: Path) -> None:
         server = stack.enter_context(
             _running(
                 "server",
-                ["server", "start", "--host", "127.0.0.1", "--port", str(port)],
+                [*PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(port)],
                 environment,
                 home,
             )
@@ -69,14 +70,16 @@ def serve(port: int, home: Path) -> None:
         _await_ready(server, port, home)
         _run([sys.executable, "-m", "mixnet_flows.infra.setup"], environment)
         _run([*PREFECT, "--no-prompt", "deploy", "--all"], environment)
-        worker = stack.enter_context(
-            _running("worker", ["worker", "start", "--pool", "mixnet"], environment, home)
-        )
+        # Before the worker: what was killed goes on first.
+        watch = [sys.executable, "-m", "mixnet_flows.infra.watch"]
+        stack.enter_context(_running("watch", watch, environment, home))
+        command = [*PREFECT, "worker", "start", "--pool", "mixnet", "--name", socket.gethostname()]
+        worker = stack.enter_context(_running("worker", command, environment, home))
         sys.stdout.write(
             f"dashboard   http://127.0.0.1:{port}\n"
             f"start a run PREFECT_API_URL=http://127.0.0.1:{port}/api {' '.join(PREFECT)} "
             "deployment run mixnet/train --watch\n"
-            f"logs        {home}/server.log, {home}/worker.log\n"
+            f"logs        {home}/server.log, {home}/worker.log, {home}/watch.log\n"
             "Ctrl-C ends it.\n"
         )
         sys.stdout.flush()
@@ -103,13 +106,10 @@ def _await_ready(server: subprocess.Popen[bytes], port: int, home: Path) -> None
 def _running(
     name: str, command: list[str], environment: dict[str, str], home: Path
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Runs a Prefect command below a supervisor: it ends with this process, however that ends."""
+    """Runs a command below a supervisor: it ends with this process, however that ends."""
     with (home / f"{name}.log").open("ab") as log:
         process = subprocess.Popen(
-            [
-                *(sys.executable, "-I", "-S", str(supervisor.__file__), "--"),
-                *(*PREFECT, *command),
-            ],
+            [sys.executable, "-I", "-S", str(supervisor.__file__), "--", *command],
             env=environment,
             stdin=subprocess.PIPE,
             stdout=log,

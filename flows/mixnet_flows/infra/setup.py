@@ -1,6 +1,7 @@
 """Puts what the deployments need onto the Prefect server of PREFECT_API_URL; run again, changes it.
 
 - the work pool `mixnet`: processes that start in the folder given, or in this one;
+- a queue for each deployment, from which one run at a time is taken;
 - the global concurrency limit `accelerators`, which runs on accelerators share;
 - the automation of zombies.yaml.
 """
@@ -25,6 +26,8 @@ from mixnet_core.storage.uris import shown
 from mixnet_flows.accelerators import LIMIT
 
 POOL = "mixnet"
+# Named as the deployments of prefect.yaml.
+QUEUES = ("train", "finetune", "unpack", "releases", "alarm")
 ZOMBIES = Path(__file__).with_name("zombies.yaml")
 
 
@@ -40,6 +43,20 @@ def set_up_pool(client: SyncPrefectClient, folder: Path) -> None:
         )
     else:
         client.update_work_pool(POOL, WorkPoolUpdate(base_job_template=template))
+
+
+def set_up_queues(client: SyncPrefectClient) -> None:
+    """Makes or changes the pool's queues: one run of each deployment at a time.
+
+    The server counts a queue's runs by their states, so nothing can expire under a run.
+    """
+    for name in QUEUES:
+        try:
+            queue = client.read_work_queue_by_name(name, POOL)
+        except ObjectNotFound:
+            client.create_work_queue(name, concurrency_limit=1, work_pool_name=POOL)
+        else:
+            client.update_work_queue(queue.id, concurrency_limit=1)
 
 
 def set_up_automation(client: SyncPrefectClient, path: Path) -> None:
@@ -77,6 +94,7 @@ def main() -> int:
     try:
         with get_client(sync_client=True) as client:
             set_up_pool(client, folder)
+            set_up_queues(client)
             client.upsert_global_concurrency_limit_by_name(LIMIT, options.accelerators)
             set_up_automation(client, ZOMBIES)
     except httpx.TransportError as error:
