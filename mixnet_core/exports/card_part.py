@@ -40,6 +40,11 @@ def card_part(proofs: Sequence[ExportProof], names: Mapping[str, str]) -> str:
         row = (FORMATS.load(proof.format).title, files, proof.runtime, *figures)
         lines.append(f"| {' | '.join(row)} |")
     for proof in there:
+        kind = FORMATS.load(proof.format)
+        if kind.tool and kind.files.keys() <= names.keys():
+            copies = [f"`{names[role]}` as `{name}`" for role, name in kind.files.items()]
+            lines += ["", f"The tools of {kind.tool} look for {' and '.join(copies)}: copy them."]
+    for proof in there:
         if proof.quantised is not None:
             lines += ["", f"{literal(proof.line)}."]
     role = next((role for role in ("onnx", "onnx_int8") if role in names), None)

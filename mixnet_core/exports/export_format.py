@@ -48,6 +48,7 @@ class ExportFormat(ABC):
         files: role in a release -> name in a folder of exports.
         packages: what has to be installed: name to import -> name to install.
         title: what it is, in a few words.
+        tool: for a format of several files, whose names matter: what looks for them.
         parent: the float32 format that a quantised one is judged against.
         kept_float: for a quantised one, which layers are not rounded.
     """
@@ -55,6 +56,7 @@ class ExportFormat(ABC):
     files: ClassVar[dict[str, str]]
     packages: ClassVar[dict[str, str]] = {}
     title: ClassVar[str]
+    tool: ClassVar[str] = ""
     parent: ClassVar[str | None] = None
     kept_float: ClassVar[str] = ""
 

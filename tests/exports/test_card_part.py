@@ -45,3 +45,14 @@ def test_the_program_opens_the_file_that_is_published() -> None:
 
 def test_nothing_is_said_where_nothing_was_proven() -> None:
     assert card_part([REFUSED], {}) == card_part([], {}) == ""
+
+
+def test_files_that_tools_look_for_by_name_are_said_with_that_name() -> None:
+    roles = {"timm": "timm-0123.safetensors", "timm_config": "timm_config-4567.json"}
+    files = {role: ExportedFile(name=role, sha256="0" * 64, bytes=5) for role in roles}
+    said = card_part([PROVEN.model_copy(update={"format": "timm", "files": files})], roles)
+    assert (
+        "The tools of timm look for `timm-0123.safetensors` as `timm/model.safetensors` and "
+        "`timm_config-4567.json` as `timm/config.json`: copy them."
+    ) in said
+    assert "look for" not in card_part([PROVEN], NAMES)

@@ -16,6 +16,7 @@ class Openvino(ExportFormat):
     """Weights in float32, any batch, what it has to be known by in its runtime information."""
 
     title = "OpenVINO IR; input images (N, C, S, S) float32, normalised"
+    tool = "OpenVINO"
     files: ClassVar = {"openvino_xml": XML, "openvino_bin": BIN}
     packages: ClassVar = {"openvino": "openvino", "onnx": "onnx"}
 

@@ -18,6 +18,7 @@ class OpenvinoInt8(ExportFormat):
     """Judged beside `openvino`: what it loses, and how much faster it is on this machine."""
 
     title = "OpenVINO IR, eight bits; input images (N, C, S, S) float32, normalised"
+    tool = "OpenVINO"
     files: ClassVar = {"openvino_int8_xml": XML, "openvino_int8_bin": BIN}
     packages: ClassVar = {"openvino": "openvino", "onnx": "onnx", "nncf": "nncf"}
     parent = "openvino"

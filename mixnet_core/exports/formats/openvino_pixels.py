@@ -16,6 +16,7 @@ class OpenvinoPixels(ExportFormat):
     """As `openvino`, with the normalising in the model."""
 
     title = "OpenVINO IR; input pixels (N, S, S, C) uint8"
+    tool = "OpenVINO"
     files: ClassVar = {"openvino_pixels_xml": XML, "openvino_pixels_bin": BIN}
     packages: ClassVar = {"openvino": "openvino", "onnx": "onnx"}
 

@@ -27,6 +27,7 @@ class Timm(ExportFormat):
     """
 
     title = 'timm: `timm.create_model("local-dir:timm", pretrained=True)`, or a Hugging Face hub'
+    tool = "timm"
     files: ClassVar = {"timm": WEIGHTS, "timm_config": CONFIG}
     packages: ClassVar = {"safetensors": "safetensors"}
 
