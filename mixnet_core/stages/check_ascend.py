@@ -27,7 +27,7 @@ from mixnet_core.stages.check_result import CheckResult, absent, failed, good, u
 LINK_SECONDS = 5.0
 VISIBLE_VARIABLE = "ASCEND_RT_VISIBLE_DEVICES"
 _NONE_HERE = "no Ascend tools here"
-_TARGET = "Ascend"
+TARGET = "Ascend"
 _INTO_CONTAINER = (
     "in a container, mount the host's /usr/local/bin/npu-smi and /usr/local/Ascend/driver, and "
     "pass --device=/dev/davinciN, davinci_manager, devmm_svm and hisi_hdc"
@@ -68,7 +68,7 @@ def check_devices(
     program = find_program("npu-smi")
     files = sorted(dev.glob("davinci[0-9]*"))
     if program is None:
-        if target == _TARGET:
+        if target == TARGET:
             return Chips(), failed("devices", f"{_NONE_HERE}: no npu-smi", _INTO_CONTAINER)
         if files:
             detail = f"{len(files)} devices in {dev}, but no npu-smi to ask for their health"
@@ -77,7 +77,7 @@ def check_devices(
     answer = ask(program, ["info"], seconds=SECONDS)
     info = npu_smi.parse_info(answer.text) if answer.how != "hung" else None
     if info is None or not info.chips:
-        return Chips(), _no_table(answer, ranks if target == _TARGET else 0)
+        return Chips(), _no_table(answer, ranks if target == TARGET else 0)
     first = info.chips[0]
     board = ask(program, ["info", "-t", "board", "-i", str(first.npu)])
     fields = npu_smi.parse_fields(board.text) if board.how == "said" else {}
@@ -130,7 +130,7 @@ def _judged(
     if len(visible_ones) < len(chips):
         detail += f", {len(visible_ones)} of them in {VISIBLE_VARIABLE}"
     more = tuple(f"{_named(chip)}: {reason or chip.health}" for chip, reason in reasons.items())
-    if target == _TARGET and len(visible_ones) < ranks:
+    if target == TARGET and len(visible_ones) < ranks:
         return failed("devices", f"{detail}, {ranks} ranks need {ranks}", "lower devices.ranks")
     ill = [chip for chip in reasons if chip.health != npu_smi.WORRIED]
     if ill:
@@ -165,12 +165,15 @@ def _visible(chips: Sequence[Chip], environment: Mapping[str, str]) -> tuple[lis
     text = environment.get(VISIBLE_VARIABLE, "").strip()
     if not text:
         return list(chips), ""
+    # They are counted from 0, but where one card is gone, some tools go by the cards' own numbers.
+    numbered = {chip.npu: chip for chip in chips} | dict(enumerate(chips))
     found = []
     for part in text.split(","):
-        if not part.strip().isdecimal() or int(part) >= len(chips):
+        chip = numbered.get(int(part)) if part.strip().isdecimal() else None
+        if chip is None:
             there = f"0 to {len(chips) - 1}" if len(chips) > 1 else "0"
             return [], f"{VISIBLE_VARIABLE} names {visible(part)[:20]!r}; there are {there}"
-        found.append(chips[int(part)])
+        found.append(chip)
     return found, ""
 
 
@@ -219,14 +222,14 @@ def check_cann(installed: Installed, target: str | None) -> CheckResult:
     takes = installed.mindspore_takes
     expected = f"{', '.join(takes)}" if takes else "see mindspore.cn/install"
     if installed.cann is None:
-        if target != _TARGET and installed.driver is None:
+        if target != TARGET and installed.driver is None:
             return absent("cann", _NONE_HERE)
         detail = "no CANN toolkit found"
         where = (installed.sourced and f" where {HOME_VARIABLE} leads") or ""
         fix = (
             f"install CANN ({expected} for mindspore {installed.mindspore}), source its set_env.sh"
         )
-        if target == _TARGET:
+        if target == TARGET:
             return failed("cann", detail + where, fix)
         return warning("cann", detail + where, fix)
     detail = f"CANN {installed.cann} in {installed.cann_folder}"
@@ -249,7 +252,7 @@ def _set_env(folder: str | None) -> str:
 
 def check_set(installed: Installed, target: str | None) -> CheckResult:
     """Looks the installed set up among the known ones; another one is said, not refused."""
-    if installed.cann is None and installed.driver is None and target != _TARGET:
+    if installed.cann is None and installed.driver is None and target != TARGET:
         return absent("set", f"{_NONE_HERE}; mindspore {installed.mindspore} runs on the CPU")
     ours = _as_words(installed)
     found = find_set(installed)

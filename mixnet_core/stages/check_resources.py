@@ -21,11 +21,11 @@ from mixnet_core.stages.check_result import CheckResult, failed, from_error, goo
 from mixnet_core.storage.files import os_errors_explained
 from mixnet_core.storage.user_cache import VARIABLE
 
-# Of a rank of the digits recipe, two ranks, on a CPU: see docs/how-to/host.md. Images, graphs and
-# devices come on top.
-RANK_BYTES = 1_000_000_000
-RANK_FILES = 100
-RANK_THREADS = 60
+# At most, of a rank of the digits recipe, two ranks on two cores: docs/numbers.md. Larger images,
+# networks and machines take more.
+RANK_BYTES = 1_150_000_000
+RANK_FILES = 26
+RANK_THREADS = 16
 # Too little, and little. A run writes logs, metrics and bundles whatever it trains, and operators
 # and graphs into the cache; an exported network is a temporary file for a while.
 _LITTLE_BYTES = {"workspace": (200e6, 5e9), "temporary files": (50e6, 1e9), "cache": (200e6, 1e9)}
@@ -125,7 +125,7 @@ def check_memory(ranks: int) -> CheckResult:
     detail = f"{_size(room.left)} of {_size(room.limit)} left, by {room.source}"
     fix = "end what uses it, raise the container's limit, or lower devices.ranks"
     if room.left < needed:
-        said = f"{detail}; {_ranks(ranks)} about {_size(needed)} before the first image"
+        said = f"{detail}; {_ranks(ranks)} {_size(needed)} even of the digits recipe"
         return failed("memory", said, fix)
     if room.left < 2 * needed:
         return warning("memory", detail, fix)
@@ -137,8 +137,8 @@ def check_files() -> CheckResult:
     soft, hard = file_room()
     detail = f"{soft} open files a process (ulimit -n)"
     fix = f"ulimit -n {min(hard, 65536)}; for a service LimitNOFILE=, in Docker --ulimit nofile="
-    if soft < RANK_FILES:
-        return failed("files", detail, fix)
+    if soft < 2 * RANK_FILES:
+        return failed("files", f"{detail}; the smallest rank has {RANK_FILES} open", fix)
     # Every connection and every image on its way is one; 1024, the usual default, is enough.
     return warning("files", detail, fix) if soft < 1024 else good("files", detail)
 
@@ -152,7 +152,7 @@ def check_processes(ranks: int) -> CheckResult:
     detail = f"{room.left} processes and threads more of {room.limit} ({room.source})"
     fix = "raise it: ulimit -u, TasksMax= of the service, or the container's --pids-limit"
     if room.left < needed:
-        return failed("processes", f"{detail}; {_ranks(ranks)} about {needed}", fix)
+        return failed("processes", f"{detail}; {_ranks(ranks)} {needed}", fix)
     return (
         warning("processes", detail, fix) if room.left < 10 * needed else good("processes", detail)
     )

@@ -54,6 +54,10 @@ def test_nothing_installed_is_nothing_known(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     assert read_assignments(folder) == {}
     assert read_installed(tmp_path, {}).driver is None
+    folder.rmdir()
+    # What a package is of comes before what a part of it is.
+    folder.write_text("Version=7.35.23\npackage_version=26.0.rc1\n")
+    assert read_installed(tmp_path, {}).driver == "26.0.rc1"
     (tmp_path / "bytes").write_bytes(b"\xff\xfe=\x00\nVersion=1\n")
     assert read_assignments(tmp_path / "bytes")["Version"] == "1"
 

@@ -88,6 +88,9 @@ def test_board_and_health_are_read_by_name() -> None:
     assert parse_fields(sample("chip-board-23.0.5.txt"))["Firmware Version"] == "7.1.0.7.220"
     assert parse_fields(sample("health-ok.txt")) == {"Health Status": "OK"}
     assert parse_fields(sample("health-of-card.txt"))["Health"] == "OK"
+    card = sample("health-of-card.txt").replace(": OK", ": Alarm", 1)
+    # The second one is the controller's.
+    assert parse_fields(card)["Health"] == "Alarm"
     ill = parse_fields(sample("health-warning.txt"))
     assert ill["Error Code"] == "80E01801"
     assert ill["Error Information"] == "node type=SOC, sensor type=Temperature"

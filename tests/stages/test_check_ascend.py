@@ -129,6 +129,12 @@ def test_a_visible_device_that_is_not_there_fails(tools: Path, named: str) -> No
     assert "there are 0 to 1" in str(failure(result))
 
 
+def test_where_a_card_is_gone_the_others_may_go_by_their_own_numbers(tools: Path) -> None:
+    put_npu_smi(tools, sample("info-23.0.5.txt"))
+    for named in ("7", "1", "0,7"):
+        assert devices("Ascend", environment={"ASCEND_RT_VISIBLE_DEVICES": named})[1].ok
+
+
 @pytest.mark.parametrize(
     ("name", "words", "fix"),
     [

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from mixnet_core.host import command
-from mixnet_core.recipe.recipe import load_recipe
+from mixnet_core.recipe.recipe import Recipe, load_recipe
 from mixnet_core.runs.run_dir import Workspace
 from mixnet_core.stages.check_host import check_host
+from mixnet_core.stages.check_result import CheckResult
 from tests.host.tools import put_ascend, put_program, sample
 
 ROWS = [
@@ -81,3 +82,19 @@ def test_a_host_with_cards_is_read_from_its_tools_and_files(
     assert found["cann"].detail.startswith("CANN 8.5.0 in /usr/local/Ascend/cann")
     assert found["set"].ok
     assert "CANN 8.5.0, driver 24.1.rc3" in found["set"].detail
+
+
+def test_an_ill_card_ends_no_run_that_does_not_use_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tools, ill = tmp_path / "tools", sample("info-24.1.1-910b4.txt").replace("OK   ", "Alarm", 1)
+    put_program(tools, "npu-smi", {"info -t": "", "info": ill})
+    monkeypatch.setenv("PATH", f"{tools}{os.pathsep}{os.environ['PATH']}")
+    bare = {"PREFECT_HOME": str(tmp_path)}
+
+    def row(recipe: Recipe | None) -> CheckResult:
+        results = check_host(Workspace(tmp_path / "w"), recipe, root=tmp_path, environment=bare)
+        return next(result for result in results if result.name == "devices")
+
+    assert not row(None).ok
+    assert (row(load_recipe("digits")).ok, row(load_recipe("digits")).note) == (True, "warning")

@@ -102,10 +102,10 @@ def test_memory_is_compared_with_what_the_ranks_take_at_least(
     result = check_memory(ranks)
     assert (result.note if result.ok else "FAIL") == note
     if note == "FAIL":
-        assert "2 ranks take about" in str(failure(result))
+        assert "2 ranks take 2.3 GB" in str(failure(result))
 
 
-@pytest.mark.parametrize(("most", "note"), [(1024, ""), (512, "warning"), (90, "FAIL")])
+@pytest.mark.parametrize(("most", "note"), [(1024, ""), (512, "warning"), (51, "FAIL")])
 def test_open_files_are_counted_against_the_usual_default(most: int, note: str) -> None:
     with open_files(most):
         result = check_files()
@@ -115,16 +115,17 @@ def test_open_files_are_counted_against_the_usual_default(most: int, note: str) 
         assert "ulimit -n" in result.fix
 
 
-def test_processes_are_counted_where_there_is_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = Room(None, None, "no limit")
-    monkeypatch.setattr(check_resources, "process_room", lambda: found)
+@pytest.mark.parametrize(("left", "note"), [(10, ""), (9, "warning"), (0.9, "FAIL")])
+def test_processes_are_counted_where_there_is_a_limit(
+    monkeypatch: pytest.MonkeyPatch, left: float, note: str
+) -> None:
+    monkeypatch.setattr(check_resources, "process_room", lambda: Room(None, None, "no limit"))
     assert check_processes(8).note == ""
-    for left, note in ((8 * 10 * check_resources.RANK_THREADS, ""), (5000, "warning")):
-        found = Room(10_000, left, "ulimit -u")
-        monkeypatch.setattr(check_resources, "process_room", lambda room=found: room)
-        assert check_processes(8 if note == "" else 80).note == note or note == "warning"
-    monkeypatch.setattr(check_resources, "process_room", lambda: Room(100, 3, "ulimit -u"))
-    assert "3 processes and threads more of 100" in str(failure(check_processes(1)))
+    room = Room(10_000, int(left * 8 * check_resources.RANK_THREADS), "ulimit -u")
+    monkeypatch.setattr(check_resources, "process_room", lambda: room)
+    result = check_processes(8)
+    assert (result.note if result.ok else "FAIL") == note
+    assert f"{room.left} processes and threads more of 10000" in result.detail
 
 
 def test_devices_on_nodes_that_the_process_may_not_use_are_named(
