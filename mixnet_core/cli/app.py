@@ -108,8 +108,7 @@ def check(
 ) -> None:
     """Say before the work what would end it: packages, devices, disk, data, permissions.
 
-    With --host, look at the host too, or at the host alone where no recipe is named: driver,
-    firmware, CANN, devices, links, limits, locks, ports, clock, the Prefect server.
+    With --host: the host's versions, devices, limits, locks, ports, clock and Prefect server too.
     """
     opened = open_workspace(workspace)
     uri = registry_uri(opened, registry)

@@ -15,7 +15,7 @@ from mixnet_core.host import prefect_server
 from mixnet_core.host.installed import read_installed
 from mixnet_core.recipe.recipe import Recipe
 from mixnet_core.runs.run_dir import Workspace
-from mixnet_core.stages import check_ascend, check_resources, check_services
+from mixnet_core.stages import check_ascend, check_resources, check_services, check_versions
 from mixnet_core.stages.check_machine import check_packages, check_workspace
 from mixnet_core.stages.check_result import CheckResult
 
@@ -65,9 +65,9 @@ def check_host(
     )
     installed = read_installed(root, environment)
     ascends = [
-        check_ascend.check_driver(installed, chips),
-        check_ascend.check_cann(installed, asked.target),
-        check_ascend.check_set(installed, asked.target),
+        check_versions.check_driver(installed, chips),
+        check_versions.check_cann(installed, asked.target),
+        check_versions.check_set(installed, asked.target),
         devices,
         check_ascend.check_links(chips),
     ]

@@ -165,13 +165,13 @@ def test_ports_are_had_and_hccls_are_looked_at_where_there_are_devices(
 ) -> None:
     assert check_ports(Chips(), {}).note == ""
     two = Chips(parse_info(sample("info-24.1.1-910b4.txt")))
-    monkeypatch.setattr(check_services, "handed_out", lambda: range(40000, 50000))
+    monkeypatch.setattr(check_services, "handed_out", lambda: range(15000, 25000))
     monkeypatch.setattr(check_services, "reserved_ports", lambda: "")
-    base = {"HCCL_IF_BASE_PORT": "49990"}
+    base = {"HCCL_IF_BASE_PORT": "24990"}
     given = check_ports(two, base)
     assert given.note == "warning"
-    assert given.fix == "sysctl -w net.ipv4.ip_local_reserved_ports=49990-50021"
-    monkeypatch.setattr(check_services, "reserved_ports", lambda: "49990-50021")
+    assert given.fix == "sysctl -w net.ipv4.ip_local_reserved_ports=24990-25021"
+    monkeypatch.setattr(check_services, "reserved_ports", lambda: "24990-25021")
     assert check_ports(two, base).note == ""
     with socket.socket() as taken:
         taken.bind(("", 0))
@@ -181,5 +181,5 @@ def test_ports_are_had_and_hccls_are_looked_at_where_there_are_devices(
         assert busy.note == "warning"
         assert str(port) in busy.detail.rpartition("in use: ")[2]
     assert check_ports(two, {"HCCL_HOST_SOCKET_PORT_RANGE": "auto"}).note == ""
-    monkeypatch.setattr(check_services, "handed_out", lambda: range(40000, 40010))
+    monkeypatch.setattr(check_services, "handed_out", lambda: range(15000, 15010))
     assert "ip_local_port_range" in check_ports(Chips(), {}).fix
