@@ -12,8 +12,8 @@ from prefect.logging import get_run_logger
 from mixnet_core.errors import InputError
 from mixnet_core.stages.options import Text
 from mixnet_core.storage.uris import shown, shown_words
+from mixnet_flows.artifacts import artifact_key, show_table
 from mixnet_flows.guarded import guarded
-from mixnet_flows.showing import artifact_key, show_table
 
 _BLOCK = re.compile(r"[a-z0-9-]+/[a-z0-9-]+")
 

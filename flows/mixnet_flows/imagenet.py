@@ -15,8 +15,9 @@ from mixnet_core.data.imagenet.unpack import unpack_imagenet
 from mixnet_core.data.imagenet.unpacked import UnpackedImageNet
 from mixnet_core.stages.options import Text, open_workspace
 from mixnet_core.storage.uris import refuse_credentials
+from mixnet_flows.artifacts import show_markdown
 from mixnet_flows.guarded import guarded
-from mixnet_flows.showing import show_markdown, told
+from mixnet_flows.showing import told
 from mixnet_flows.tasks import worth_a_retry
 
 

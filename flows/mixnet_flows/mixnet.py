@@ -33,7 +33,7 @@ from mixnet_core.stages.options import (
 from mixnet_core.storage.uris import refuse_credentials
 from mixnet_flows import tasks
 from mixnet_flows.guarded import guarded
-from mixnet_flows.showing import name_flow_run
+from mixnet_flows.showing import describe_flow_run
 
 
 @flow(name="mixnet")
@@ -75,7 +75,7 @@ def mixnet(
         settings=settings,
     )
     context = open_context(chosen, opened, run=run, registry=uri, single_writer=single_writer)
-    name_flow_run(context.run.name)
+    describe_flow_run(context.run.name, context.recipe)
 
     tasks.check(context)
     dataset = tasks.prepare(context, accept_anyway)

@@ -25,8 +25,9 @@ from mixnet_core.runs.ticks import Watch
 from mixnet_core.stages.options import Text, open_workspace, registry_uri
 from mixnet_core.storage.uris import refuse_credentials
 from mixnet_flows.accelerators import accelerators_held
+from mixnet_flows.artifacts import artifact_key, show_image, show_table
 from mixnet_flows.guarded import guarded
-from mixnet_flows.showing import artifact_key, show_image, show_table, told
+from mixnet_flows.showing import told
 from mixnet_flows.tasks import worth_a_retry
 
 # Events are named mixnet.release.STATE; `triggers` in prefect.yaml waits for all but "confirmed".

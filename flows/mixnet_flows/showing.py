@@ -1,42 +1,34 @@
-"""What a run shows: progress, report and release in Prefect's dashboard, bars in a terminal.
+"""What a run shows: progress, curves, logs, report and release in Prefect's dashboard, a terminal.
 
 None of it can fail a stage: a dashboard that is down for a minute must not cost hours of training.
-The dashboard takes descriptions and tables' cells for Markdown; the functions here take plain text.
 """
 
 from __future__ import annotations
 
-import base64
-import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Protocol, TypeVar
 from uuid import UUID
 
-from prefect.artifacts import (
-    create_image_artifact,
-    create_markdown_artifact,
-    create_progress_artifact,
-    create_table_artifact,
-    update_progress_artifact,
-)
 from prefect.client.orchestration import get_client
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
 from mixnet_core.errors import MixnetError, Stopped
-from mixnet_core.evaluate.report.plots import curves_png
+from mixnet_core.recipe.recipe import Recipe
+from mixnet_core.runs.durations import duration, moment
 from mixnet_core.runs.export_values import Exported
-from mixnet_core.runs.markup import in_markdown
 from mixnet_core.runs.summaries import summary
 from mixnet_core.runs.terminal import TerminalWatch
 from mixnet_core.runs.ticks import Tick, Watch
 from mixnet_core.runs.values import Release, Value
 from mixnet_core.stages.context import Context
-from mixnet_core.storage.files import read_json
+from mixnet_core.storage.uris import shown_words
+from mixnet_flows.artifacts import KeptArtifact, artifact_key, show_markdown, show_table, tried
+from mixnet_flows.rank_logs import LogWatch
 
 # A request takes about 10 ms, and a person reads no faster.
 _SECONDS_BETWEEN_UPDATES = 1.0
@@ -58,19 +50,38 @@ def in_terminal(watch: TerminalWatch) -> Iterator[None]:
         _terminal.reset(token)
 
 
-def shown(stage: str, context: Context, work: Callable[[Context], V]) -> V:
-    """Calls `work` with a context that shows its progress, then logs its result's summary."""
-    return told(stage, context.run.name, lambda watch: work(context.watched_by(watch)))
+def shown(
+    stage: str, context: Context, work: Callable[[Context], V], also: Sequence[View] = ()
+) -> V:
+    """Calls `work` with a context that shows its progress, then logs its result's summary.
+
+    Where it fails, the last lines that its ranks wrote are shown.
+
+    Args:
+        also: what is shown besides.
+    """
+    logs = LogWatch(context.run, stage)
+    try:
+        return told(
+            stage,
+            context.run.name,
+            lambda watch: work(context.watched_by(watch)),
+            also=(logs, *also),
+        )
+    except MixnetError as error:
+        logs.failed(str(error))
+        raise
 
 
-def told(stage: str, run: str, work: Callable[[Watch], V]) -> V:
+def told(stage: str, run: str, work: Callable[[Watch], V], also: Sequence[View] = ()) -> V:
     """Calls `work` with a `Watch`, then logs its result's summary.
 
     Args:
         run: a name, which the artifact's key begins with.
+        also: what is shown besides.
     """
     terminal = _terminal.get()
-    progress = Progress(stage, run, terminal)
+    progress = Progress(stage, run, terminal, also)
     try:
         result = work(progress)
     except MixnetError as error:
@@ -92,92 +103,92 @@ def told(stage: str, run: str, work: Callable[[Watch], V]) -> V:
     return result
 
 
+class View(Protocol):
+    """Shows something of a stage while it works, beside its progress."""
+
+    def ticked(self, tick: Tick) -> bool:
+        """Looks whether to show something now; returns False if the dashboard did not take it."""
+
+    def ended(self) -> None:
+        """Shows what there is at the end, whatever it is."""
+
+
 class Progress:
     """A `Watch`: one progress artifact, milestones as log lines."""
 
-    def __init__(self, stage: str, run: str, terminal: TerminalWatch | None = None) -> None:
-        self._key = artifact_key(run, stage)
+    def __init__(
+        self,
+        stage: str,
+        run: str,
+        terminal: TerminalWatch | None = None,
+        also: Sequence[View] = (),
+    ) -> None:
+        # An attempt after this one makes a bar of its own.
+        self._bar = KeptArtifact("progress", artifact_key(run, stage))
         self._title = f"{stage} of {run}"
-        self._terminal = terminal
+        self._terminal, self._also = terminal, also
         self._log = get_run_logger()
-        self._artifact: UUID | None = None
         self._percent = 0.0
-        self._next = 0.0
+        # When the bar may be written again, and from when on the server is asked anything at all.
+        self._next = self._silent_until = 0.0
 
     def __call__(self, tick: Tick) -> None:
         if self._terminal is not None:
             self._terminal(tick)
         if tick.milestone:
             self._log.info("%s: %s", tick.stage, tick.detail)
-        if time.monotonic() >= self._next:
-            speed = f", {tick.images_per_second:.0f} img/s" if tick.images_per_second else ""
-            self._update(100 * tick.share, f"{tick.detail}{speed}")
+        if time.monotonic() >= max(self._next, self._silent_until):
+            self._update(100 * tick.share, f"{tick.detail}{_speed(tick)}{_end(tick)}")
+        for view in self._also:
+            # Of a server that is down, once is enough.
+            if time.monotonic() >= self._silent_until:
+                self._heard(view.ticked(tick))
 
     def finished(self, text: str) -> None:
         """Ends the bar of a stage that has one; what was done before gave no sign of life."""
-        if self._artifact is not None:
+        if self._bar.is_made:
             self._update(100.0, text)
+            self._end()
 
     def stopped(self, text: str) -> None:
-        """Leaves the bar where it is; an attempt after this one makes a bar of its own."""
-        if self._artifact is not None:
+        """Leaves the bar where it is."""
+        if self._bar.is_made:
             self._update(self._percent, text)
+            self._end()
+
+    def _end(self) -> None:
+        for view in self._also:
+            view.ended()
 
     def _update(self, percent: float, text: str) -> None:
-        description = in_markdown(f"{self._title}: {text}" if text else self._title)
+        description = f"{self._title}: {text}" if text else self._title
         self._percent = percent
-        wait = _SECONDS_BETWEEN_UPDATES
-        try:
-            if self._artifact is None:
-                created = create_progress_artifact(percent, self._key, description)
-                assert isinstance(created, UUID)
-                self._artifact = created
-            else:
-                update_progress_artifact(self._artifact, percent, description)
-        except Exception as error:
-            self._log.warning("no progress shown: %s", _one_line(error))
-            wait = _SECONDS_AFTER_A_FAILURE
-        self._next = time.monotonic() + wait
+        self._heard(tried(lambda: self._bar.show(percent, description)))
+        self._next = time.monotonic() + _SECONDS_BETWEEN_UPDATES
+
+    def _heard(self, answer: bool) -> None:
+        if not answer:
+            self._silent_until = time.monotonic() + _SECONDS_AFTER_A_FAILURE
 
 
-def name_flow_run(name: str) -> None:
-    """Names this flow run in the dashboard after the run that it works on."""
+def describe_flow_run(name: str, recipe: Recipe) -> None:
+    """Names this flow run in the dashboard after the run that it works on, and tags it.
 
-    def rename() -> None:
+    Tags that somebody gave it stay. A tag is what the dashboard filters its lists by.
+    """
+
+    def describe() -> None:
+        own = [f"recipe: {shown_words(recipe.name)}", f"variant: {recipe.network.variant}"]
+        tags = dict.fromkeys((*flow_run.tags, *own))
         with get_client(sync_client=True) as client:
-            client.update_flow_run(UUID(flow_run.id), name=name)
+            client.update_flow_run(UUID(flow_run.id), name=name, tags=list(tags))
 
-    _show(rename)
+    tried(describe)
 
 
 def show_report(run: str, report: Path) -> None:
     """Shows the report as a markdown artifact."""
     show_markdown(artifact_key(run, "report"), report, f"Report of {run}")
-
-
-def show_markdown(key: str, file: Path, description: str) -> None:
-    """Shows a file's text as a markdown artifact."""
-    text = in_markdown(description)
-    _show(lambda: create_markdown_artifact(file.read_text(encoding="utf-8"), key, text))
-
-
-def show_curves(run: str, report: Path) -> None:
-    """Shows the report's training curves as an image artifact."""
-    show_image(
-        artifact_key(run, "curves"),
-        lambda: curves_png(read_json(report)["curves"]),
-        f"How {run} trained",
-    )
-
-
-def show_image(key: str, png: Callable[[], bytes], description: str) -> None:
-    """Shows a PNG as an image artifact that needs no other server."""
-
-    def create() -> None:
-        uri = f"data:image/png;base64,{base64.b64encode(png()).decode()}"
-        create_image_artifact(uri, key, in_markdown(description))
-
-    _show(create)
 
 
 def show_exports(run: str, exported: Exported) -> None:
@@ -204,26 +215,14 @@ def show_release(run: str, release: Release) -> None:
     show_table(artifact_key(run, "release"), rows, f"Release {release.name} at {release.uri}")
 
 
-def show_table(key: str, rows: list[dict[str, Any]], description: str) -> None:
-    """Shows rows as a table artifact."""
-    plain = [
-        {name: in_markdown(cell) if isinstance(cell, str) else cell for name, cell in row.items()}
-        for row in rows
-    ]
-    _show(lambda: create_table_artifact(plain, key, in_markdown(description)))
+def _speed(tick: Tick) -> str:
+    return f", {tick.images_per_second:.0f} img/s" if tick.images_per_second else ""
 
 
-def artifact_key(run: str, what: str) -> str:
-    """Returns a key as Prefect wants it, of a-z 0-9 -; equal keys share a history."""
-    return re.sub(r"[^a-z0-9-]", "-", f"{run}-{what}")
-
-
-def _show(create: Callable[[], object]) -> None:
-    try:
-        create()
-    except Exception as error:
-        get_run_logger().warning("the dashboard lacks something: %s", _one_line(error))
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__} {error}".split())
+def _end(tick: Tick) -> str:
+    if tick.seconds_left is None or tick.share >= 1:
+        return ""
+    # Whoever looks hours later sees whether it still holds.
+    now = time.time()
+    end = moment(now + tick.seconds_left, now=now)
+    return f", about {duration(tick.seconds_left)} left, until {end}"

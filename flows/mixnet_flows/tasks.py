@@ -38,7 +38,8 @@ from mixnet_core.stages.select import select as select_stage
 from mixnet_core.stages.train import train as train_stage
 from mixnet_core.stages.validate import validate as validate_stage
 from mixnet_flows.accelerators import accelerators_held
-from mixnet_flows.showing import show_curves, show_exports, show_release, show_report, shown
+from mixnet_flows.curves import LiveCurves
+from mixnet_flows.showing import show_exports, show_release, show_report, shown
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -86,7 +87,12 @@ def fetch(context: Context) -> FetchedWeights | None:
 def train(context: Context, dataset: PreparedDataset, weights: FetchedWeights | None) -> TrainedRun:
     """Trains, holding as many of the server's accelerators as there are ranks."""
     with accelerators_held(context.recipe.devices):
-        return shown("train", context, lambda watched: train_stage(watched, dataset, weights))
+        return shown(
+            "train",
+            context,
+            lambda watched: train_stage(watched, dataset, weights),
+            also=[LiveCurves(context.run)],
+        )
 
 
 @as_task(table.SELECT)
@@ -105,7 +111,8 @@ def validate(
         context,
         lambda watched: validate_stage(watched, dataset, trained, selection),
     )
-    show_curves(context.run.name, Path(validation.report_json))
+    # Where it was trained before this flow run, nothing was drawn yet.
+    LiveCurves(context.run).show()
     return validation
 
 

@@ -13,7 +13,6 @@ Every message ends with whether trying again helps, and the log to read.
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 from collections.abc import Sequence
@@ -25,10 +24,8 @@ from mixnet_core.errors import InputError, IntegrityError, JobFailed, MachineErr
 from mixnet_core.processes import child
 from mixnet_core.processes.device_faults import Fault, awaited_rank, fault_in
 from mixnet_core.processes.oom_kills import OomKills
+from mixnet_core.processes.rank_logs import LOG, WORKERS, tail
 from mixnet_core.storage.files import read_json
-
-LOG = "log.txt"
-WORKERS = "workers"
 
 AGAIN = "trying again helps"
 NOT_AGAIN = "trying again will not help"
@@ -43,7 +40,6 @@ _TOP_FRAME = re.compile(
     r"Fatal Python error: .*?^Current thread [^\n]*\n\s*File \"([^\"\n]+)\", line (\d+) in (\S+)",
     re.DOTALL | re.MULTILINE,
 )
-_LOG_TAIL_BYTES = 1 << 18
 
 
 def cause_of(
@@ -94,7 +90,7 @@ def failed_worker(attempt: Path) -> tuple[int, int] | None:
     Returns:
         Its process id and its exit code, negative for a signal; None if msrun named no worker.
     """
-    found = _WORKER_FAILED.search(_tail(attempt / LOG))
+    found = _WORKER_FAILED.search(tail(attempt / LOG))
     return (int(found[1]), int(found[2])) if found else None
 
 
@@ -164,7 +160,7 @@ class _Attempt:
         Empty where an end that is known explains it: the failed rank is among them, or was
         SIGKILLed.
         """
-        log = _tail(self._folder / WORKERS / f"{child.SCHEDULER}.log")
+        log = tail(self._folder / WORKERS / f"{child.SCHEDULER}.log")
         found = list(dict.fromkeys(_RANK_TIMED_OUT.findall(log)))
         if code in (0, -signal.SIGKILL) or rank in found:
             return []
@@ -194,7 +190,7 @@ class _Attempt:
 
         A crash that repeats leaves no newer checkpoint, and then no further attempt is made.
         """
-        frame = _TOP_FRAME.search(_tail(self._log(rank)))
+        frame = _TOP_FRAME.search(tail(self._log(rank)))
         function = f", in {frame[3]} ({Path(frame[1]).name}:{frame[2]})" if frame else ""
         return self._failed(f"{who} crashed with {_name(-code)}{function}", True, rank)
 
@@ -208,7 +204,7 @@ class _Attempt:
         ranks = [*blamed, *([] if crashed and blamed else others)]
         found: list[tuple[str, Fault, str]] = []
         for rank in ranks if self._ranks > 1 else [""]:
-            hit = fault_in(_tail(self._log(rank)))
+            hit = fault_in(tail(self._log(rank)))
             if hit and not (crashed and hit[0].of_peer):
                 found.append((rank, *hit))
         if not found:
@@ -217,7 +213,7 @@ class _Attempt:
         verdict = AGAIN if fault.retryable else NOT_AGAIN
         log = self._log(rank)
         what = fault.what
-        awaited = awaited_rank(_tail(log)) if fault.of_peer else None
+        awaited = awaited_rank(tail(log)) if fault.of_peer else None
         if awaited is not None and awaited != rank:
             what = f"it waited in vain for rank {awaited}"
             if int(awaited) < self._ranks:
@@ -266,15 +262,5 @@ def _log_of(attempt: Path, rank: str, *, ranks: int) -> Path:
 
 def _last_line(log: Path) -> str:
     """Returns the last line that says something: MindSpore chatters whatever GLOG_v is."""
-    lines = [line.strip() for line in _tail(log).splitlines()]
+    lines = [line.strip() for line in tail(log).splitlines()]
     return next((line for line in reversed(lines) if line and not line.startswith("[INFO]")), "")
-
-
-def _tail(log: Path) -> str:
-    try:
-        with log.open("rb") as file:
-            file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - _LOG_TAIL_BYTES))
-            return file.read().decode(errors="replace")
-    except FileNotFoundError:
-        return ""

@@ -35,8 +35,9 @@ from mixnet_core.errors import MachineError, Stopped
 from mixnet_core.processes import child, stopping, supervisor
 from mixnet_core.processes.child import ATTEMPT_VARIABLE
 from mixnet_core.processes.cores import usable_cores
-from mixnet_core.processes.failure import LOG, WORKERS, cause_of, failed_worker, stalled
+from mixnet_core.processes.failure import cause_of, failed_worker, stalled
 from mixnet_core.processes.oom_kills import OomKills
+from mixnet_core.processes.rank_logs import LOG, WORKERS
 from mixnet_core.processes.row_follower import RowFollower
 from mixnet_core.processes.watchdog import Patience, Watchdog
 from mixnet_core.storage.asides import remove_left_asides

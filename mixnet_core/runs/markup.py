@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 # A doubled backtick is a backtick.
 _CODE = re.compile(r"``|`([^`]+)`")
@@ -86,6 +86,14 @@ def sentence_in_markdown(text: str) -> str:
             before, after = (" " if end else "" for end in ends)
             parts.append(f"{before}{in_markdown(part)}{after}")
     return "".join(parts).strip()
+
+
+def code_block(lines: Sequence[str]) -> str:
+    """Returns Markdown of lines as they are: a fence of backticks longer than any among them."""
+    text = "\n".join(visible(line) for line in lines)
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}text\n{text}\n{fence}"
 
 
 def _spelled(character: str) -> str:

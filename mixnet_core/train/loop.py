@@ -112,7 +112,8 @@ def train(request: TrainRequest) -> TrainedRun:
                 unreadable=unreadable,
             )
             with closing(batches):
-                for micro_batches in _grouped(slow_at_first(batches), recipe.accumulation):
+                awaited = progress.data_wait.counted(slow_at_first(batches))
+                for micro_batches in _grouped(awaited, recipe.accumulation):
                     if not progress.leaves_out():
                         step = progress.epoch_step
                         progress.stepped(*learner.step(micro_batches, epoch=epoch, step=step))

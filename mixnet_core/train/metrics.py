@@ -3,7 +3,7 @@
     {"event": "start",      "step", "steps", "epochs", "ranks", "images_per_step",
                              "compiled", "changes"}
     {"event": "compiled",   "step", "seconds"}
-    {"event": "step",       "step", "epoch", "loss", "lr", "images_per_second"}
+    {"event": "step",       "step", "epoch", "loss", "lr", "images_per_second", "data_wait"}
     {"event": "epoch",      "step", "epoch", "loss", "seconds", "unreadable"}
     {"event": "checkpoint", "step", "epoch", "path"}
     {"event": "score",      "step", "epoch", "file", "count", "correct1", "correct5", "loss"}
@@ -11,11 +11,13 @@
 Every row also has "time", in seconds since 1970: no two rows of two attempts are equal.
 step counts finished optimizer steps and epoch finished epochs, except in "step" rows, where epoch
 is the running one from 1. loss is rank 0's mean since the last row of that event, without dropped
-steps, and null if there were only those; lr is the learning rate of the last step. In "start" rows
-compiled says whether an earlier start's graph is used, and changes how this attempt computes
-otherwise than the one before; a "compiled" row says that the first step is done. unreadable counts
-the images of all ranks that could not be read so far. A "score" row is of the checkpoint's file on
-the select split.
+steps, and null if there were only those; lr is the learning rate of the last step; data_wait is the
+share of the time since the last such row, in 0..1, in which rank 0 waited for its images, null in
+a row of an attempt's first step, and missing in rows of earlier versions. In "start" rows compiled
+says whether an earlier start's graph is used, and changes how this attempt computes otherwise than
+the one before; a "compiled" row says that the first step is done. unreadable counts the images of
+all ranks that could not be read so far. A "score" row is of the checkpoint's file on the select
+split.
 """
 
 from __future__ import annotations

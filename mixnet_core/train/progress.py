@@ -28,6 +28,7 @@ from mixnet_core.processes.full_disk import until_room
 from mixnet_core.recipe.recipe import Recipe
 from mixnet_core.runs.run_dir import RunDir
 from mixnet_core.runs.values import Score, TrainedRun
+from mixnet_core.train.data_wait import DataWait
 from mixnet_core.train.leaps import IN_A_ROW, Leaps
 from mixnet_core.train.metrics import MetricsLog
 
@@ -85,6 +86,7 @@ class Progress:
         self._dropped_in_a_row = 0
         self._left_out = frozenset(left_out)
         self._leaps = Leaps(self._chance)
+        self.data_wait = DataWait()
         self._log = MetricsLog(run.metrics, step=self._at.step) if ranks.writes else None
         self._created = self._epoch_began = time.monotonic()
         # When the first step was done, by the monotonic clock: what comes before is compilation.
@@ -152,6 +154,7 @@ class Progress:
             self._fetch()
             self._first_step_at = time.monotonic()
             self._logged = (self._at.step, self._first_step_at)
+            self.data_wait.taken()
             self._row("compiled", seconds=round(self._first_step_at - self._created, 3))
         if self._at.step % self._recipe.training.log_every_steps == 0:
             self._log_step()
@@ -319,12 +322,16 @@ class Progress:
     def _log_step(self) -> None:
         self._fetch()
         since_step, since = self._logged or (self._at.step, None)
+        waited, wait = self.data_wait.taken(), None
+        if since is not None and self._at.step > since_step:
+            wait = round(min(1.0, waited / max(time.monotonic() - since, 1e-9)), 4)
         self._row(
             "step",
             epoch=self._at.epoch + 1,
             loss=self._at.window_loss.value,
             lr=self._rates[self._at.step - 1],
             images_per_second=round(self._speed(since_step, since), 1),
+            data_wait=wait,
         )
         self._at = self._at.model_copy(update={"window_loss": Mean()})
         self._logged = (self._at.step, time.monotonic())

@@ -49,6 +49,7 @@ def test_a_run_with_a_killed_worker_resumes_and_publishes(
     artifacts = deployed.artifacts(published)
     assert artifacts["tiny-train"]["data"] == 100.0
     assert "4 epochs on 2 ranks" in artifacts["tiny-train"]["description"]
+    assert artifacts["tiny-curves"]["data"].startswith("data:image/png;base64,")
     assert artifacts["tiny-report"]["data"] == run.report_markdown.read_text()
     assert str(deployed.workspace.releases) in artifacts["tiny-release"]["description"]
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 from prefect.logging import disable_run_logger
@@ -19,8 +20,9 @@ from mixnet_core.errors import DigestMismatch, JobFailed, TransientError
 from mixnet_core.runs.terminal import TerminalWatch
 from mixnet_core.runs.ticks import Tick, Watch
 from mixnet_core.runs.values import FetchedWeights
-from mixnet_flows import showing
-from mixnet_flows.showing import Progress, artifact_key, in_terminal, told
+from mixnet_flows import artifacts, showing
+from mixnet_flows.artifacts import artifact_key
+from mixnet_flows.showing import Progress, in_terminal, told
 from mixnet_flows.tasks import worth_a_retry
 from tests.runs.test_markup import shown
 
@@ -92,15 +94,21 @@ def test_what_the_dashboard_takes_for_markdown_shows_names_as_they_are(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     made: list[Any] = []
+
+    def create(*given: Any) -> UUID:
+        made.append(given)
+        return uuid4()
+
     for kind in ("table", "image", "markdown", "progress"):
         # Each has its description last.
-        monkeypatch.setattr(showing, f"create_{kind}_artifact", lambda *given: made.append(given))
-    monkeypatch.setattr(showing, "get_run_logger", lambda: logging.getLogger("test"))
+        monkeypatch.setattr(artifacts, f"create_{kind}_artifact", create)
+    for module in (artifacts, showing):
+        monkeypatch.setattr(module, "get_run_logger", lambda: logging.getLogger("test"))
     name = "[x](javascript:alert(1)) <img src=x onerror=alert(1)> *a|b*"
     (tmp_path / "report.md").write_text("*as it is*")
-    showing.show_table("key", [{"release": name, "images": 3, "bad": None}], name)
-    showing.show_image("key", lambda: b"png", name)
-    showing.show_markdown("key", tmp_path / "report.md", name)
+    artifacts.show_table("key", [{"release": name, "images": 3, "bad": None}], name)
+    artifacts.show_image("key", lambda: b"png", name)
+    artifacts.show_markdown("key", tmp_path / "report.md", name)
     showing.Progress("train", "r")(Tick("train", 1, 2, "img", detail=name))
     assert [text for given in made for text in given[-1:] if "&lt;img" not in text] == []
     for given in made:

@@ -10,6 +10,7 @@ from markdown_it import MarkdownIt
 
 from mixnet_core.evaluate.report.markdown import table
 from mixnet_core.runs.markup import (
+    code_block,
     in_markdown,
     literal,
     sentence_in_markdown,
@@ -129,6 +130,15 @@ def test_a_name_in_a_sentence_is_text(names: list[str], around: str, tags: list[
         found = shown(around.format(in_markdown(name)))
         assert found.tags == tags, name
         assert plain(name) in plain(found.text), name
+
+
+@pytest.mark.parametrize("names", [NAMES, [mixed(seed) for seed in range(1500)]])
+def test_lines_of_a_log_are_shown_as_they_are(names: list[str]) -> None:
+    lines = [line for name in names for line in (name, f"````{name}", f"    {name}")]
+    found = shown(code_block(lines))
+    assert found.tags == ["pre", "code"]
+    # The last is the renderer's, behind the block.
+    assert found.text == "\n".join(map(visible, lines)) + "\n\n"
 
 
 def test_addresses_are_no_links_where_bare_ones_would_be() -> None:

@@ -80,3 +80,25 @@ def test_a_window_of_dropped_steps_has_no_loss_to_tell() -> None:
     row = {"event": "step", "step": 10, "epoch": 1, "loss": None, "images_per_second": 80.0}
     *_, running = told(START, row)
     assert running.detail == "epoch 1/2, all steps dropped"
+
+
+def test_the_time_left_counts_from_the_end_of_compilation_and_anew_after_a_restart() -> None:
+    first = {"event": "compiled", "step": 1, "seconds": 90.0, "time": 1000.0}
+    step = {"event": "step", "step": 5, "epoch": 1, "loss": 1.0, "images_per_second": 9.0}
+    rows = (
+        START | {"time": 900.0},
+        first,
+        step | {"time": 1040.0},
+        {"event": "epoch", "step": 10, "epoch": 1, "loss": 1.5, "unreadable": 0, "time": 1180.0},
+        START | {"step": 10, "time": 1300.0},
+        step | {"step": 20, "time": 1400.0},
+    )
+    assert [tick.seconds_left for tick in told(*rows)] == [None, None, 150.0, 200.0, None, None]
+
+
+def test_the_running_line_holds_the_newest_score() -> None:
+    score = {"event": "score", "step": 10, "epoch": 1, "file": "weights.ckpt", "count": 8}
+    step = {"event": "step", "step": 15, "epoch": 2, "loss": 1.0, "images_per_second": 9.0}
+    *_, scored, running = told(START, score | {"correct1": 6}, step)
+    assert (scored.milestone, scored.routine, running.milestone) == (True, True, False)
+    assert running.detail == "epoch 2/2, loss 1.000, select top-1 75.00 %"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -265,6 +267,24 @@ def test_metrics_of_a_resumed_run_are_those_of_one_that_never_stopped(
         ("step", 6, 2),
         ("epoch", 8, 2),
     ]
+
+
+def test_a_row_says_which_share_of_its_time_was_spent_waiting_for_images(run: RunDir) -> None:
+    on = progress(run, training__log_every_steps=1)
+    step(on, 1.0)
+    for _ in on.data_wait.counted(iter([None])):
+        time.sleep(0.2)
+    step(on, 1.0)
+
+    def slowly() -> Iterator[None]:
+        time.sleep(0.2)
+        yield
+
+    for _ in on.data_wait.counted(slowly()):
+        step(on, 1.0)
+    first, busy, starved = [row for row in read_metrics(run.metrics) if row["event"] == "step"]
+    assert first["data_wait"] is None
+    assert 0 <= busy["data_wait"] < 0.5 < starved["data_wait"] <= 1
 
 
 def test_other_ranks_count_but_write_nothing(run: RunDir) -> None:

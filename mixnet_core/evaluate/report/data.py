@@ -182,6 +182,27 @@ def curves(metrics: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any
     }
 
 
+def watched_curves(metrics: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Returns `curves`, and how fast it goes; a speed that is not known yet is None.
+
+    Apart from those of a report: speeds differ from one training to its like.
+
+    Args:
+        metrics: rows of `train.metrics`.
+    """
+    speeds = [
+        {
+            "step": row["step"],
+            "images_per_second": row["images_per_second"] or None,
+            # Rows of earlier versions have none.
+            "data_wait": row.get("data_wait"),
+        }
+        for row in metrics
+        if row["event"] == "step"
+    ]
+    return {**curves(metrics), "speeds": speeds}
+
+
 def _times(metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Returns when training began and ended, and how long it took until the first step was done.
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from operator import itemgetter
 from typing import Any
 
 from mixnet_core.evaluate.report.plot_style import (
@@ -20,11 +19,7 @@ from mixnet_core.evaluate.report.plot_style import (
     titled,
     whole,
 )
-
-Rows = Sequence[Mapping[str, Any]]
-
-# Steps of a long training are thinned out to two for each of so many columns: a page stays small.
-_COLUMNS = 300
+from mixnet_core.evaluate.report.points import Points, Rows, apart, finite, thinned
 
 
 def reliability_plot(bins: Rows) -> str:
@@ -44,8 +39,9 @@ def training_curves(curves: Mapping[str, Rows | None]) -> str:
     """Draws the training loss with the epochs' means, top-1 on the select split, and learning rate.
 
     Args:
-        curves: steps (step, loss, lr), epochs (step, loss), scores (step, top1 in 0..1). A loss may
-            be None or not finite: its point is left out.
+        curves: steps (step, loss, lr), epochs (step, loss), scores (step, top1 in 0..1), and of a
+            training that is watched speeds (step, images_per_second, data_wait in 0..1). A value
+            may be None or not finite: its point is left out.
 
     Returns:
         An SVG element; equal curves give equal bytes.
@@ -121,32 +117,66 @@ def _reliability(bins: Rows, colours: Palette) -> Any:
 
 def _curves(curves: Mapping[str, Rows | None], colours: Palette) -> Any:
     steps, epochs = curves.get("steps") or (), curves.get("epochs") or ()
-    scores = curves.get("scores") or ()
-    ratios = (2.6, 1.3, 1) if scores else (2.6, 1)
-    figure, (losses, *middle, rates) = panels(4.6, 1.1 + 0.85 * sum(ratios), ratios, colours)
-    titled(losses, "Training loss", colours)
-    x, y = _thinned(_finite(steps, "loss"))
-    losses.plot(x, y, color=colours.first, alpha=0.65, linewidth=1, label="logged step")
-    x, y = _apart(_finite(epochs, "loss"))
-    losses.plot(
+    scores, speeds = curves.get("scores") or (), curves.get("speeds") or ()
+    waits = finite(speeds, "data_wait")
+    drawn: list[tuple[float, Callable[..., None], tuple[Rows | Points, ...]]] = [
+        (2.6, _loss_panel, (steps, epochs)),
+        *([(1.3, _score_panel, (scores,))] if scores else []),
+        (1.0, _rate_panel, (steps,)),
+        *([(1.0, _speed_panel, (speeds,))] if speeds else []),
+        *([(1.0, _wait_panel, (waits,))] if waits else []),
+    ]
+    ratios = [ratio for ratio, _, _ in drawn]
+    figure, axes = panels(4.6, 1.1 + 0.85 * sum(ratios), ratios, colours)
+    for (_, draw, given), place in zip(drawn, axes, strict=True):
+        draw(place, *given, colours)
+    axes[-1].set_xlabel("Step")
+    ticks(axes[-1].xaxis, 5, whole, integer=True)
+    return figure
+
+
+def _loss_panel(axes: Any, steps: Rows, epochs: Rows, colours: Palette) -> None:
+    titled(axes, "Training loss", colours)
+    x, y = thinned(finite(steps, "loss"))
+    axes.plot(x, y, color=colours.first, alpha=0.65, linewidth=1, label="logged step")
+    x, y = apart(finite(epochs, "loss"))
+    axes.plot(
         x, y, color=colours.second, marker="o", markersize=3.5, label="epoch mean, at its end"
     )
     # Beside the title: inside, lines cross its words.
     above = {"loc": "lower right", "bbox_to_anchor": (1.02, 0.98), "ncols": 2, "columnspacing": 1.2}
-    losses.legend(**above, frameon=False, fontsize=9, labelcolor=colours.ink)
-    titled(rates, "Learning rate", colours)
-    x, y = _thinned(_finite(steps, "lr"))
-    rates.plot(x, y, color=colours.first, linewidth=1.4)
-    rates.set_ylim(bottom=0)
-    ticks(rates.yaxis, 3, "{:g}".format)
-    for axes in middle:
-        titled(axes, "Top-1 on the select split, %", colours)
-        x, y = [row["step"] for row in scores], [100 * row["top1"] for row in scores]
-        axes.plot(x, y, color=colours.third, marker="o", markersize=3.5)
-        ticks(axes.yaxis, 3, "{:g}".format)
-    rates.set_xlabel("Step")
-    ticks(rates.xaxis, 5, whole, integer=True)
-    return figure
+    axes.legend(**above, frameon=False, fontsize=9, labelcolor=colours.ink)
+
+
+def _score_panel(axes: Any, scores: Rows, colours: Palette) -> None:
+    titled(axes, "Top-1 on the select split, %", colours)
+    x, y = [row["step"] for row in scores], [100 * row["top1"] for row in scores]
+    axes.plot(x, y, color=colours.third, marker="o", markersize=3.5)
+    ticks(axes.yaxis, 3, "{:g}".format)
+
+
+def _rate_panel(axes: Any, steps: Rows, colours: Palette) -> None:
+    titled(axes, "Learning rate", colours)
+    x, y = thinned(finite(steps, "lr"))
+    axes.plot(x, y, color=colours.first, linewidth=1.4)
+    axes.set_ylim(bottom=0)
+    ticks(axes.yaxis, 3, "{:g}".format)
+
+
+def _speed_panel(axes: Any, speeds: Rows, colours: Palette) -> None:
+    titled(axes, "Images per second, all ranks", colours)
+    x, y = thinned(finite(speeds, "images_per_second"))
+    axes.plot(x, y, color=colours.first, linewidth=1)
+    axes.set_ylim(bottom=0)
+    ticks(axes.yaxis, 3, whole)
+
+
+def _wait_panel(axes: Any, waits: Points, colours: Palette) -> None:
+    titled(axes, "Time that rank 0 waited for images, %", colours)
+    x, y = thinned([(step, 100 * share) for step, share in waits])
+    axes.plot(x, y, color=colours.second, linewidth=1)
+    axes.set_ylim(bottom=0)
+    ticks(axes.yaxis, 3, "{:g}".format)
 
 
 def _trend(points: Rows, colours: Palette) -> Any:
@@ -189,26 +219,3 @@ def _with_intervals(axes: Any, timed: Sequence[tuple[datetime, Any]], **look: An
         above = [max(0.0, end - m) for m, end in zip(top1, high, strict=True)]
         look = {"markersize": 5.5, "elinewidth": 1.3, "capsize": 3, **look}
         axes.errorbar([time for time, _ in timed], top1, (below, above), **look)
-
-
-def _finite(rows: Rows, key: str) -> list[tuple[float, float]]:
-    """Returns (step, value) of the rows whose value is a finite number."""
-    found = [(row["step"], row[key]) for row in rows]
-    return [(step, value) for step, value in found if value is not None and math.isfinite(value)]
-
-
-def _thinned(points: list[tuple[float, float]]) -> tuple[list[float], list[float]]:
-    """Returns steps and values, thinned out where there are many.
-
-    Each column keeps its lowest and its highest point: no spike is lost.
-    """
-    size = math.ceil(len(points) / _COLUMNS)
-    if size > 2:
-        columns = [points[i : i + size] for i in range(0, len(points), size)]
-        ends = [{min(c, key=itemgetter(1)), max(c, key=itemgetter(1))} for c in columns]
-        points = [point for pair in ends for point in sorted(pair)]
-    return _apart(points)
-
-
-def _apart(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
-    return [step for step, _ in points], [value for _, value in points]
