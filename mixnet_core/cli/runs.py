@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -18,6 +21,7 @@ from mixnet_core.cli.outcome import print_json
 from mixnet_core.errors import InputError
 from mixnet_core.revalidation.states import percent
 from mixnet_core.runs.markup import visible
+from mixnet_core.stages.compared_runs import compared_runs, comparison_page
 from mixnet_core.stages.options import WorkspaceOption, open_workspace
 from mixnet_core.stages.workspace_use import (
     KINDS,
@@ -30,7 +34,9 @@ from mixnet_core.stages.workspace_use import (
     clean_run,
     workspace_use,
 )
+from mixnet_core.storage.files import expect_writable, write_text
 from mixnet_core.storage.sizes import size
+from mixnet_core.train.figures import Figures
 
 runs_app = typer.Typer(
     help="List runs, datasets, weights and caches with their sizes; clean them.",
@@ -43,20 +49,42 @@ runs_app = typer.Typer(
 def runs(
     context: typer.Context,
     workspace: WorkspaceOption = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            "--html",
+            help="Write a page that compares all runs: curves over each other, figures, recipes.",
+            metavar="FILE",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """List runs, datasets, weights and caches with their sizes; clean them."""
     if context.invoked_subcommand is not None:
+        if html is not None:
+            raise InputError(
+                f"--html belongs to `mixnet runs` alone: leave {context.invoked_subcommand} out"
+            )
         return
     opened = open_workspace(workspace)
+    if html is not None:
+        expect_writable(html)
     use = workspace_use(opened)
+    compared = compared_runs(opened, use.runs) if html is not None or as_json else []
+    if html is not None:
+        write_text(html, comparison_page(compared, now=time.time()))
     if as_json:
+        figures = {run.name: run.figures for run in compared}
         print_json(
             {
-                "runs": [_run_json(run) for run in use.runs],
+                "runs": [_run_json(run, figures[run.name]) for run in use.runs],
                 **{kind: [_kept_json(item) for item in getattr(use, kind)] for kind in KINDS},
+                **({"html": str(html)} if html is not None else {}),
             }
         )
+    elif html is not None:
+        count = len(compared)
+        typer.echo(f"{count} run{'' if count == 1 else 's'} in {visible(str(html))}")
     elif sys.stdout.isatty():
         _print_tables(use)
     else:
@@ -175,9 +203,14 @@ def _print_lines(use: Use) -> None:
             )
 
 
-def _run_json(run: KeptRun) -> dict[str, Any]:
-    more = {"recipe": run.recipe, "stage": run.stage, "top1": run.top1, "at_work": run.at_work}
-    return {**_kept_json(run), **more}
+def _run_json(run: KeptRun, figures: Figures) -> dict[str, Any]:
+    more: dict[str, Any] = {
+        "recipe": run.recipe,
+        "stage": run.stage,
+        "top1": run.top1,
+        "at_work": run.at_work,
+    }
+    return {**_kept_json(run), **more, "training": asdict(figures)}
 
 
 def _kept_json(item: Kept) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from mixnet_core.storage.open import open_storage
 from mixnet_core.storage.yaml_files import parse_yaml
 
 NOT_STATED = "not stated"
-_NAMES_ONLY = ("name", "description")
+NAMES_ONLY = ("name", "description")
 
 
 @dataclass(frozen=True)
@@ -115,9 +115,9 @@ def _recipe_differences(
     if any("recipe" not in item.files for item in (before, now)):
         return {}
     theirs, ours = (
-        _flat(_recipe(item, folder / f"{place}.yaml")) for place, item in enumerate((before, now))
+        flat(_recipe(item, folder / f"{place}.yaml")) for place, item in enumerate((before, now))
     )
-    keys = [key for key in {**theirs, **ours} if key not in _NAMES_ONLY]
+    keys = [key for key in {**theirs, **ours} if key not in NAMES_ONLY]
     both = {key: (theirs.get(key, NOT_STATED), ours.get(key, NOT_STATED)) for key in keys}
     return {key: pair for key, pair in both.items() if pair[0] != pair[1]}
 
@@ -132,9 +132,14 @@ def _recipe(release: PublishedRelease, target: Path) -> dict[str, Any]:
     return value
 
 
-def _flat(value: dict[str, Any], before: str = "") -> dict[str, Any]:
+def flat(value: dict[str, Any], before: str = "") -> dict[str, Any]:
+    """Returns nested values under dotted keys.
+
+    Args:
+        before: what each key begins with.
+    """
     found: dict[str, Any] = {}
     for key, inner in value.items():
         name = f"{before}{key}"
-        found |= _flat(inner, f"{name}.") if isinstance(inner, dict) else {name: inner}
+        found |= flat(inner, f"{name}.") if isinstance(inner, dict) else {name: inner}
     return found

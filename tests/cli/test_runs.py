@@ -12,6 +12,7 @@ from mixnet_core.recipe.recipe import load_recipe, save_recipe
 from mixnet_core.runs.run_dir import Workspace
 from mixnet_core.storage.user_cache import VARIABLE
 from tests.cli.conftest import Run
+from tests.stages.trained_runs import some_runs
 
 
 @pytest.fixture
@@ -78,3 +79,23 @@ def test_a_run_that_is_named_twice_counts_once_and_a_slip_removes_nothing(
     assert "no run 'mien'" in err
     assert mixnet("runs", "clean", "mine", "mine", *place)[0] == 0
     assert not workspace.run("mine").root.exists()
+
+
+def test_a_page_compares_the_runs_and_json_has_their_figures(
+    mixnet: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "cache"))
+    place = ("--workspace", str(some_runs(tmp_path / "w").root))
+    page = tmp_path / "pages" / "runs.html"
+    code, out, err = mixnet("runs", "--html", str(page), *place)
+    assert (code, out, err) == (0, f"7 runs in {page}\n", "")
+    assert "fast-rate" in page.read_text()
+    found = json.loads(mixnet("runs", "--json", *place)[1])
+    training = {run["name"]: run["training"] for run in found["runs"]}
+    assert training["slow-rate"]["epoch"] == 6
+    assert training["slow-rate"]["images_per_second"] > 40
+    assert training["strange-rows"]["step"] is None
+    code, _, err = mixnet("runs", "--html", str(tmp_path), *place)
+    assert (code, "is a folder, expected a file" in err) == (2, True)
+    code, _, err = mixnet("runs", "--html", str(page), "clean", "slow-rate")
+    assert (code, "--html belongs to `mixnet runs` alone" in err) == (2, True)

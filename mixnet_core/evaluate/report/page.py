@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from markupsafe import Markup
 
-from mixnet_core.evaluate.report.plots import reliability_plot, training_curves, trend_plot, utc
-from mixnet_core.runs.markup import visible, with_code
-
-if TYPE_CHECKING:
-    from jinja2 import Template
+from mixnet_core.evaluate.report.plots import reliability_plot, training_curves, trend_plot
+from mixnet_core.evaluate.report.templates import template
 
 # Classes in the open; the others are folded away.
 _OPEN_CLASSES = 20
@@ -71,49 +66,11 @@ def report_page(data: Mapping[str, Any], thumbnails: Mapping[str, str]) -> str:
         "curves": training_curves(curves) if curves else "",
         "trend": trend_plot(view["trend"]) if view["trend"] else "",
     }
-    return _template().render(
+    return template("page.html").render(
         view
         | {
             "plots": {name: Markup(svg) for name, svg in plots.items()},
             "thumbnails": thumbnails,
             "open_classes": _OPEN_CLASSES,
         }
-    )
-
-
-@cache
-def _template() -> Template:
-    # Most commands write no page and need not wait for it.
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        # Names of classes and files are whatever somebody chose.
-        autoescape=True,
-        finalize=_shown,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    filters: dict[str, Callable[[Any], str]] = {
-        "percent": lambda share: f"{100 * share:.2f} %",
-        "loss": lambda loss: f"{loss:.4f}",
-        "whole": lambda count: f"{count:,}",
-        "speed": lambda speed: f"{speed:,.1f}",
-        "utc": lambda time: f"{utc(time):%Y-%m-%d %H:%M} UTC",
-        "text": _text,
-    }
-    environment.filters.update(filters)
-    return environment.get_template("page.html")
-
-
-def _shown(value: object) -> object:
-    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-def _text(text: str) -> Markup:
-    """Turns `backticks` into code."""
-    return Markup().join(
-        Markup("<code>{}</code>").format(visible(part)) if is_code else visible(part)
-        for part, is_code in with_code(text)
     )

@@ -1,7 +1,7 @@
 """The look of the report's plots, and Matplotlib's settings while they are drawn.
 
 A plot on a page follows the page: letters and axes have its text colour, series its variables
-`--series-1` to `--series-3` where it sets them. The colours are those of Okabe and Ito, which
+`--series-1` to `--series-7` where it sets them. The first three are those of Okabe and Ito, which
 colour-blind readers tell apart; where colour means something, a shape says it too.
 """
 
@@ -20,23 +20,41 @@ _ONE_AT_A_TIME = threading.Lock()
 
 @dataclass(frozen=True)
 class Palette:
-    """Holds the colours of a plot: of letters and axes, of three series, and of the ground."""
+    """Holds the colours of a plot: of letters and axes, of its series, and of the ground."""
 
     ink: str
     first: str
     second: str
     third: str
     ground: str
+    others: tuple[str, ...]
+
+    @property
+    def series(self) -> tuple[str, ...]:
+        """Returns the colours of series that are alike, as those of several runs."""
+        return (self.first, self.second, self.third, *self.others)
 
 
 # Colours that stand for what the page says instead; see `_FOLLOWS`.
-PAGE = Palette("#010203", "#010204", "#010205", "#010206", "none")
-PAPER = Palette("#444444", "#0072b2", "#d55e00", "#009e73", "white")
+_OTHERS = ("#a8468c", "#8a6d00", "#5b636d", "#6a3fc0")
+PAGE = Palette(
+    "#010203",
+    "#010204",
+    "#010205",
+    "#010206",
+    "none",
+    ("#010207", "#010208", "#010209", "#01020a"),
+)
+PAPER = Palette("#444444", "#0072b2", "#d55e00", "#009e73", "white", _OTHERS)
 _FOLLOWS = {
     PAGE.ink: "currentColor",
     PAGE.first: "var(--series-1, #2b8cc9)",
     PAGE.second: "var(--series-2, #d55e00)",
     PAGE.third: "var(--series-3, #009e73)",
+    **{
+        stand_in: f"var(--series-{number}, {colour})"
+        for number, (stand_in, colour) in enumerate(zip(PAGE.others, _OTHERS, strict=True), 4)
+    },
 }
 
 
