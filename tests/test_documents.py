@@ -95,6 +95,8 @@ RUN_BY = {
     "test_its_releases_are_listed_and_measured_again",
     "mixnet run": "tests/cli/test_app.py::"
     "test_the_same_command_again_skips_every_finished_stage_and_says_so",
+    "mixnet metrics": "tests/cli/test_metrics.py::"
+    "test_the_figures_of_all_runs_are_printed_or_written_as_a_file",
     "mixnet runs": "tests/cli/test_runs.py::test_a_workspace_is_listed_with_sizes",
     "mixnet runs clean": "tests/cli/test_runs.py::test_what_no_run_needs_is_removed_and_said",
     "prefect deploy": "tests/test_wheel.py::test_its_deployments_are_deployed_as_the_command_says",

@@ -20,6 +20,7 @@ from mixnet_core.cli import exporting as cli_exporting
 from mixnet_core.cli import imagenet as cli_imagenet
 from mixnet_core.cli import importing as cli_importing
 from mixnet_core.cli import measuring as cli_measuring
+from mixnet_core.cli import metrics as cli_metrics
 from mixnet_core.cli import predicting as cli_predicting
 from mixnet_core.cli import releases as cli_releases
 from mixnet_core.cli import runs as cli_runs
@@ -72,6 +73,7 @@ cli_exporting.add_to(app)
 cli_predicting.add_to(app)
 cli_runs.add_to(app)
 cli_draining.add_to(app)
+cli_metrics.add_to(app)
 cli_deployments.add_to(app)
 
 

@@ -91,6 +91,11 @@ class RunDir:
         return self.root / "metrics.jsonl"
 
     @property
+    def prometheus(self) -> Path:
+        """Returns the path of the newest figures as Prometheus reads them; see `train.recorder`."""
+        return self.root / "metrics.prom"
+
+    @property
     def unreadable(self) -> Path:
         """Returns the path of JSON lines, one per unreadable image; see `data.unreadable`."""
         return self.root / "unreadable.jsonl"

@@ -30,6 +30,7 @@ from mixnet_core.stages.made_from import train_inputs
 from mixnet_core.stages.restarts import Restarts
 from mixnet_core.stages.rewinding import Rewinding
 from mixnet_core.stages.room import RoomNotice
+from mixnet_core.train.recorder import Recorder
 
 
 def train(context: Context, dataset: PreparedDataset, weights: FetchedWeights | None) -> TrainedRun:
@@ -50,7 +51,9 @@ def train(context: Context, dataset: PreparedDataset, weights: FetchedWeights | 
     recipe, run = context.recipe, context.run
     inputs = train_inputs(recipe, dataset, weights)
     ticks = TrainingTicks(context.watch)
-    with exclusive(run) as lock, ExitStack() as stack:
+    with ExitStack() as stack:
+        lock = stack.enter_context(exclusive(run))
+        record = stack.enter_context(Recorder(recipe, run, ticks))
         done = finished(run, "train", inputs, TrainedRun)
         if done and set(done.checkpoints) <= set(complete_bundles(run.checkpoints)):
             return done
@@ -91,7 +94,7 @@ def train(context: Context, dataset: PreparedDataset, weights: FetchedWeights | 
                     threads=request.threads,
                     env=held.environment,
                     progress=run.metrics,
-                    on_progress=ticks,
+                    on_progress=record,
                     on_look=room,
                     keep_open=(lock, *held.handles),
                     patience=patience_of(recipe),
