@@ -98,6 +98,8 @@ RUN_BY = {
     "mixnet metrics": "tests/cli/test_metrics.py::"
     "test_the_figures_of_all_runs_are_printed_or_written_as_a_file",
     "mixnet runs": "tests/cli/test_runs.py::test_a_workspace_is_listed_with_sizes",
+    "mixnet runs export": "tests/stages/test_mlflow_run.py::"
+    "test_a_finished_run_is_handed_over_and_handed_over_again_stands_there_once",
     "mixnet runs clean": "tests/cli/test_runs.py::test_what_no_run_needs_is_removed_and_said",
     "prefect deploy": "tests/test_wheel.py::test_its_deployments_are_deployed_as_the_command_says",
     "prefect deployment run mixnet/train": "tests/flows/test_deployments.py::"

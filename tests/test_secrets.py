@@ -471,6 +471,8 @@ OPTIONS = (
     ("deployments",), ("recipe",), (), ("import",), ("import", "w.pth", "--name"),
     ("import", "w.pth", "--recipe"), ("import", "w.pth", "--sha256"),
     ("export",), ("export", "x", "--to=onnx", "--out"),
+    ("runs", "--html"), ("runs", "--json", "--html"), ("metrics", "--out"), ("metrics",),
+    ("runs", "export", "x", "--mlflow", "--tracking-uri"), ("runs", "export"),
     ("export", "x", "--out=x", "--to"), ("export", "x", "--to=onnx", "--out=x", "--data"),
 )  # fmt: skip
 

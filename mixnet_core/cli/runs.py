@@ -21,7 +21,9 @@ from mixnet_core.cli.outcome import print_json
 from mixnet_core.errors import InputError
 from mixnet_core.revalidation.states import percent
 from mixnet_core.runs.markup import visible
+from mixnet_core.runs.records import existing_run
 from mixnet_core.stages.compared_runs import compared_runs, comparison_page
+from mixnet_core.stages.mlflow_run import EXPERIMENT, hand_over
 from mixnet_core.stages.options import WorkspaceOption, open_workspace
 from mixnet_core.stages.workspace_use import (
     KINDS,
@@ -153,6 +155,43 @@ def clean_up(
         typer.echo(f"{'left':<9} {size(item.bytes):>9} {visible(str(item.path))}: {why}")
     verb = "would be" if dry_run else "are"
     typer.echo(f"{size(sum(item.bytes for item in removed))} {verb} freed")
+
+
+@runs_app.command("export", epilog=EPILOG)
+def export_runs(
+    names: Annotated[list[str], typer.Argument(help="Finished runs, by name.", metavar="RUN...")],
+    mlflow: Annotated[
+        bool, typer.Option("--mlflow", help="To MLflow; needs the extra `mlflow`.")
+    ] = False,
+    tracking_uri: Annotated[
+        str | None,
+        typer.Option(
+            "--tracking-uri",
+            help="MLflow's server or database; default $MLFLOW_TRACKING_URI.",
+            metavar="URI",
+        ),
+    ] = None,
+    experiment: Annotated[
+        str, typer.Option("--experiment", help="MLflow's; made if missing.", metavar="NAME")
+    ] = EXPERIMENT,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Hand over runs to another tracker: recipe, metrics and score.
+
+    Again, it takes the place of what was handed over before.
+    """
+    if not mlflow:
+        raise InputError("export to what? give --mlflow")
+    opened = open_workspace(workspace)
+    # All of them first: a slip in one name must not end this when others are there.
+    found = [existing_run(opened, name) for name in dict.fromkeys(names)]
+    made = {run.name: hand_over(run, recipe, tracking_uri, experiment) for run, recipe in found}
+    if as_json:
+        print_json({"experiment": experiment, "runs": made})
+        return
+    for name, run_id in made.items():
+        typer.echo(f"{visible(name)}: MLflow run {run_id} in {visible(experiment)}")
 
 
 def add_to(app: typer.Typer) -> None:

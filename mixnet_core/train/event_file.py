@@ -96,14 +96,14 @@ class EventFile:
         from tensorboardX.proto.event_pb2 import Event
         from tensorboardX.proto.summary_pb2 import Summary
 
-        values = [Summary.Value(tag=tag, simple_value=value) for tag, value in _scalars(row)]
+        values = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars(row)]
         if values:
             event = Event(wall_time=row["time"], step=row["step"], summary=Summary(value=values))
             self._writer.write_event(event)
         return bool(values)
 
 
-def _scalars(row: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+def scalars(row: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     """Yields tags and values of a row; what is not known is left out."""
     found: dict[str, float | None] = {}
     if row["event"] == "step":
