@@ -52,6 +52,28 @@ def test_a_server_that_is_down_fails_no_stage_and_is_not_asked_again_at_once() -
 
 
 @pytest.mark.usefixtures("_server_is_down")
+def test_what_a_dashboard_does_not_take_is_not_drawn_again_at_once() -> None:
+    class Drawn:
+        def __init__(self, taken: bool) -> None:
+            self.taken, self.ticks, self.ends = taken, 0, 0
+
+        def ticked(self, tick: Tick) -> bool:
+            self.ticks += 1
+            return self.taken
+
+        def ended(self) -> None:
+            self.ends += 1
+
+    taken, refused, after = Drawn(True), Drawn(False), Drawn(True)
+    progress = Progress("train", "run", also=[taken, refused, after])
+    # The bar itself is written once a second at most.
+    progress._next = time.monotonic() + 60
+    for done in range(5):
+        progress(Tick("train", done, 5, "img"))
+    assert [view.ticks for view in (taken, refused, after)] == [1, 1, 0]
+
+
+@pytest.mark.usefixtures("_server_is_down")
 def test_a_terminal_shows_results_and_what_will_be_tried_again(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
