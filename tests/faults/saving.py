@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import IO
 
 from mixnet_core.checkpoints.bundle import newest_bundle
+from mixnet_core.processes import stopping
 from mixnet_core.recipe.sections import Devices
 from mixnet_core.runs.run_dir import Workspace
 from mixnet_core.train.metrics import read_metrics
@@ -90,10 +91,18 @@ class Command(Job):
             if self._mixnet(*stage).wait() != 0:
                 raise Failed(f"`mixnet {stage[0]}` failed; its log is {self.log}")
 
+    def begin_like(self, other: Command) -> None:
+        """Takes what another run of the same recipe had before it trained, and its graphs."""
+        left = ("checkpoints", "attempts", "metrics.jsonl", "train*.json", ".lock")
+        shutil.copytree(other.run.root, self.run.root, ignore=shutil.ignore_patterns(*left))
+
     def drain(self, *more: str, run: str = "") -> int:
         """The exit code of `mixnet drain`; `said` is what it printed."""
+        return self.begin_to_drain(*more, run=run).wait()
+
+    def begin_to_drain(self, *more: str, run: str = "") -> subprocess.Popen[bytes]:
         with self._said.open("wb") as out:
-            return self._mixnet("drain", run or self.name, *more, out=out).wait()
+            return self._mixnet("drain", run or self.name, *more, out=out)
 
     def said(self) -> str:
         return self._said.read_text()
@@ -132,29 +141,21 @@ def came_about(job: Command, condition: Callable[[], object], what: str) -> bool
 
 def strike(job: Command, way: str, draw: random.Random) -> Stop | None:
     """Starts the command and asks it to stop at an instant; None if it had ended."""
-    before = newest_bundle(job.run.checkpoints).step
-    attempts = job.attempts()
+    before, attempts = newest_bundle(job.run.checkpoints).step, job.attempts()
     job.start()
     assert job.process is not None
     if draw.random() < _SHARE_IN_START_UP:
-        delay = draw.uniform(0, 12)
-        deadline = time.monotonic() + delay
+        deadline = time.monotonic() + draw.uniform(0, 12)
         came_about(job, lambda: time.monotonic() > deadline, "the instant")
-    else:
-        started = came_about(job, lambda: job.attempts() > attempts, "an attempt")
-        if not started or not came_about(job, lambda: _first_step(job, before), "a step"):
-            return None
+    elif came_about(job, lambda: _heeds(job, attempts), "a step"):
         time.sleep(draw.uniform(0, 2))
+    # Before that there is nothing to drain.
+    if way == "drain":
+        came_about(job, lambda: job.attempts() > attempts, "an attempt")
     if job.ended:
         return None
-    asked_at, began = max(job.steps(), default=0), time.monotonic()
-    if way == "drain":
-        if job.drain() != 0:
-            raise Failed(f"`mixnet drain` failed; its log is {job.log}")
-    elif way == "SIGKILL":
-        job.process.kill()
-    else:
-        job.process.send_signal(signal.SIGTERM if way == "SIGTERM" else signal.SIGINT)
+    asked_at = max(job.steps(), default=0)
+    began = _asked(job, way, attempts)
     while not job.ended or job.processes():
         if time.monotonic() - began > GRACE_SECONDS + _SECONDS_TO_END:
             raise Failed(f"{job.name} still runs {GRACE_SECONDS + _SECONDS_TO_END:g} s after {way}")
@@ -165,10 +166,29 @@ def strike(job: Command, way: str, draw: random.Random) -> Stop | None:
     return Stop(way, asked_at, done, kept, seconds, job.process.returncode)
 
 
-def _first_step(job: Command, before: int) -> bool:
+def _asked(job: Command, way: str, attempts: int) -> float:
+    """Asks the command to stop; the time at which it was asked."""
+    assert job.process is not None
+    if way == "drain":
+        draining = job.begin_to_drain()
+        request = _attempt(job, attempts) / stopping.REQUEST
+        while draining.poll() is None and not request.exists():
+            time.sleep(_POLL_SECONDS)
+    elif way == "SIGKILL":
+        job.process.kill()
+    else:
+        job.process.send_signal(signal.SIGTERM if way == "SIGTERM" else signal.SIGINT)
+    return time.monotonic()
+
+
+def _attempt(job: Command, attempts: int) -> Path:
+    """The attempt that comes after so many."""
+    return job.run.attempts("train") / f"attempt-{attempts + 1:03d}"
+
+
+def _heeds(job: Command, attempts: int) -> bool:
     """Whether the newest attempt has done a step."""
-    newest = max(job.run.attempts("train").glob("attempt-*"), default=None)
-    return newest is not None and (newest / "heeded").exists()
+    return stopping.heeds(_attempt(job, attempts))
 
 
 def finish(job: Command) -> None:
@@ -183,19 +203,18 @@ def finish(job: Command) -> None:
 def on_ranks(workspace: Workspace, ranks: int, instants: int, draw: random.Random) -> list[Stop]:
     """Asks until so many instants were met; raises Failed at the first thing that is wrong."""
     stops: list[Stop] = []
-    with ended_afterwards(Command(workspace, REFERENCE, uuid.uuid4().hex)) as job:
-        job.ranks = ranks
-        job.prepare()
-        finish(job)
-        reference = job.outcome()
-        say(f"{ranks} rank(s): undisturbed, {len(reference)} digests of {sorted(job.bundles())}")
+    with ended_afterwards(Command(workspace, REFERENCE, uuid.uuid4().hex)) as undisturbed:
+        undisturbed.ranks = ranks
+        undisturbed.prepare()
+        finish(undisturbed)
+        reference = undisturbed.outcome()
+        kept = sorted(undisturbed.bundles())
+        say(f"{ranks} rank(s): undisturbed, {len(reference)} digests of {', '.join(kept)}")
     number = 0
     while len(stops) < instants:
         number += 1
         with ended_afterwards(Command(workspace, f"run-{number}", uuid.uuid4().hex)) as job:
-            job.ranks = ranks
-            job.prepare()
-            shutil.copytree(workspace.run(REFERENCE).graphs, job.run.graphs)
+            job.begin_like(undisturbed)
             while len(stops) < instants:
                 stop = strike(job, WAYS[len(stops) % len(WAYS)], draw)
                 if stop is None:

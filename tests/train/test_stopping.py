@@ -27,15 +27,14 @@ EPOCHS = 2
 STEPS_PER_EPOCH = 12
 
 
-def command(workspace: Path, name: str, ranks: int) -> Command:
-    job = Command(Workspace(workspace), name, uuid.uuid4().hex)
-    job.ranks, job.epochs = ranks, EPOCHS
-    job.prepare()
-    return job
+def new(workspace: Path, name: str) -> Command:
+    return Command(Workspace(workspace), name, uuid.uuid4().hex)
 
 
 def undisturbed(folder: Path, ranks: int) -> Command:
-    with ended_afterwards(command(folder, "undisturbed", ranks)) as job:
+    with ended_afterwards(new(folder, "undisturbed")) as job:
+        job.ranks, job.epochs = ranks, EPOCHS
+        job.prepare()
         assert end_of(job) == 0
     return job
 
@@ -80,60 +79,41 @@ def on_one_rank(tmp_path_factory: pytest.TempPathFactory) -> Command:
 @pytest.fixture
 def job(on_one_rank: Command) -> Iterator[Command]:
     """Another run of the same recipe, with the graph of the first to save time."""
-    name = f"run-{uuid.uuid4().hex[:8]}"
-    with ended_afterwards(command(on_one_rank.workspace.root, name, 1)) as job:
-        shutil.copytree(on_one_rank.run.graphs, job.run.graphs)
+    root, name = on_one_rank.workspace.root, f"run-{uuid.uuid4().hex[:8]}"
+    with ended_afterwards(new(root, name)) as job:
+        job.begin_like(on_one_rank)
         yield job
 
 
-def test_a_training_that_is_stopped_twice_loses_no_step_and_no_bit(
-    on_one_rank: Command, job: Command
-) -> None:
-    assert stopped(job, terminate, after=3) == SAVED
-    first = newest_bundle(job.run.checkpoints)
-    assert first.path is not None
-    assert 3 <= first.step == job.steps()[-1]
-    assert job.log.read_text().splitlines()[-1] == (
-        f"mixnet: stopped on request (SIGTERM) after step {first.step}, checkpoint kept in "
-        f"{job.run.checkpoints}: the same command goes on from there"
-    )
-    # Its supervisor asks, and it had nobody to tell an exit code.
-    assert stopped(job, kill, after=first.step + 2) == -signal.SIGKILL
-    second = newest_bundle(job.run.checkpoints)
-    assert second.step >= first.step + 2
-    assert second.step == max(job.steps())
-    assert end_of(job) == 0
-    assert differences(on_one_rank.outcome(), job.outcome()) == []
-
-
-def test_an_epochs_last_step_is_saved_as_a_whole_epoch(on_one_rank: Command, job: Command) -> None:
-    """Where the request comes just then."""
-    job.start()
-    attempt = job.run.attempts("train") / "attempt-001"
-    wait_until(lambda: STEPS_PER_EPOCH - 1 in job.steps(), "the epoch's last step but one")
-    stopping.ask(attempt, "a test")
-    assert job.process is not None
-    assert job.process.wait(60) == SAVED
-    step = newest_bundle(job.run.checkpoints).step
-    # On a busy machine it may have been the step after.
-    assert STEPS_PER_EPOCH <= step == max(job.steps())
-    assert end_of(job) == 0
-    assert differences(on_one_rank.outcome(), job.outcome()) == []
-
-
-def test_a_training_that_is_drained_says_so_and_a_drain_of_nothing_too(
+def test_a_training_that_is_drained_terminated_and_killed_loses_no_step_and_no_bit(
     on_one_rank: Command, job: Command
 ) -> None:
     codes: list[int] = []
     code = stopped(job, lambda job: codes.append(job.drain("--json")), after=2)
     assert (code, codes) == (SAVED, [0])
+    first = newest_bundle(job.run.checkpoints).step
+    assert 2 <= first == job.steps()[-1]
     (drained,) = json.loads(job.said())["drained"]
-    step = newest_bundle(job.run.checkpoints).step
     assert (drained["run"], drained["state"]) == (job.name, "stopped")
-    assert f"stopped on request (mixnet drain) after step {step}," in drained["line"]
+    assert f"stopped on request (mixnet drain) after step {first}," in drained["line"]
     assert job.drain("--json") == 0
     assert json.loads(job.said()) == {"drained": []}
-    assert job.drain("--json", run="absent") == 2
+
+    assert stopped(job, terminate, after=first + 1) == SAVED
+    second = newest_bundle(job.run.checkpoints).step
+    assert first < second == job.steps()[-1]
+    assert job.log.read_text().splitlines()[-1] == (
+        f"mixnet: stopped on request (SIGTERM) after step {second}, checkpoint kept in "
+        f"{job.run.checkpoints}: the same command goes on from there"
+    )
+
+    # Its supervisor asks.
+    assert stopped(job, kill, after=second + 1) == -signal.SIGKILL
+    third = newest_bundle(job.run.checkpoints).step
+    assert second < third == job.steps()[-1]
+
+    assert end_of(job) == 0
+    assert differences(on_one_rank.outcome(), job.outcome()) == []
 
 
 def test_what_compiles_is_ended_at_once(on_one_rank: Command, job: Command) -> None:
@@ -152,10 +132,26 @@ def test_what_compiles_is_ended_at_once(on_one_rank: Command, job: Command) -> N
 
 
 @pytest.mark.long
+def test_an_epochs_last_step_is_saved_as_a_whole_epoch(on_one_rank: Command, job: Command) -> None:
+    """Where the request comes just then."""
+    job.start()
+    attempt = job.run.attempts("train") / "attempt-001"
+    wait_until(lambda: STEPS_PER_EPOCH - 1 in job.steps(), "the epoch's last step but one")
+    stopping.ask(attempt, "a test")
+    assert job.process is not None
+    assert job.process.wait(60) == SAVED
+    step = newest_bundle(job.run.checkpoints).step
+    # On a busy machine it may have been the step after.
+    assert STEPS_PER_EPOCH <= step == max(job.steps())
+    assert end_of(job) == 0
+    assert differences(on_one_rank.outcome(), job.outcome()) == []
+
+
+@pytest.mark.long
 def test_two_ranks_end_by_themselves_after_the_same_step_and_lose_no_bit(tmp_path: Path) -> None:
     reference = undisturbed(tmp_path, 2)
-    with ended_afterwards(command(tmp_path, "stopped", 2)) as job:
-        shutil.copytree(reference.run.graphs, job.run.graphs)
+    with ended_afterwards(new(tmp_path, "stopped")) as job:
+        job.begin_like(reference)
         assert stopped(job, terminate, after=3) == SAVED
         step = newest_bundle(job.run.checkpoints).step
         assert step == max(job.steps())
