@@ -115,9 +115,9 @@ def unsaved(request: Request, error: MixnetError | None) -> Stopped:
         request: what it was asked.
         error: why it ended by itself; None: it was ended.
     """
-    why = f" ({error})" if error else ", within devices.grace_seconds"
+    why = f" ({error})" if error else " within devices.grace_seconds"
     return Stopped(
-        f"stopped on request ({request.reason}) before a step of this attempt was saved{why}: "
+        f"stopped on request ({request.reason}) before this attempt had a step saved{why}: "
         "earlier checkpoints are kept, the same command goes on from the newest",
         retryable=request.retryable,
     )
@@ -136,7 +136,8 @@ def supervisor_options(attempt: Path, grace_seconds: float) -> list[str]:
         "--answered": attempt / child.failure_file("0"),
         "--grace": grace_seconds,
     }
-    if notice := os.environ.get(NOTICE_VARIABLE):
+    # What saves nothing is not ended before its time either.
+    if grace_seconds > 0 and (notice := os.environ.get(NOTICE_VARIABLE)):
         options["--notice"] = Path(notice).absolute()
     return [text for pair in options.items() for text in map(str, pair)]
 

@@ -254,6 +254,8 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help="kept; default: a temporary one, deleted")
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A shell that starts it in the background has it ignored, and so would have what it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with tempfile.TemporaryDirectory(prefix="mixnet-saving-") as temporary:
             folder = (given.folder or Path(temporary)).absolute()

@@ -201,7 +201,7 @@ def test_who_asks_a_job_that_saves_nothing_is_told_what_is_kept(
     run: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
     thread = when_ready(tmp_path, 1, lambda: asked(tmp_path))
-    message = r"\(mixnet drain\) before a step .* within devices\.grace_seconds: earlier checkpoin"
+    message = r"\(mixnet drain\) before this .* within devices\.grace_seconds: earlier checkpoin"
     with pytest.raises(Stopped, match=message):
         run("deaf", grace=1.0)
     thread.join()
@@ -217,9 +217,7 @@ def test_a_rank_that_is_killed_while_it_is_asked_is_not_to_be_tried_again(
         os.kill(read_json(attempt(tmp_path) / child.process_file("0")), signal.SIGTERM)
 
     thread = when_ready(tmp_path, 1, ask_and_kill)
-    with pytest.raises(
-        MixnetError, match=r"\(mixnet drain\) before a step .* by SIGTERM"
-    ) as caught:
+    with pytest.raises(MixnetError, match=r"\(mixnet drain\) before this .* by SIGTERM") as caught:
         run("deaf")
     thread.join()
     assert isinstance(caught.value, Stopped)
@@ -236,7 +234,7 @@ def test_the_notice_that_the_machine_will_go_stops_it_and_it_may_be_tried_again(
     thread.join()
     assert caught.value.retryable
     began = time.monotonic()
-    with pytest.raises(Stopped, match=r"\(this machine's notice\) before a step") as again:
+    with pytest.raises(Stopped, match=r"\(this machine's notice\) before this") as again:
         run("stay")
     assert again.value.retryable
     assert time.monotonic() - began < LONG / 2
