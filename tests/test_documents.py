@@ -59,7 +59,7 @@ RUN_BY = {
     "mixnet deployments": "tests/test_wheel.py::"
     "test_its_deployments_are_deployed_as_the_command_says",
     "mixnet drain": "tests/train/test_stopping.py::"
-    "test_a_training_that_is_drained_terminated_and_killed_loses_no_step_and_no_bit",
+    "test_a_training_that_is_drained_terminated_killed_and_interrupted_loses_no_step_and_no_bit",
     "mixnet evaluate": "tests/revalidation/test_weights_file.py::"
     "test_a_file_in_a_release_is_read_by_its_recipe_and_held_to_its_claims",
     "mixnet import": "tests/cli/test_importing.py::test_what_is_imported_is_measured_by_its_name",

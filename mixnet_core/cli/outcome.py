@@ -20,7 +20,7 @@ from typing import Any
 
 import typer
 
-from mixnet_core.errors import InputError, MachineError, MixnetError, Stopped, visible
+from mixnet_core.errors import InputError, MachineError, MixnetError, visible
 from mixnet_core.storage.uris import shown_words
 
 # What a shell makes of Ctrl-C, and typer.
@@ -106,10 +106,10 @@ def _worked(work: Callable[[], int | None]) -> tuple[int, dict[str, Any] | None]
     except OSError as error:
         failed = _os_error(error)
         return failed.exit_code, _said(failed, failed.exit_code)
-    except (KeyboardInterrupt, typer.Abort, Terminated) as interruption:
-        if saved := _saved(interruption):
-            return saved.exit_code, _said(saved, saved.exit_code, retryable=True)
-        code = TERMINATED if isinstance(interruption, Terminated) else INTERRUPTED
+    except Terminated:
+        code = TERMINATED
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
     except RuntimeError as error:
         if _NO_HOME not in str(error):
             return _unforeseen(error)
@@ -122,14 +122,6 @@ def _worked(work: Callable[[], int | None]) -> tuple[int, dict[str, Any] | None]
     if code == INTERRUPTED:
         return code, _fields("Interrupted", f"interrupted; {_GOES_ON}", code, retryable=True)
     return code, None
-
-
-def _saved(interruption: BaseException) -> Stopped | None:
-    """Finds what a job said that was interrupted and has saved what it did."""
-    cause: BaseException | None = interruption
-    while cause is not None and not isinstance(cause, Stopped):
-        cause = cause.__cause__
-    return cause
 
 
 def _os_error(error: OSError) -> MachineError:

@@ -23,7 +23,7 @@ from mixnet_core.cli.options import (
 )
 from mixnet_core.cli.outcome import print_json
 from mixnet_core.data.near_duplicates import find_near_duplicates
-from mixnet_core.errors import InputError
+from mixnet_core.errors import InputError, Stopped
 from mixnet_core.recipe.lines import recipe_lines
 from mixnet_core.recipe.recipe import Recipe, stored_recipe
 from mixnet_core.runs.records import existing_run
@@ -280,7 +280,14 @@ def _train_checked(invocation: Invocation) -> Results:
     dataset, weights = records.dataset(), records.weights()
     for line in recipe_lines(invocation.context.recipe):
         invocation.watch.line("recipe", line)
-    return _finished(invocation, "train", train(invocation.context, dataset, weights))
+    try:
+        trained = train(invocation.context, dataset, weights)
+    except BaseException as interruption:
+        # Here, because typer makes a plain exit code of Ctrl-C.
+        if isinstance(interruption.__cause__, Stopped):
+            raise interruption.__cause__ from None
+        raise
+    return _finished(invocation, "train", trained)
 
 
 def _select(invocation: Invocation) -> Results:

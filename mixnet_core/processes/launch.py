@@ -186,7 +186,11 @@ def _let_save(
 ) -> None:
     """Has an interrupted job save what it did; returns when it has, or can not."""
     reason = "Ctrl-C" if isinstance(interruption, KeyboardInterrupt) else "SIGTERM"
-    if process.poll() is not None or not stopping.ask(attempt, reason):
+    try:
+        if process.poll() is not None or not stopping.ask(attempt, reason):
+            return
+    except MachineError:
+        # Where nothing can be written nothing can be saved.
         return
     log.warning(
         "%s: saving after this step, for %g s at most; once more ends it at once", reason, seconds

@@ -33,16 +33,6 @@ def raising(error: BaseException) -> Callable[[], NoReturn]:
     return work
 
 
-def saved(interruption: BaseException) -> BaseException:
-    """As it comes through typer, of a training that was interrupted and has saved."""
-    interruption.__cause__ = Stopped("stopped on request (Ctrl-C) after step 3")
-    if not isinstance(interruption, KeyboardInterrupt):
-        return interruption
-    aborted = typer.Abort()
-    aborted.__cause__ = interruption
-    return aborted
-
-
 @pytest.mark.parametrize(
     ("error", "code", "kind", "said"),
     [
@@ -55,8 +45,7 @@ def saved(interruption: BaseException) -> BaseException:
         (KeyboardInterrupt(), 130, "Interrupted", "the same command goes on"),
         (typer.Abort(), 130, "Interrupted", "the same command goes on"),
         (Terminated(), 143, "Terminated", "terminated; the same command goes on"),
-        (saved(KeyboardInterrupt()), 75, "Stopped", "after step 3"),
-        (saved(Terminated()), 75, "Stopped", "after step 3"),
+        (Stopped("after step 3"), 75, "Stopped", "after step 3"),
         (ZeroDivisionError("b"), 1, "ZeroDivisionError", "b"),
         (RuntimeError("b"), 1, "RuntimeError", "b"),
     ],
@@ -77,7 +66,7 @@ def test_whatever_ends_a_command_is_one_line_and_one_document(
     fields = json.loads(capsys.readouterr().out)["error"]
     assert (fields["type"], fields["exit_code"]) == (kind, code)
     assert said in fields["message"]
-    again = ("JobFailed", "Interrupted", "Terminated", "Stopped")
+    again = ("JobFailed", "Interrupted", "Terminated")
     assert fields["retryable"] == (kind in again)
 
 

@@ -85,7 +85,7 @@ def job(on_one_rank: Command) -> Iterator[Command]:
         yield job
 
 
-def test_a_training_that_is_drained_terminated_and_killed_loses_no_step_and_no_bit(
+def test_a_training_that_is_drained_terminated_killed_and_interrupted_loses_no_step_and_no_bit(
     on_one_rank: Command, job: Command
 ) -> None:
     codes: list[int] = []
@@ -111,6 +111,10 @@ def test_a_training_that_is_drained_terminated_and_killed_loses_no_step_and_no_b
     assert stopped(job, kill, after=second + 1) == -signal.SIGKILL
     third = newest_bundle(job.run.checkpoints).step
     assert second < third == job.steps()[-1]
+
+    # Where typer would end it with 130.
+    assert stopped(job, interrupt, after=third + 1) == SAVED
+    assert third < newest_bundle(job.run.checkpoints).step == job.steps()[-1]
 
     assert end_of(job) == 0
     assert differences(on_one_rank.outcome(), job.outcome()) == []
