@@ -54,7 +54,8 @@ class Restarts:
             return
         if self._in_vain == self._most:
             if self._most:
-                self._say(f"given up: {self._most} restarts in a row left no newer checkpoint")
+                times = f"{self._most} restart{'s' if self._most > 1 else ''}"
+                self._say(f"given up after {times} in a row without a newer checkpoint")
             raise error
         pause = PAUSES[min(self._in_vain, len(PAUSES) - 1)]
         self._in_vain += 1

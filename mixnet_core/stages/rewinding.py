@@ -15,7 +15,7 @@ from mixnet_core.checkpoints.bundle import newest_bundle
 from mixnet_core.checkpoints.distrust import DIVERGED_PREFIX, distrust, go_back
 from mixnet_core.data.batches import step_positions, steps_per_epoch
 from mixnet_core.data.index import read_index
-from mixnet_core.errors import Diverged, InputError, IntegrityError
+from mixnet_core.errors import Diverged, InputError, IntegrityError, MixnetError
 from mixnet_core.recipe.recipe import Recipe
 from mixnet_core.runs.diverged import (
     DivergedBatch,
@@ -89,20 +89,30 @@ class Rewinding:
             else:
                 self._distrust(found)
 
-    def settle(self, error: Diverged) -> None:
-        """Goes back after an attempt ended with this error, or raises it.
+    def settle(self, error: MixnetError) -> bool:
+        """Goes back if the attempt that just ended diverged.
+
+        Whatever it was ended by: a rank that diverged may hang, or take another one along, before
+        it is asked.
+
+        Args:
+            error: what ended it.
+
+        Returns:
+            Whether it went back; False where nothing diverged.
 
         Raises:
-            Diverged: the recipe says stop, or the run went back often enough.
+            MixnetError: the error, because the recipe says stop.
+            Diverged: the run went back often enough.
             IntegrityError: the run's record of earlier divergences is damaged.
             MachineError: a checkpoint cannot be set aside, the disk is full or not writable.
         """
         found = _newest_divergence(self._run.attempts("train"))
-        if found is None:
-            raise error
+        if found is None or self._is_settled(found):
+            return False
         if self._may_go_back():
             self._go_back(found, str(error))
-            return
+            return True
         self._distrust(found)
         if self._recipe.training.on_divergence == "stop":
             raise error

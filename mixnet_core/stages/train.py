@@ -12,7 +12,7 @@ from mixnet_core.checkpoints.bundle import (
 )
 from mixnet_core.checkpoints.retention import clear_leftovers
 from mixnet_core.data.unreadable import count_unreadable
-from mixnet_core.errors import Diverged, MixnetError, Stopped
+from mixnet_core.errors import MixnetError, Stopped
 from mixnet_core.evaluate.job import patience_of, threads_of
 from mixnet_core.model.native.choice import Operators, choose_operators
 from mixnet_core.processes.held_devices import devices_held
@@ -103,13 +103,13 @@ def train(context: Context, dataset: PreparedDataset, weights: FetchedWeights | 
                 break
             except Stopped:
                 raise
-            except Diverged as error:
-                rewinding.settle(error)
-                newest, step = _newest(run, ticks)
-                restarts.begin(step)
             except MixnetError as error:
+                went_back = rewinding.settle(error)
                 newest, step = _newest(run, ticks)
-                restarts.after(error, step)
+                if went_back:
+                    restarts.begin(step)
+                else:
+                    restarts.after(error, step)
         unreadable = count_unreadable(run.unreadable)
         trained = TrainedRun.model_validate(result).model_copy(
             update={

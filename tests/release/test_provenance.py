@@ -129,6 +129,15 @@ def test_a_training_says_recipe_images_seeds_parent_packages_and_hardware() -> N
     assert details["byproducts"] == [ANSWERS]
 
 
+def test_a_training_that_went_back_says_how_often_and_which_steps_it_left_out() -> None:
+    more = {"rewinds": 2, "steps_left_out": [28, 29]}
+    definition = judged(trained(training=TRAINING | more))["buildDefinition"]
+    assert definition["internalParameters"]["rewinds"] == 2
+    assert definition["internalParameters"]["stepsLeftOut"] == [28, 29]
+    plain = judged(trained(training=TRAINING | {"rewinds": 0, "steps_left_out": []}))
+    assert plain == judged(trained())
+
+
 def test_what_is_not_known_of_a_training_is_left_out() -> None:
     unknown = {**TRAINING, "machine": None, "started": None, "finished": None}
     predicate = judged(trained(training=unknown, start=None))

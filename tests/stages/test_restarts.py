@@ -29,7 +29,7 @@ def test_without_a_newer_checkpoint_pauses_grow_until_it_is_given_up() -> None:
         "stopped: killed: trying again helps; starting again from step 0 in 5 s, restart 1 of 5 "
         "without a newer checkpoint"
     )
-    assert watched.said[-1] == "given up: 5 restarts in a row left no newer checkpoint"
+    assert watched.said[-1] == "given up after 5 restarts in a row without a newer checkpoint"
     assert len(watched.said) == 6
 
 

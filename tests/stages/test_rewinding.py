@@ -17,7 +17,7 @@ from mixnet_core.checkpoints.bundle import (
     write_bundle,
 )
 from mixnet_core.data.index import read_index
-from mixnet_core.errors import Diverged, RecipeError
+from mixnet_core.errors import Diverged, JobFailed, RecipeError
 from mixnet_core.processes import child
 from mixnet_core.recipe.recipe import load_recipe
 from mixnet_core.runs.diverged import read_diverged
@@ -167,6 +167,26 @@ def test_an_attempt_that_failed_otherwise_since_is_not_gone_back_for(
     write_json(job.run.attempts("train") / "attempt-002" / "failure-0.json", failure)
     job.rewinding().settle_before()
     assert job.newest() == 12
+
+
+def test_it_goes_back_too_where_a_rank_that_diverged_hung_and_something_else_ended_it(
+    diverging: Callable[..., Diverging],
+) -> None:
+    job = diverging(on_divergence="rewind")
+    job.attempt(1, (10, 11))
+    assert job.rewinding().settle(JobFailed("no progress for 600 s", retryable=True))
+    assert job.newest() == 6
+    assert job.said[-1].startswith("stopped: no progress for 600 s; going back to step 6")
+
+
+def test_what_did_not_diverge_is_left_to_restarts(diverging: Callable[..., Diverging]) -> None:
+    job = diverging(on_divergence="rewind")
+    killed = JobFailed("killed", retryable=True)
+    assert not job.rewinding().settle(killed)
+    job.rewinding().settle(job.attempt(1, (10, 11)))
+    # No attempt since: it is settled.
+    assert not job.rewinding().settle(killed)
+    assert (job.newest(), job.rewinding().count) == (6, 1)
 
 
 def test_of_several_ranks_the_earliest_finding_counts(diverging: Callable[..., Diverging]) -> None:

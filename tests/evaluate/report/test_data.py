@@ -264,3 +264,14 @@ def test_what_was_decided_is_in_the_text_and_on_the_page() -> None:
     assert report_view(forced)["acceptance"]["accepted"]
     assert "nothing is demanded" in report_markdown(with_decision(data(), Decision(checks=())))
     assert report_view(data())["acceptance"] is None
+
+
+def test_a_report_says_what_was_left_out_after_training_diverged_also_an_earlier_versions() -> None:
+    rewound = TRAINED.model_copy(update={"rewinds": 2, "left_out": (28, 29, 40)})
+    report = data(trained=rewound)
+    assert report["training"]["rewinds"] == 2
+    assert report["training"]["steps_left_out"] == [28, 29, 40]
+    assert "went back 2 times after it diverged, 3 batches left out" in report_markdown(report)
+    for key in ("rewinds", "steps_left_out"):
+        del report["training"][key]
+    assert "went back" not in report_markdown(report)
