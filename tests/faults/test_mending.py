@@ -137,14 +137,14 @@ def test_where_it_is_to_stop_it_ends_at_once_and_can_be_told_to_go_back(
     assert differences(undisturbed.outcome(), told.outcome()) == []
 
 
-def test_a_weight_with_another_bit_is_found_by_the_loss_and_no_bundle_of_it_is_gone_on_from(
+def test_weights_that_blow_up_are_found_by_the_loss_and_no_bundle_of_them_is_gone_on_from(
     begin: Callable[..., Training], undisturbed: Training, tmp_path: Path
 ) -> None:
     training = begin(tmp_path, "rewind")
-    done = trained(training, "flip", 26, mark=str(tmp_path / "mark"))
+    done = trained(training, "blow", 30, mark=str(tmp_path / "mark"))
     assert done.rewinds == 1
     (stopped,) = [text for text in training.milestones() if text.startswith("stopped: ")]
     assert f"{IN_A_ROW} steps in a row" in stopped
-    # 27 was saved while its weights were wrong, before anybody knew.
-    assert (training.run.checkpoints / "diverged-step-00000027").is_dir()
+    # It was saved while its weights were wrong, before anybody knew.
+    assert (training.run.checkpoints / "diverged-step-00000030").is_dir()
     assert differences(undisturbed.outcome(), training.outcome()) == []

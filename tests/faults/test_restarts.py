@@ -40,7 +40,7 @@ class Training:
     """One run in a workspace of its own, with what its watcher was told."""
 
     def __init__(self, workspace: Workspace, dataset: PreparedDataset | None, **more: Any) -> None:
-        settings = JOB | {"training.epochs": 2, "devices.ranks": 2}
+        settings = JOB | {"training.epochs": 2, "devices.ranks": 2, "devices.stall_seconds": 30.0}
         settings |= {key.replace("__", "."): value for key, value in more.items()}
         self.recipe: Recipe = load_recipe("digits", settings)
         self.told: list[Tick] = []
@@ -261,7 +261,8 @@ def test_a_full_disk_that_gets_room_again_costs_time_only_however_long_it_takes(
     # Whatever waited in a collective call, or gave no sign, would have ended long before.
     monkeypatch.setenv("MS_CPU_COMM_OP_TIMEOUT", "20")
     monkeypatch.setenv("MS_RECEIVE_MSG_TIMEOUT", "20")
-    training = begin(disk, devices__stall_seconds=25.0)
+    # The undisturbed run's own recipe, whose graph is taken.
+    training = begin(disk)
     training.spared = spared
     with filled(disk, training) as over:
 
