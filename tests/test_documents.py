@@ -111,6 +111,9 @@ RUN_BY = {
     "test_one_scheduled_run_finds_each_release_in_its_state",
     "prefect flow-run cancel": "tests/flows/test_deployments.py::"
     "test_cancelling_a_training_run_saves_its_last_step_and_leaves_no_process",
+    "prefect flow-run ls": "tests/flows/test_guarded.py::test_a_crashed_run_goes_on_by_one_command",
+    "prefect flow-run retry": "tests/flows/test_guarded.py::"
+    "test_a_crashed_run_goes_on_by_one_command",
     "prefect server start": "tests/flows/test_deployments.py::"
     "test_a_run_with_a_killed_worker_resumes_and_publishes",
     "prefect work-pool pause": "not run here: Prefect's own, on a server that others use",
@@ -121,6 +124,8 @@ RUN_BY = {
     "python -m docs.generate": ".ci/run",
     "python -m mixnet_flows.infra.serve": "tests/infra/test_serve.py::"
     "test_serve_deploys_and_nothing_of_it_survives_its_kill",
+    "python -m mixnet_flows.infra.watch": "tests/flows/test_guarded.py::"
+    "test_a_run_whose_process_was_killed_goes_on_by_itself",
     "python -m mixnet_flows.infra.setup": "tests/test_wheel.py::"
     "test_its_deployments_are_deployed_as_the_command_says",
     "python -m tests.data.imagenet.bad_inputs": "tests/data/imagenet/test_bad_inputs.py",

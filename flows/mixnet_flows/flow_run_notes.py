@@ -35,12 +35,15 @@ class Note:
 
     Attributes:
         pid: the process; 0 where the note was not written in full.
+        run_count: how often the flow run had begun then, as the server counts: one that has begun
+            more often since did so elsewhere. 0 as above.
         alive: whether it lives.
         cancelled: whether the process ended itself because the run was called Cancelled.
     """
 
     flow_run: UUID
     pid: int
+    run_count: int
     alive: bool
     cancelled: bool
 
@@ -60,8 +63,11 @@ def notes_folder() -> Path:
     return folder
 
 
-def hold_note(flow_run: UUID) -> None:
+def hold_note(flow_run: UUID, run_count: int) -> None:
     """Notes that this process works on a flow run, until it ends; waits while another one does.
+
+    Args:
+        run_count: as `Note`.
 
     Raises:
         MachineError: the note cannot be written.
@@ -78,13 +84,17 @@ def hold_note(flow_run: UUID) -> None:
             # Removed while this process waited for it.
             os.close(handle)
         _held[flow_run] = handle
-    _write(handle, cancelled=False)
+    _write(handle, run_count, cancelled=False)
 
 
-def note_cancelled(flow_run: UUID) -> None:
-    """Notes that this process ends itself because its run was called Cancelled."""
+def change_note(flow_run: UUID, run_count: int, *, cancelled: bool = False) -> None:
+    """Writes this process's note anew.
+
+    Args:
+        run_count, cancelled: as `Note`.
+    """
     if flow_run in _held:
-        _write(_held[flow_run], cancelled=True)
+        _write(_held[flow_run], run_count, cancelled=cancelled)
 
 
 @contextmanager
@@ -122,14 +132,15 @@ def _read(path: Path, handle: int) -> Note:
         alive = True
     try:
         data = json.loads(os.pread(handle, 4096, 0))
-        pid, cancelled = int(data["pid"]), bool(data["cancelled"])
+        pid, run_count, cancelled = int(data["pid"]), int(data["run_count"]), data["cancelled"]
     except (ValueError, KeyError, TypeError):
-        pid, cancelled = 0, False
-    return Note(UUID(path.name), pid, alive, cancelled)
+        pid, run_count, cancelled = 0, 0, False
+    return Note(UUID(path.name), pid, run_count, alive, bool(cancelled))
 
 
-def _write(handle: int, *, cancelled: bool) -> None:
-    data = json.dumps({"pid": os.getpid(), "cancelled": cancelled}).encode()
+def _write(handle: int, run_count: int, *, cancelled: bool) -> None:
+    note = {"pid": os.getpid(), "run_count": run_count, "cancelled": cancelled}
+    data = json.dumps(note).encode()
     # Its lock is what counts: a full disk must not end a run.
     with suppress(OSError):
         os.pwrite(handle, data, 0)

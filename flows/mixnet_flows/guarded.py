@@ -36,7 +36,7 @@ from prefect.settings import (
 from prefect.states import Running
 
 from mixnet_core.errors import MachineError
-from mixnet_flows.flow_run_notes import hold_note, note_cancelled
+from mixnet_flows.flow_run_notes import change_note, hold_note
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -61,7 +61,7 @@ def guarded(function: Callable[P, R]) -> Callable[P, R]:
             return function(*args, **kwargs)
         run, log = UUID(flow_run.id), get_run_logger()
         try:
-            hold_note(run)
+            hold_note(run, flow_run.run_count)
         except MachineError as error:
             log.warning("whether this run lives cannot be seen on its host: %s", error)
         try:
@@ -100,13 +100,16 @@ def _look_until(run: UUID, log: Log, ended: threading.Event) -> None:
     while not ended.wait(seconds):
         try:
             with _impatient_client() as client:
-                state = client.read_flow_run(run).state
-                if state is None or ended.is_set():
+                seen = client.read_flow_run(run)
+                if seen.state is None or ended.is_set():
                     continue
-                if state.is_crashed():
-                    _take_back(client, run, state, log)
-                elif state.is_cancelled():
-                    _end(run, log)
+                if seen.state.is_crashed():
+                    _take_back(client, run, seen.state, log)
+                elif seen.state.is_cancelled():
+                    log.warning("this run was called Cancelled: it ends")
+                    change_note(run, seen.run_count, cancelled=True)
+                    # As Prefect's own cancel; the stage's processes go with it.
+                    os.kill(os.getpid(), signal.SIGTERM)
                     return
         except Exception as error:
             # A server that is away is what this is for; the next look finds it.
@@ -116,14 +119,9 @@ def _look_until(run: UUID, log: Log, ended: threading.Event) -> None:
 def _take_back(client: SyncPrefectClient, run: UUID, state: State, log: Log) -> None:
     text = f"it lives, although it was called Crashed ({state.message})"
     client.set_flow_run_state(run, Running(message=text), force=True)
+    # The server counts it as another beginning.
+    change_note(run, client.read_flow_run(run).run_count)
     log.warning("state Running again: %s", text)
-
-
-def _end(run: UUID, log: Log) -> None:
-    log.warning("this run was called Cancelled: it ends")
-    note_cancelled(run)
-    # As Prefect's own cancel; the stage's processes go with it.
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _wait_for_server(run: UUID, log: Log) -> None:

@@ -17,6 +17,7 @@ import psutil
 import yaml
 
 from mixnet_core.runs.run_dir import Workspace
+from mixnet_flows.infra.serve import LEASES
 from tests.flows.conftest import (
     PREFECT,
     PROJECT,
@@ -113,6 +114,7 @@ def host(root: Path, **changes: str) -> Iterator[Host]:
         MIXNET_HOME=str(root / "workspace"),
         MIXNET_CACHE=str(root / "cache"),
         MIXNET_STATE_SECONDS="1",
+        PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE=LEASES,
         PYTHONPATH=f"{PROJECT}:{PROJECT / 'flows'}",
         **changes,
     )
@@ -129,7 +131,7 @@ def host(root: Path, **changes: str) -> Iterator[Host]:
     finally:
         for name in ("watch", "worker", "server"):
             if name in made.running:
-                made.kill(name, signal.SIGINT if name == "worker" else signal.SIGKILL)
+                made.kill(name, signal.SIGTERM if name == "worker" else signal.SIGKILL)
 
 
 def _deployments() -> dict[str, Any]:

@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import socket
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
+from prefect.client.orchestration import get_client
+from prefect.logging import disable_run_logger
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-from tests.flows.conftest import eventually
+from mixnet_core.recipe.recipe import load_recipe
+from mixnet_flows.accelerators import accelerators_held
+from mixnet_flows.infra.watch import Watch
+from tests.flows.conftest import asked, eventually, tiny
 from tests.flows.host import Host, host
 
 pytestmark = pytest.mark.slow
+QUICK = ("--pending-seconds", "5", "--cancelling-seconds", "5")
 
 
 @pytest.fixture(scope="module")
 def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     with host(tmp_path_factory.mktemp("host")) as made:
         made.start("worker")
-        made.start("watch", "--pending-seconds", "5")
+        made.start("watch", *QUICK)
         yield made
 
 
@@ -99,6 +112,23 @@ def test_a_run_whose_process_was_killed_goes_on_by_itself(
     assert "goes on by itself, 1 of 10 times" in told
 
 
+def test_a_crashed_run_goes_on_by_one_command(here: Host, stay: Callable[..., Stay]) -> None:
+    here.kill("watch")
+    try:
+        run = stay()
+        run.await_begun()
+        run.kill()
+        run.await_state("CRASHED")
+        # The table breaks its lines.
+        assert run.id[:8] in here.deployed.cli("flow-run", "ls", "--state", "Crashed").stdout
+        assert here.deployed.cli("flow-run", "retry", run.id).returncode == 0
+        run.await_begun(2)
+        run.let_go()
+        run.await_state("COMPLETED")
+    finally:
+        here.start("watch", *QUICK)
+
+
 def test_the_next_run_of_a_deployment_waits_and_comes_to_its_turn_when_a_worker_was_killed(
     here: Host, stay: Callable[..., Stay]
 ) -> None:
@@ -120,7 +150,7 @@ def test_the_next_run_of_a_deployment_waits_and_comes_to_its_turn_when_a_worker_
 def test_a_run_that_stays_pending_is_scheduled_again_and_frees_its_place(
     here: Host, stay: Callable[..., Stay]
 ) -> None:
-    here.kill("worker", signal.SIGINT)
+    here.kill("worker", signal.SIGTERM)
     run, other = stay(), stay()
     # As a worker leaves it that dies between taking a run and starting its process.
     here.set_state(run.id, "PENDING", "Submitting")
@@ -157,18 +187,50 @@ def test_a_run_that_is_called_cancelled_ends_and_stays_cancelled(
     assert run.times_begun == 1
 
 
-def test_a_run_that_is_cancelled_while_its_worker_is_gone_becomes_cancelled(
-    here: Host, stay: Callable[..., Stay]
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_run_that_is_cancelled_while_nobody_listens_ends_and_becomes_cancelled(
+    killed: bool, here: Host, stay: Callable[..., Stay]
 ) -> None:
     run = stay()
     run.await_begun()
     here.kill("worker")
+    # Outlives its worker.
+    assert here.processes(run.id)
     here.set_state(run.id, "CANCELLING")
-    run.kill()
+    if killed:
+        run.kill()
     run.await_state("CANCELLED")
+    eventually(lambda: not here.processes(run.id), 10)
     here.start("worker")
     time.sleep(3)
+    assert run.state == "CANCELLED"
     assert run.times_begun == 1
+
+
+@pytest.mark.parametrize(("begun", "becomes"), [(1, "SCHEDULED"), (2, "RUNNING")])
+def test_only_the_host_of_the_newest_attempt_judges_a_run(
+    begun: int, becomes: str, here: Host, stay: Callable[..., Stay], tmp_path: Path
+) -> None:
+    here.kill("worker")
+    flow_run = stay().id
+    here.set_state(flow_run, "RUNNING")
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    # Of a process that is gone; since its attempt another host may have taken the run.
+    note = {"pid": 1, "run_count": begun, "cancelled": False}
+    (folder / flow_run).write_text(json.dumps(note))
+    watch = Watch(folder, "another")
+    with (
+        temporary_settings({PREFECT_API_URL: here.api}),
+        get_client(sync_client=True) as client,
+    ):
+        watch.look(client)
+        assert here.deployed.state(flow_run)["type"] == "RUNNING"
+        watch.look(client)
+    assert here.deployed.state(flow_run)["type"] == becomes
+    assert not list(folder.iterdir())
+    here.set_state(flow_run, "COMPLETED")
+    here.start("worker")
 
 
 def test_a_finished_run_is_left_as_it_is(here: Host, stay: Callable[..., Stay]) -> None:
@@ -197,6 +259,104 @@ def test_a_server_that_is_away_costs_a_run_nothing(
     run.await_state("COMPLETED", 60)
     assert run.times_begun == 1
     assert [state["type"] for state in here.states(run.id)].count("CRASHED") == 0
+
+
+@pytest.mark.long
+def test_a_training_ends_as_it_would_have_with_a_server_that_is_away_in_each_stage(
+    here: Host, images: Path
+) -> None:
+    deployed = here.deployed
+    run = deployed.workspace.run("away")
+    parameters = tiny(images, "away", ranks=1, epochs=2)
+    flow_run = deployed.run("mixnet/train", **parameters)
+    eventually(lambda: (run.attempts("train") / "attempt-001").exists(), 90)
+    downs = 0
+    while not run.record("publish").exists():
+        here.kill("server")
+        downs += 1
+        time.sleep(15)
+        here.start("server")
+        time.sleep(5)
+    assert downs > 2
+    assert deployed.final_state(flow_run)["type"] == "COMPLETED"
+    assert [state["type"] for state in here.states(flow_run)].count("CRASHED") == 0
+    assert len(list(run.attempts("train").iterdir())) == 1
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.3, 0.6, 1.0, 1.5, 2.5])
+def test_a_sigterm_around_the_end_of_a_run_does_not_undo_it(
+    seconds: float, here: Host, stay: Callable[..., Stay]
+) -> None:
+    run = stay()
+    run.await_begun()
+    run.let_go()
+    time.sleep(seconds)
+    run.kill(signal.SIGTERM)
+    run.await_state("COMPLETED", 60)
+    time.sleep(2)
+    types = [state["type"] for state in here.states(run.id)]
+    assert types[-1] == "COMPLETED"
+    assert types.count("COMPLETED") == 1
+
+
+def test_accelerators_are_let_go_of_without_a_server_and_waited_for_with_none(
+    here: Host,
+) -> None:
+    devices = load_recipe("digits").devices.model_copy(update={"target": "Ascend", "ranks": 3})
+    settings = {PREFECT_API_URL: here.api, PREFECT_CLIENT_MAX_RETRIES: 0}
+    with temporary_settings(settings), disable_run_logger():
+        with accelerators_held(devices):
+            here.kill("server")
+        back = threading.Timer(5, here.start, ("server",))
+        back.start()
+        with accelerators_held(devices):
+            pass
+        back.join()
+    # The first lease was not given back: the server takes it back itself once it has run out.
+    url = f"{here.api}/v2/concurrency_limits/accelerators"
+    assert asked("GET", url)["active_slots"] == 3
+    leases = [
+        json.loads(path.read_text())
+        for path in (here.root / "prefect" / "concurrency_leases").glob("*-*.json")
+    ]
+    assert [lease["metadata"]["slots"] for lease in leases] == [3]
+
+
+def _none_left(on: Host, run: str) -> bool:
+    return not on.processes(run)
+
+
+@pytest.mark.long
+def test_what_serve_was_killed_over_goes_on_when_it_is_started_again(
+    here: Host, tmp_path: Path
+) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    api = f"http://127.0.0.1:{port}/api"
+    environment = {
+        **here.environment,
+        "PREFECT_API_URL": api,
+        "MIXNET_HOME": str(tmp_path / "workspace"),
+    }
+    command = [sys.executable, "-m", "mixnet_flows.infra.serve", f"--port={port}"]
+    (tmp_path / "prefect.yaml").write_text((here.root / "prefect.yaml").read_text())
+    other = Host(tmp_path, port, environment)
+    until, begun = tmp_path / "until", tmp_path / "begun"
+    for times in (1, 2):
+        serve = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE)
+        assert serve.stdout is not None
+        assert serve.stdout.readline().startswith(b"dashboard")
+        if times == 1:
+            run = other.deployed.run("stays/test", until=str(until), begun=str(begun))
+        stay = Stay(other, run, until, begun)
+        stay.await_begun(times)
+        if times == 2:
+            stay.let_go()
+            stay.await_state("COMPLETED")
+        serve.kill()
+        serve.wait()
+        eventually(partial(_none_left, other, run), 30)
 
 
 @pytest.mark.long

@@ -26,6 +26,7 @@ from mixnet_core.storage.uris import shown
 
 DEPLOYMENTS = "prefect.yaml"
 PREFECT = (sys.executable, "-m", "prefect")
+LEASES = "prefect.server.concurrency.lease_storage.filesystem"
 # The first start makes the database: 16 s on two cores.
 READY_SECONDS = 90
 # The supervisor ends everything below it in eight.
@@ -55,6 +56,8 @@ def serve(port: int, home: Path) -> None:
         "PREFECT_UI_API_URL": f"http://127.0.0.1:{port}/api",
         "DO_NOT_TRACK": "1",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        # In memory, its default, a restart forgets who holds accelerators, and they stay held.
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": LEASES,
     }
     with os_errors_explained(home):
         home.mkdir(parents=True, exist_ok=True)
@@ -71,8 +74,8 @@ def serve(port: int, home: Path) -> None:
         _run([sys.executable, "-m", "mixnet_flows.infra.setup"], environment)
         _run([*PREFECT, "--no-prompt", "deploy", "--all"], environment)
         # Before the worker: what was killed goes on first.
-        watch = [sys.executable, "-m", "mixnet_flows.infra.watch"]
-        stack.enter_context(_running("watch", watch, environment, home))
+        command = [sys.executable, "-m", "mixnet_flows.infra.watch"]
+        watch = stack.enter_context(_running("watch", command, environment, home))
         command = [*PREFECT, "worker", "start", "--pool", "mixnet", "--name", socket.gethostname()]
         worker = stack.enter_context(_running("worker", command, environment, home))
         sys.stdout.write(
@@ -83,9 +86,10 @@ def serve(port: int, home: Path) -> None:
             "Ctrl-C ends it.\n"
         )
         sys.stdout.flush()
-        while server.poll() is None and worker.poll() is None:
+        running = {"server": server, "worker": worker, "watch": watch}
+        while not (over := [name for name, each in running.items() if each.poll() is not None]):
             time.sleep(0.5)
-        ended = "server" if server.poll() is not None else "worker"
+        ended = over[0]
         raise JobFailed(f"the {ended} ended: see {home}/{ended}.log", retryable=True)
 
 

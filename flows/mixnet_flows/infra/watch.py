@@ -66,6 +66,7 @@ class Watch:
         worker: name of this host's worker.
         go_on: how often a run is scheduled again at most.
         pending_seconds: how long a run may take from Pending to its start.
+        cancelling_seconds: how long from Cancelling to the end of its process.
         gone: runs whose process was gone at the look before. One look could come between the end
             of a process and the state that its worker sets.
         ended: when a process was asked to end, by run.
@@ -75,6 +76,7 @@ class Watch:
     worker: str
     go_on: int = GO_ON
     pending_seconds: float = PENDING_SECONDS
+    cancelling_seconds: float = CANCELLING_SECONDS
     gone: set[UUID] = field(default_factory=set)
     ended: dict[UUID, float] = field(default_factory=dict)
 
@@ -106,8 +108,12 @@ class Watch:
         self._pending(client, {note.flow_run for note in notes})
 
     def _living(self, note: Note, state: State) -> None:
-        """Ends a process whose run is to be cancelled and which nobody told: its observer died."""
-        if not (state.is_cancelling() and _age(state) > CANCELLING_SECONDS and note.pid):
+        """Ends a process whose run is to be cancelled and which nobody told.
+
+        The worker is gone, or has stopped looking: it does for good after some minutes without a
+        server.
+        """
+        if not (state.is_cancelling() and _age(state) > self.cancelling_seconds and note.pid):
             return
         asked = self.ended.setdefault(note.flow_run, time.monotonic())
         late = time.monotonic() - asked > _KILL_SECONDS
@@ -119,19 +125,22 @@ class Watch:
         """Sets the state of a run whose process is gone; returns whether its note is done with."""
         self.ended.pop(note.flow_run, None)
         host = socket.gethostname()
-        if note.cancelled or state.is_cancelling() or self._was_cancelling(client, run, state):
-            if not state.is_cancelled():
-                text = f"cancelled; its process on {host} is gone"
-                client.set_flow_run_state(run.id, Cancelled(message=text), force=True)
-                log.warning("%s: %s", run.name, text)
+        if note.run_count not in (0, run.run_count):
+            # It was begun anew since, maybe on another host.
             return True
-        if state.is_running() or state.is_pending():
+        if not (state.is_running() or state.is_cancelling() or state.is_crashed()):
+            # It ended, or will be begun anew.
+            return True
+        if note.cancelled or state.is_cancelling() or self._was_cancelling(client, run, state):
+            text = f"cancelled; its process on {host} is gone"
+            client.set_flow_run_state(run.id, Cancelled(message=text), force=True)
+            log.warning("%s: %s", run.name, text)
+            return True
+        if state.is_running():
             text = f"its process on {host} is gone: it was killed, or the host was restarted"
             if not _accepted(client, run, Crashed(message=text)):
                 return False
             log.warning("%s: %s", run.name, text)
-        elif not state.is_crashed():
-            return True
         self._again(client, run)
         return True
 
@@ -244,6 +253,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         default=PENDING_SECONDS,
         help="how long a run may be Pending",
     )
+    parser.add_argument(
+        "--cancelling-seconds",
+        type=float,
+        default=CANCELLING_SECONDS,
+        help="how long a run may be Cancelling",
+    )
     parser.add_argument("--seconds", type=float, default=LOOK_SECONDS, help="between two looks")
     options = parser.parse_args(argv)
     if not PREFECT_API_URL.value():
@@ -251,7 +266,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        looker = Watch(notes_folder(), options.worker, options.go_on, options.pending_seconds)
+        looker = Watch(
+            notes_folder(),
+            options.worker,
+            options.go_on,
+            options.pending_seconds,
+            options.cancelling_seconds,
+        )
         watch(looker, options.seconds)
     except MixnetError as error:
         sys.stderr.write(f"watch: {error}\n")
