@@ -118,10 +118,13 @@ def is_address(path: Path) -> bool:
 
 
 @contextmanager
-def file_aside(target: Path) -> Iterator[Path]:
+def file_aside(target: Path, mode: int = 0o644) -> Iterator[Path]:
     """Yields a path in the target's folder; renames it to `target` if the block succeeds.
 
     The parent folder is made. If the block raises, nothing is left and `target` is as before.
+
+    Args:
+        mode: 0o600 for a secret, which at no moment anybody else can read.
 
     Raises:
         MachineError: the folder cannot be written, the disk is full.
@@ -134,7 +137,7 @@ def file_aside(target: Path) -> Iterator[Path]:
             aside.touch(0o600)
             yield aside
             _sync(aside)
-            aside.chmod(0o644)
+            aside.chmod(mode)
             aside.replace(target)
             _sync(target.parent)
 
@@ -231,13 +234,13 @@ def folder_aside(target: Path, *, unless: Callable[[], bool] = lambda: False) ->
             _sync(target.parent)
 
 
-def write_text(target: Path, text: str) -> None:
+def write_text(target: Path, text: str, mode: int = 0o644) -> None:
     """Writes a text file in UTF-8.
 
     Raises:
         MachineError: as `file_aside`.
     """
-    with file_aside(target) as aside:
+    with file_aside(target, mode) as aside:
         aside.write_text(text, encoding="utf-8")
 
 
