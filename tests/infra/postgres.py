@@ -39,7 +39,8 @@ class Postgres:
     def start(self) -> None:
         assert self._process is None
         command = [
-            *_as_account(), str(_programs() / "postgres"), "-D", str(self.data), "-p", str(self.port),
+            *_as_account(), str(_programs() / "postgres"),
+            "-D", str(self.data), "-p", str(self.port),
             "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=",
         ]  # fmt: skip
         with (self.data.parent / "log").open("ab") as log:

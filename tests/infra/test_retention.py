@@ -1,4 +1,4 @@
-"""What the variables say, read by Prefect itself; that they delete is in test_serve_on_postgres.py."""
+"""What the variables say, read by Prefect itself; test_serve_on_postgres.py has it delete."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """PostgreSQL as the server's database, looked at before the server starts.
 
 A password stands in no message: neither the URL nor what a driver says of it is quoted, host, user
-and database are. Without one in the URL, asyncpg takes it from PGPASSWORD or ~/.pgpass, as psql does.
+and database are. Without one in the URL, asyncpg takes it from PGPASSWORD or ~/.pgpass, as psql
+does.
 """
 
 from __future__ import annotations

@@ -33,7 +33,8 @@ def password_of(file: Path | None, environment: Mapping[str, str] = os.environ) 
         return _checked(given, VARIABLE) if given else None
     name = shown(str(file))
     if not file.is_file():
-        raise InputError(f"no file {name} with a password: {_EXPECTED}")
+        # Not quoted: people may have given the password itself.
+        raise InputError("--password-file names no file: expected one that holds USER:PASSWORD")
     with os_errors_explained(file, "read"):
         if file.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH):
             raise InputError(f"others can read the password in {name}: chmod 600 {name}")
