@@ -13,7 +13,7 @@ ORACLE_READY := $(ORACLE)/.ready
 export DO_NOT_TRACK = 1
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 
-.PHONY: help venv browser demo test long faults oracle trajectories sanitize mutate fuzz check format bench docs serve lock clean
+.PHONY: help venv browser services demo test long faults oracle trajectories sanitize mutate fuzz check format bench docs serve lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,14 +63,22 @@ docs: $(READY) ## the reference pages from the code, and the documents as a site
 	@$(BIN)/python -m docs.generate
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-serve: $(READY) ## Prefect server, pool, deployments and worker on this machine, until Ctrl-C
-	@$(BIN)/python -m mixnet_flows.infra.serve
+# In the environment, not on a command line: a URL may hold a password.
+serve: export MIXNET_DATABASE := $(or $(DATABASE),$(MIXNET_DATABASE))
+serve: $(READY) ## store, Prefect server, deployments and worker on this machine, until Ctrl-C; DATABASE=postgresql://..., SERVE="--port 4300"
+	@$(BIN)/python -m mixnet_flows.infra.serve $(SERVE)
 
 venv: $(READY) ## only the environment
 
 browser: ## Chromium, which the tests of the report's page drive; Debian, as root
 	@command -v chromium >/dev/null || { apt-get update -qq && \
 	apt-get install -y -qq --no-install-recommends chromium >/dev/null; }
+
+services: ## PostgreSQL and systemd-analyze, which tests of the server start; Debian, as root
+	@command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { apt-get update -qq && \
+	apt-get install -y -qq --no-install-recommends postgresql >/dev/null; }
+	@command -v systemd-analyze >/dev/null || { apt-get update -qq && \
+	apt-get install -y -qq --no-install-recommends systemd >/dev/null; }
 
 $(READY): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info[:2] <= (3, 12); \

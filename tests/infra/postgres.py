@@ -89,10 +89,14 @@ class Postgres:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    if shutil.which("initdb") is None:
-        pytest.skip("needs PostgreSQL's initdb in the path (Debian: postgresql, its bin folder)")
+    if not is_installed():
+        pytest.skip("needs PostgreSQL's initdb: make services (Debian: postgresql)")
     with running_postgres() as found:
         yield found
+
+
+def is_installed() -> bool:
+    return _initdb() is not None
 
 
 @contextmanager
@@ -124,9 +128,17 @@ def running_postgres() -> Iterator[Postgres]:
 
 
 def _programs() -> Path:
-    initdb = shutil.which("initdb")
+    initdb = _initdb()
     assert initdb is not None
-    return Path(initdb).resolve().parent
+    return initdb.resolve().parent
+
+
+def _initdb() -> Path | None:
+    """The program, which Debian puts into no path."""
+    found = shutil.which("initdb")
+    if found:
+        return Path(found)
+    return max(Path("/usr/lib/postgresql").glob("*/bin/initdb"), default=None)
 
 
 def _as_account() -> list[str]:

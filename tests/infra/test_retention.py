@@ -22,7 +22,10 @@ def test_prefect_reads_the_variables_as_they_are_meant(
     assert vacuum.enabled_vacuum_types == {"events", "flow_runs", "orphans"}
     assert vacuum.retention_period == timedelta(days=days)
     assert server.events.retention_period == timedelta(days=min(days, 7))
-    assert vacuum.event_retention_overrides == {"prefect.flow-run.heartbeat": timedelta(days=1)}
+    assert vacuum.event_retention_overrides == {
+        "prefect.flow-run.heartbeat": timedelta(days=1),
+        "prefect.artifact.updated": timedelta(days=1),
+    }
 
 
 def test_prefect_knows_every_variable() -> None:

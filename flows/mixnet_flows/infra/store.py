@@ -130,7 +130,7 @@ def _known(home: Path) -> Store:
     except ValueError:
         port = _PORT
     store = Store(
-        f"http://127.0.0.1:{port if _is_free(port) else _free_ports(1)[0]}",
+        f"http://127.0.0.1:{port if _is_free(port) else free_port()}",
         found.get("AWS_ACCESS_KEY_ID") or secrets.token_hex(10),
         found.get("AWS_SECRET_ACCESS_KEY") or secrets.token_hex(20),
         file,
@@ -204,6 +204,11 @@ def _is_ready(process: subprocess.Popen[bytes], store: Store) -> bool:
         else:
             return True
     return False
+
+
+def free_port() -> int:
+    """Returns a port of loopback that was free a moment ago."""
+    return _free_ports(1)[0]
 
 
 def _is_free(port: int) -> bool:
