@@ -41,7 +41,13 @@ from mixnet_core.stages.accept import accept
 from mixnet_core.stages.check import check_all, check_publish
 from mixnet_core.stages.context import Context
 from mixnet_core.stages.named_weights import find_released
-from mixnet_core.stages.options import adjusted_recipe, open_workspace, parse_settings, registry_uri
+from mixnet_core.stages.options import (
+    REGISTRY_VARIABLE,
+    adjusted_recipe,
+    open_workspace,
+    parse_settings,
+    registry_uri,
+)
 from mixnet_core.storage import transfer
 from mixnet_core.storage.open import open_object, open_storage
 from mixnet_core.storage.schemes import s3 as storage_s3
@@ -295,6 +301,9 @@ def ways(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> dict[str, Way
         ),
         "MIXNET_CATALOG": with_variable(USER_CATALOG),
         "MIXNET_HOME": with_variable("MIXNET_HOME", lambda: open_workspace(None)),
+        "MIXNET_REGISTRY": with_variable(
+            REGISTRY_VARIABLE, lambda: registry_uri(open_workspace(None), None)
+        ),
         "MIXNET_CACHE": with_variable("MIXNET_CACHE", lambda: cache_folder("x")),
         "https_proxy": with_variable("https_proxy", lambda: check_served("https://host/x")),
         "an endpoint": with_variable(

@@ -25,6 +25,8 @@ from mixnet_core.storage.uris import refuse_credentials, shown, shown_words
 from mixnet_core.storage.yaml_files import parse_yaml
 
 DEFAULT_RECIPE = "digits"
+# Where releases go and are looked up where nobody names another place.
+REGISTRY_VARIABLE = "MIXNET_REGISTRY"
 # Of an item of --set in a message, in letters.
 _SHOWN = 100
 
@@ -37,7 +39,7 @@ HELP = {
     "and fingerprint, so that equal recipes share a run.",
     "workspace": "Folder for datasets, runs and releases. Default: $MIXNET_HOME, else ./workspace.",
     "registry": "Where releases go and are looked up: a folder, file:///PATH or "
-    "s3://BUCKET/PREFIX. Default: releases/ in the workspace.",
+    "s3://BUCKET/PREFIX. Default: $MIXNET_REGISTRY, else releases/ in the workspace.",
     "release": "Name of the release that is published. Default: the run's.",
     "weights": "Initial weights: name or URI of a release, or the path of a file .ckpt or "
     ".safetensors. Their network is taken over; their classifier is, where the images are of its "
@@ -201,12 +203,16 @@ def open_workspace(folder: str | None) -> Workspace:
 
 
 def registry_uri(workspace: Workspace, registry: str | None) -> str:
-    """Returns the registry's URI in full: the given URI or path, else the workspace's own.
+    """Returns the registry's URI in full: the given URI or path, else $MIXNET_REGISTRY's.
+
+    Where that is not set either, it is the workspace's own.
 
     Raises:
-        InputError: it is not a storage.
+        InputError: it is not a storage, or holds credentials.
     """
-    return open_storage(registry or str(workspace.releases)).uri
+    named = registry or os.environ.get(REGISTRY_VARIABLE)
+    refuse_credentials(named)
+    return open_storage(named or str(workspace.releases)).uri
 
 
 def one_registry(registry: str | None, publish_to: str | None) -> str | None:

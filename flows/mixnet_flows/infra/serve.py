@@ -1,13 +1,16 @@
-"""`make serve`: server, pool, deployments, one worker and its watch on this machine, until Ctrl-C.
+"""`make serve`: store, server, pool, deployments and one worker on this machine, until Ctrl-C.
 
 It deploys the prefect.yaml of the folder that it is started in, which `mixnet deployments` writes,
-and runs start there. Where server and workers live apart, infra/README.md has the steps one by one.
+and runs start there. All data is in the workspace: the server's below prefect-server/. Where server
+and workers live apart, infra/README.md has the steps one by one.
 """
 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -19,26 +22,36 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from mixnet_core.errors import InputError, JobFailed, MixnetError, TransientError
-from mixnet_core.processes import supervisor
-from mixnet_core.stages.options import open_workspace
+from mixnet_core.runs.run_dir import Workspace
+from mixnet_core.stages.options import REGISTRY_VARIABLE, open_workspace
 from mixnet_core.storage.files import os_errors_explained
 from mixnet_core.storage.uris import shown
+from mixnet_flows.infra import password, store
+from mixnet_flows.infra.running import running, shorten_log
+from mixnet_flows.infra.saving import STOP_FILE_VARIABLE, let_runs_save, let_runs_start
+from mixnet_flows.infra.server import PREFECT, Parser, Server, add_options, server_of
+from mixnet_flows.infra.store import running_store
 
 DEPLOYMENTS = "prefect.yaml"
-PREFECT = (sys.executable, "-m", "prefect")
-LEASES = "prefect.server.concurrency.lease_storage.filesystem"
+HOME = "prefect-server"
 # The first start makes the database: 16 s on two cores.
 READY_SECONDS = 90
-# The supervisor ends everything below it in eight.
-STOP_SECONDS = 12
 
 
-def serve(port: int, home: Path) -> None:
+def serve(
+    server: Server, workspace: Workspace, with_store: bool | None, password_from: str
+) -> None:
     """Starts everything, says where it is, and stays until a process ends or Ctrl-C.
 
+    Args:
+        with_store: whether the object store runs; None: as `_is_store_wanted` says.
+        password_from: where a shell finds the password, for what is said.
+
     Raises:
-        InputError: this folder has no prefect.yaml.
-        TransientError: the server did not come up.
+        InputError: this folder has no prefect.yaml; another one serves this workspace; others could
+            open the dashboard; the database is refused.
+        MachineError: the store does not start.
+        TransientError: the server did not come up, the database does not answer.
         JobFailed: a command failed, or one of the processes ended by itself.
     """
     if not Path(DEPLOYMENTS).is_file():
@@ -46,91 +59,104 @@ def serve(port: int, home: Path) -> None:
             f"no {DEPLOYMENTS} in {shown(str(Path.cwd()))}: `mixnet deployments .` writes it, "
             "or start it where that is"
         )
-    # The user's own profile and variables belong to other servers.
-    others = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")}
-    environment = {
-        **others,
-        "PREFECT_HOME": str(home),
-        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
-        # On another port than 4200 the dashboard would ask the wrong address.
-        "PREFECT_UI_API_URL": f"http://127.0.0.1:{port}/api",
-        "DO_NOT_TRACK": "1",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        # In memory, its default, a restart forgets who holds accelerators, and they stay held.
-        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": LEASES,
-    }
-    with os_errors_explained(home):
-        home.mkdir(parents=True, exist_ok=True)
+    server.require_usable()
+    home = server.home
+    stop_file = home / "stop"
+    programs: dict[str, subprocess.Popen[bytes]] = {}
+    environment = server.client_environment()
+    environment |= {"MIXNET_HOME": str(workspace.root), STOP_FILE_VARIABLE: str(stop_file)}
+    # What is last here ends first: the runs, their worker, the server, the store.
     with ExitStack() as stack:
-        server = stack.enter_context(
-            _running(
-                "server",
-                [*PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(port)],
-                environment,
-                home,
-            )
+        stack.enter_context(_alone(home))
+        let_runs_start(stop_file)
+        releases = _releases_without_store(workspace, with_store)
+        if _is_store_wanted(workspace, home, with_store):
+            found, programs["store"] = stack.enter_context(running_store(home))
+            environment |= found.environment
+            releases = f"{found.registry} in SeaweedFS; `set -a; . {found.variables}` to reach it"
+        programs["server"] = stack.enter_context(
+            running("server", server.command, server.environment(), home)
         )
-        _await_ready(server, port, home)
+        _await_ready(programs["server"], server)
         _run([sys.executable, "-m", "mixnet_flows.infra.setup"], environment)
         _run([*PREFECT, "--no-prompt", "deploy", "--all"], environment)
-        # Before the worker: what was killed goes on first.
-        command = [sys.executable, "-m", "mixnet_flows.infra.watch"]
-        watch = stack.enter_context(_running("watch", command, environment, home))
-        command = [*PREFECT, "worker", "start", "--pool", "mixnet", "--name", socket.gethostname()]
-        worker = stack.enter_context(_running("worker", command, environment, home))
-        sys.stdout.write(
-            f"dashboard   http://127.0.0.1:{port}\n"
-            f"start a run PREFECT_API_URL=http://127.0.0.1:{port}/api {' '.join(PREFECT)} "
-            "deployment run mixnet/train --watch\n"
-            f"logs        {home}/server.log, {home}/worker.log, {home}/watch.log\n"
-            "Ctrl-C ends it.\n"
+        programs["worker"] = stack.enter_context(
+            running("worker", [*PREFECT, "worker", "start", "--pool", "mixnet"], environment, home)
         )
+        stack.callback(let_runs_save, stop_file)
+        sys.stdout.write(_told(server, password_from, releases, list(programs)))
         sys.stdout.flush()
-        running = {"server": server, "worker": worker, "watch": watch}
-        while not (over := [name for name, each in running.items() if each.poll() is not None]):
+        while all(program.poll() is None for program in programs.values()):
             time.sleep(0.5)
-        ended = over[0]
+            for name in programs:
+                shorten_log(home, name)
+        ended = next(name for name, program in programs.items() if program.poll() is not None)
         raise JobFailed(f"the {ended} ended: see {home}/{ended}.log", retryable=True)
 
 
-def _await_ready(server: subprocess.Popen[bytes], port: int, home: Path) -> None:
-    deadline = time.monotonic() + READY_SECONDS
-    while time.monotonic() < deadline and server.poll() is None:
+@contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    """Holds the folder's lock: two servers would run every schedule twice, two stores lose files.
+
+    Raises:
+        InputError: another process has it.
+        MachineError: the folder cannot be written.
+    """
+    with os_errors_explained(home):
+        home.mkdir(parents=True, exist_ok=True)
+        handle = os.open(home / "serve.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/ready", timeout=2):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"another one serves {shown(str(home.parent))}: end it, or choose another "
+                "--workspace"
+            ) from None
+        yield
+    finally:
+        os.close(handle)
+
+
+def _is_store_wanted(workspace: Workspace, home: Path, asked: bool | None) -> bool:
+    """Says whether the store runs: as asked, else where releases are not somewhere else already."""
+    if asked is not None:
+        return asked
+    if os.environ.get(REGISTRY_VARIABLE) or store.program() is None:
+        return False
+    return store.has_data(home) or not _has_releases(workspace)
+
+
+def _releases_without_store(workspace: Workspace, asked: bool | None) -> str:
+    """Returns where releases go then, and why there."""
+    named = os.environ.get(REGISTRY_VARIABLE)
+    if named:
+        return f"{shown(named)}, as {REGISTRY_VARIABLE} says"
+    if asked is None and store.program() is None:
+        why = "; pip install 'mindspore-mixnet[serve]' brings SeaweedFS, which they go to then"
+    elif asked is None and _has_releases(workspace):
+        why = ", which has some; --store is SeaweedFS, for new ones"
+    else:
+        why = ""
+    return f"{workspace.releases}{why}"
+
+
+def _has_releases(workspace: Workspace) -> bool:
+    return workspace.releases.is_dir() and any(workspace.releases.iterdir())
+
+
+def _await_ready(process: subprocess.Popen[bytes], server: Server) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{server.url}/api/ready", timeout=2):
                 return
         except OSError:
             time.sleep(0.5)
     raise TransientError(
-        f"no Prefect server on port {port}: see {home}/server.log, or choose another --port"
+        f"no Prefect server on port {server.port}: see {server.home}/server.log, or choose "
+        "another --port"
     )
-
-
-@contextmanager
-def _running(
-    name: str, command: list[str], environment: dict[str, str], home: Path
-) -> Iterator[subprocess.Popen[bytes]]:
-    """Runs a command below a supervisor: it ends with this process, however that ends."""
-    with (home / f"{name}.log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(supervisor.__file__), "--", *command],
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-            # Ctrl-C reaches this process only, and the order of ending is ours.
-            start_new_session=True,
-        )
-    assert process.stdin is not None
-    try:
-        yield process
-    finally:
-        process.stdin.close()
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def _run(command: list[str], environment: dict[str, str]) -> None:
@@ -140,15 +166,49 @@ def _run(command: list[str], environment: dict[str, str]) -> None:
         raise JobFailed(f"`{' '.join(command)}` failed: {lines[-1]}", retryable=False)
 
 
+def _told(server: Server, password_from: str, releases: str, programs: list[str]) -> str:
+    """Returns what a person has to know, a line each."""
+    address, who = server.url, ""
+    if server.is_everywhere:
+        address = f"http://{socket.gethostname()}:{server.port}"
+    if server.password is not None:
+        address += " (with its password, which HTTP shows to the network: put TLS before it)"
+        who = f"PREFECT_API_AUTH_STRING={password_from} "
+    found = server.database.shown if server.database else f"{server.home}/prefect.db"
+    return (
+        f"dashboard   {address}\n"
+        f"start a run {who}PREFECT_API_URL={server.url}/api {' '.join(PREFECT)} "
+        "deployment run mixnet/train --watch\n"
+        f"database    {found}; ended runs stay {server.days} days\n"
+        f"releases    {releases}\n"
+        f"logs        {', '.join(f'{server.home}/{name}.log' for name in programs)}\n"
+        "Ctrl-C ends it.\n"
+    )
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m mixnet_flows.infra.serve", description=__doc__)
-    parser.add_argument("--port", type=int, default=4200)
+    parser = Parser(
+        prog="serve", usage="python -m mixnet_flows.infra.serve [OPTIONS]", description=__doc__
+    )
+    add_options(parser)
+    parser.add_argument("--workspace", help="folder of all data; $MIXNET_HOME, else ./workspace")
+    parser.add_argument(
+        "--store",
+        action=argparse.BooleanOptionalAction,
+        help="SeaweedFS for releases; default: where it is installed and there are none elsewhere",
+    )
     options = parser.parse_args()
+    file = options.password_file
+    password_from = (
+        f'"$(cat {shlex.quote(str(file.absolute()))})"' if file else f'"${password.VARIABLE}"'
+    )
     # A service manager sends SIGTERM; a shell that starts it in the background has SIGINT ignored.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        serve(options.port, open_workspace(None).root / "prefect-server")
+        workspace = open_workspace(options.workspace)
+        server = server_of(options, workspace.root / HOME)
+        serve(server, workspace, options.store, password_from)
     except MixnetError as error:
         sys.stderr.write(f"serve: {error}\n")
         return error.exit_code

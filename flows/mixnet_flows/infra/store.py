@@ -30,6 +30,7 @@ from mixnet_flows.infra.running import running
 
 BUCKET = "mixnet"
 PROGRAM = "weed"
+_PROBE = "ready"
 _REGISTRY = f"s3://{BUCKET}/releases"
 _REGION = "us-east-1"
 _PORT = 8333
@@ -190,15 +191,14 @@ def _is_ready(process: subprocess.Popen[bytes], store: Store) -> bool:
         region_name=_REGION,
         config=Config(connect_timeout=2, read_timeout=10, retries={"total_max_attempts": 1}),
     )
-    probe = {"Bucket": BUCKET, "Key": "ready"}
     deadline = time.monotonic() + _READY_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
             if BUCKET not in [found["Name"] for found in client.list_buckets()["Buckets"]]:
                 client.create_bucket(Bucket=BUCKET)
-            client.put_object(**probe, Body=b"ready")
-            client.get_object(**probe)["Body"].read()
-            client.delete_object(**probe)
+            client.put_object(Bucket=BUCKET, Key=_PROBE, Body=b"ready")
+            client.get_object(Bucket=BUCKET, Key=_PROBE)["Body"].read()
+            client.delete_object(Bucket=BUCKET, Key=_PROBE)
         except (BotoCoreError, ClientError):
             time.sleep(0.1)
         else:
