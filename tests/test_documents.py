@@ -47,7 +47,6 @@ RUN_BY = {
     "make oracle": "not run here: PyTorch in an environment of its own, before a release",
     "make sanitize": "tests/model/native/test_sanitized.py::"
     "test_every_case_runs_clean_under_the_address_and_undefined_behaviour_sanitizers",
-    "make services": ".ci/run",
     "make serve": "tests/infra/test_serve.py::"
     "test_serve_deploys_and_nothing_of_it_survives_its_kill",
     "make test": ".ci/run",

@@ -103,7 +103,9 @@ def _alone(home: Path) -> Iterator[None]:
         MachineError: the folder cannot be written.
     """
     with os_errors_explained(home):
-        home.mkdir(parents=True, exist_ok=True)
+        home.parent.mkdir(parents=True, exist_ok=True)
+        # Whoever reads its database reads every run's parameters and logs.
+        home.mkdir(mode=0o700, exist_ok=True)
         handle = os.open(home / "serve.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         try:

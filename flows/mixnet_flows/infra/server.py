@@ -89,6 +89,7 @@ class Server:
             "PREFECT_API_URL": f"{self.url}/api",
             # Whatever name of this machine a browser knows.
             "PREFECT_UI_API_URL": "/api",
+            "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
             **retention.retention(self.days),
         }
         if self.database is not None:
