@@ -29,7 +29,7 @@ from benchmarks.rounds import markdown, say, significant
 from mixnet_core.errors import MachineError, TransientError
 from mixnet_flows.infra.database import Database
 from mixnet_flows.infra.retention import retention
-from mixnet_flows.infra.running import running
+from mixnet_flows.infra.running import Program, running
 from mixnet_flows.infra.server import Server
 from mixnet_flows.infra.store import free_port
 from tests.infra.postgres import Postgres, is_installed, running_postgres
@@ -106,7 +106,7 @@ def _replayed(postgres: Postgres, shown: str, hours: float) -> dict[str, Any]:
         if shown == "event":
             for variable in retention():
                 del environment[variable]
-        with running("server", server.command, environment, Path(folder)):
+        with running(Program("server", server.command, environment, Path(folder))):
             _await_ready(server)
             _await_trimmed(postgres, name, days=1 if shown == "row" else 7)
             postgres.sql("VACUUM ANALYZE", database=name)

@@ -12,6 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.flows.conftest import answers, eventually
+
 PROJECT = Path(__file__).parents[2]
 
 
@@ -43,6 +45,17 @@ def test_a_folder_without_deployments_is_one_line_that_says_where_they_come_from
     assert list(tmp_path.iterdir()) == []
 
 
+def program_below(serve: subprocess.Popen[str], word: str) -> psutil.Process | None:
+    """The process of `prefect WORD start`."""
+    for process in psutil.Process(serve.pid).children(recursive=True):
+        try:
+            if process.cmdline()[3:5] == [word, "start"]:
+                return process
+        except psutil.Error:
+            continue
+    return None
+
+
 @pytest.mark.slow
 def test_serve_deploys_and_nothing_of_it_survives_its_kill(tmp_path: Path) -> None:
     with socket.socket() as probe:
@@ -68,6 +81,12 @@ def test_serve_deploys_and_nothing_of_it_survives_its_kill(tmp_path: Path) -> No
         )
         for name in ("mixnet/train", "mixnet/finetune", "mixnet-revalidate/releases"):
             assert name in listed.stdout
+        # A run goes on without its server for a while; it must come back.
+        server = program_below(serve, "server")
+        assert server is not None
+        server.kill()
+        eventually(lambda: program_below(serve, "server") not in (None, server), 60)
+        eventually(lambda: answers(f"http://127.0.0.1:{port}/api"), 90)
     finally:
         serve.kill()
         serve.communicate()

@@ -23,7 +23,7 @@ import pytest
 from mixnet_flows.infra.store import program
 from tests.flows.conftest import eventually
 from tests.infra.postgres import Postgres
-from tests.infra.test_serve import processes_with
+from tests.infra.test_serve import processes_with, program_below
 
 PROJECT = Path(__file__).parents[2]
 USER, SECRET = "admin", "s3cr3t-Of-The-Dashboard"
@@ -167,7 +167,8 @@ def test_one_command_serves_from_postgresql_with_a_password_and_a_store(
         for secret in (SECRET, DATABASE_SECRET):
             assert [part[:200] for part in shown if secret in part] == []
         # Of the database a run knows nothing.
-        worker = below(serve, "worker")
+        worker = program_below(serve, "worker")
+        assert worker is not None
         assert DATABASE_SECRET not in str(worker.environ())
         assert worker.environ()["PREFECT_API_AUTH_STRING"] == f"{USER}:{SECRET}"
 
@@ -198,14 +199,10 @@ def answers(served: Served) -> bool:
     return True
 
 
-def below(serve: subprocess.Popen[str], word: str) -> psutil.Process:
-    found = psutil.Process(serve.pid).children(recursive=True)
-    return next(p for p in found if [word, "start"] == p.cmdline()[3:5])
-
-
 def commands_below(serve: subprocess.Popen[str]) -> list[str]:
     here = psutil.Process(serve.pid)
-    return [" ".join(p.cmdline()) for p in [here, *here.children(recursive=True)]]
+    below = [here, *here.children(recursive=True)]
+    return [" ".join(p.cmdline()) for p in below if p.status() != psutil.STATUS_ZOMBIE]
 
 
 def dumped(postgres: Postgres) -> str:

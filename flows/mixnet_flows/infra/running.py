@@ -1,4 +1,4 @@
-"""A program of the server's, for as long as a block runs: supervised, and logged into a file."""
+"""A program of the server's: supervised, logged, and started again when it ends by itself."""
 
 from __future__ import annotations
 
@@ -6,74 +6,122 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from mixnet_core.errors import JobFailed
 from mixnet_core.processes import supervisor
 from mixnet_core.storage.files import os_errors_explained
 
 # The supervisor ends everything below it in eight.
 STOP_SECONDS = 12.0
+# What ends sooner than that has not served anybody: so often in a row, it will not.
+_USEFUL_SECONDS = 60.0
+_MOST_USELESS = 3
 _LONGEST_LOG_BYTES = 20_000_000
 
 
-@contextmanager
-def running(
-    name: str,
-    command: Sequence[str],
-    environment: Mapping[str, str] | None,
-    home: Path,
-    *,
-    folder: Path | None = None,
-    stop_seconds: float = STOP_SECONDS,
-) -> Iterator[subprocess.Popen[bytes]]:
-    """Runs a command below a supervisor: it ends with this process, however that ends.
+@dataclass
+class Program:
+    """A command below a supervisor: it ends with this process, however that ends.
 
-    Args:
+    Attributes:
         environment: None is this process's.
         home: gets the log, `name`.log.
         folder: where it runs; None is this process's.
-        stop_seconds: how long it may take to end before it is killed.
-
-    Raises:
-        MachineError: the log cannot be written.
     """
-    with os_errors_explained(home / f"{name}.log"), _log(home, name).open("ab") as log:
-        process = subprocess.Popen(
-            [*(sys.executable, "-I", "-S", str(supervisor.__file__), "--"), *command],
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-            # Ctrl-C reaches this process only, and the order of ending is ours.
-            start_new_session=True,
-        )
-    assert process.stdin is not None
-    try:
-        yield process
-    finally:
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str] | None = field(repr=False)
+    home: Path
+    folder: Path | None = None
+    _process: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
+    _started: float = field(default=0.0, init=False, repr=False)
+    _useless: int = field(default=0, init=False, repr=False)
+
+    @property
+    def log(self) -> Path:
+        return self.home / f"{self.name}.log"
+
+    @property
+    def pid(self) -> int:
+        """Process id of its supervisor."""
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        """Starts it.
+
+        Raises:
+            MachineError: the log cannot be written.
+        """
+        with os_errors_explained(self.log), self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*(sys.executable, "-I", "-S", str(supervisor.__file__), "--"), *self.command],
+                cwd=self.folder,
+                env=self.environment,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                # Ctrl-C reaches this process only, and the order of ending is ours.
+                start_new_session=True,
+            )
+        self._started = time.monotonic()
+
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def stop(self) -> None:
+        """Ends it and all below it."""
+        process = self._process
+        if process is None or process.stdin is None:
+            return
         process.stdin.close()
         try:
-            process.wait(stop_seconds)
+            process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
 
+    def start_again(self) -> None:
+        """Starts it after it ended by itself: killed for want of memory, or by a fault of its own.
 
-def shorten_log(home: Path, name: str) -> None:
-    """Moves a log's text into `name`.log.1 once it is long; its program goes on writing into it.
+        Raises:
+            JobFailed: it ended soon after its start, three times in a row.
+            MachineError: the log cannot be written.
+        """
+        self.stop()
+        soon = time.monotonic() - self._started < _USEFUL_SECONDS
+        self._useless = self._useless + 1 if soon else 0
+        if self._useless >= _MOST_USELESS:
+            raise JobFailed(
+                f"the {self.name} ended {_MOST_USELESS} times, each within "
+                f"{_USEFUL_SECONDS:.0f} s: see {self.log}",
+                retryable=True,
+            )
+        self.start()
 
-    The program appends, so it writes at the start of the file that was emptied. A line that comes
-    between the copy and that is lost.
-    """
-    file = _log(home, name)
-    if not file.is_file() or file.stat().st_size < _LONGEST_LOG_BYTES:
-        return
-    shutil.copyfile(file, file.with_name(f"{name}.log.1"))
-    os.truncate(file, 0)
+    def shorten_log(self) -> None:
+        """Moves the log's text into another file, .log.1, once it is long.
+
+        The program appends, so it goes on at the start of the file that was emptied. A line that
+        comes between the copy and that is lost.
+        """
+        if not self.log.is_file() or self.log.stat().st_size < _LONGEST_LOG_BYTES:
+            return
+        shutil.copyfile(self.log, self.log.with_suffix(".log.1"))
+        os.truncate(self.log, 0)
 
 
-def _log(home: Path, name: str) -> Path:
-    return home / f"{name}.log"
+@contextmanager
+def running(program: Program) -> Iterator[Program]:
+    """Runs a program for as long as the block."""
+    program.start()
+    try:
+        yield program
+    finally:
+        program.stop()

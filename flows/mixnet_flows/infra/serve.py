@@ -17,9 +17,10 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 from mixnet_core.errors import InputError, JobFailed, MixnetError, TransientError
 from mixnet_core.runs.run_dir import Workspace
@@ -27,7 +28,7 @@ from mixnet_core.stages.options import REGISTRY_VARIABLE, open_workspace
 from mixnet_core.storage.files import os_errors_explained
 from mixnet_core.storage.uris import shown
 from mixnet_flows.infra import password, store
-from mixnet_flows.infra.running import running, shorten_log
+from mixnet_flows.infra.running import Program, running
 from mixnet_flows.infra.saving import STOP_FILE_VARIABLE, let_runs_save, let_runs_start
 from mixnet_flows.infra.server import PREFECT, Parser, Server, add_options, server_of
 from mixnet_flows.infra.store import running_store
@@ -41,7 +42,7 @@ READY_SECONDS = 90
 def serve(
     server: Server, workspace: Workspace, with_store: bool | None, password_from: str
 ) -> None:
-    """Starts everything, says where it is, and stays until a process ends or Ctrl-C.
+    """Starts everything, says where it is, and stays until Ctrl-C.
 
     Args:
         with_store: whether the object store runs; None: as `_is_store_wanted` says.
@@ -52,7 +53,7 @@ def serve(
             open the dashboard; the database is refused.
         MachineError: the store does not start.
         TransientError: the server did not come up, the database does not answer.
-        JobFailed: a command failed, or one of the processes ended by itself.
+        JobFailed: a command failed, or one of the programs ends again and again.
     """
     if not Path(DEPLOYMENTS).is_file():
         raise InputError(
@@ -62,7 +63,7 @@ def serve(
     server.require_usable()
     home = server.home
     stop_file = home / "stop"
-    programs: dict[str, subprocess.Popen[bytes]] = {}
+    programs: list[Program] = []
     environment = server.client_environment()
     environment |= {"MIXNET_HOME": str(workspace.root), STOP_FILE_VARIABLE: str(stop_file)}
     # What is last here ends first: the runs, their worker, the server, the store.
@@ -71,27 +72,39 @@ def serve(
         let_runs_start(stop_file)
         releases = _releases_without_store(workspace, with_store)
         if _is_store_wanted(workspace, home, with_store):
-            found, programs["store"] = stack.enter_context(running_store(home))
+            found, program = stack.enter_context(running_store(home))
+            programs.append(program)
             environment |= found.environment
             releases = f"{found.registry} in SeaweedFS; `set -a; . {found.variables}` to reach it"
-        programs["server"] = stack.enter_context(
-            running("server", server.command, server.environment(), home)
-        )
-        _await_ready(programs["server"], server)
+        program = Program("server", server.command, server.environment(), home)
+        programs.append(stack.enter_context(running(program)))
+        _await_ready(program, server)
         _run([sys.executable, "-m", "mixnet_flows.infra.setup"], environment)
         _run([*PREFECT, "--no-prompt", "deploy", "--all"], environment)
-        programs["worker"] = stack.enter_context(
-            running("worker", [*PREFECT, "worker", "start", "--pool", "mixnet"], environment, home)
-        )
+        command = [*PREFECT, "worker", "start", "--pool", "mixnet"]
+        program = Program("worker", command, environment, home)
+        programs.append(stack.enter_context(running(program)))
         stack.callback(let_runs_save, stop_file)
-        sys.stdout.write(_told(server, password_from, releases, list(programs)))
+        sys.stdout.write(_told(server, password_from, releases, programs))
         sys.stdout.flush()
-        while all(program.poll() is None for program in programs.values()):
-            time.sleep(0.5)
-            for name in programs:
-                shorten_log(home, name)
-        ended = next(name for name, program in programs.items() if program.poll() is not None)
-        raise JobFailed(f"the {ended} ended: see {home}/{ended}.log", retryable=True)
+        _keep(programs)
+
+
+def _keep(programs: Sequence[Program]) -> NoReturn:
+    """Starts again what ends by itself, and keeps logs short, until Ctrl-C.
+
+    A run needs neither server nor store all the time: it goes on without them for a while.
+
+    Raises:
+        JobFailed: one of them ends again and again.
+    """
+    while True:
+        time.sleep(0.5)
+        for program in programs:
+            if not program.is_running():
+                sys.stderr.write(f"serve: the {program.name} ended, started again\n")
+                program.start_again()
+            program.shorten_log()
 
 
 @contextmanager
@@ -147,9 +160,9 @@ def _has_releases(workspace: Workspace) -> bool:
     return workspace.releases.is_dir() and any(workspace.releases.iterdir())
 
 
-def _await_ready(process: subprocess.Popen[bytes], server: Server) -> None:
+def _await_ready(program: Program, server: Server) -> None:
     deadline = time.monotonic() + READY_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
+    while time.monotonic() < deadline and program.is_running():
         try:
             with urllib.request.urlopen(f"{server.url}/api/ready", timeout=2):
                 return
@@ -168,7 +181,7 @@ def _run(command: list[str], environment: dict[str, str]) -> None:
         raise JobFailed(f"`{' '.join(command)}` failed: {lines[-1]}", retryable=False)
 
 
-def _told(server: Server, password_from: str, releases: str, programs: list[str]) -> str:
+def _told(server: Server, password_from: str, releases: str, programs: Sequence[Program]) -> str:
     """Returns what a person has to know, a line each."""
     address, who = server.url, ""
     if server.is_everywhere:
@@ -183,7 +196,7 @@ def _told(server: Server, password_from: str, releases: str, programs: list[str]
         "deployment run mixnet/train --watch\n"
         f"database    {found}; ended runs stay {server.days} days\n"
         f"releases    {releases}\n"
-        f"logs        {', '.join(f'{server.home}/{name}.log' for name in programs)}\n"
+        f"logs        {', '.join(str(program.log) for program in programs)}\n"
         "Ctrl-C ends it.\n"
     )
 

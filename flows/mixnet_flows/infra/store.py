@@ -11,7 +11,6 @@ import re
 import secrets
 import shutil
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -26,7 +25,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from mixnet_core.errors import MachineError
 from mixnet_core.storage.files import os_errors_explained, write_text
-from mixnet_flows.infra.running import running
+from mixnet_flows.infra.running import Program, running
 
 BUCKET = "mixnet"
 PROGRAM = "weed"
@@ -84,7 +83,7 @@ def has_data(home: Path) -> bool:
 
 
 @contextmanager
-def running_store(home: Path) -> Iterator[tuple[Store, subprocess.Popen[bytes]]]:
+def running_store(home: Path) -> Iterator[tuple[Store, Program]]:
     """Runs the store for as long as the block, with its data in `home`/store.
 
     Raises:
@@ -104,7 +103,7 @@ def running_store(home: Path) -> Iterator[tuple[Store, subprocess.Popen[bytes]]]
         store = _known(home)
         _write_access(home, store)
         command = [str(weed), *_arguments(home, urlsplit(store.endpoint_url).port or _PORT)]
-        with running("store", command, None, home, folder=home / "store") as process:
+        with running(Program("store", command, None, home, home / "store")) as process:
             if _is_ready(process, store):
                 yield store, process
                 return
@@ -121,7 +120,8 @@ def _known(home: Path) -> Store:
     if file.is_file():
         with os_errors_explained(file, "read"):
             text = file.read_text(encoding="utf-8", errors="replace")
-        found = dict(match.groups() for match in map(_LINE.fullmatch, text.split("\n")) if match)
+        matches = map(_LINE.fullmatch, text.split("\n"))
+        found = {match[1]: match[2] for match in matches if match}
         if not found.keys() >= {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}:
             raise MachineError(
                 f"{file} does not hold the store's keys: delete it, new ones are made then"
@@ -181,7 +181,7 @@ def _arguments(home: Path, port: int) -> list[str]:
     ]
 
 
-def _is_ready(process: subprocess.Popen[bytes], store: Store) -> bool:
+def _is_ready(process: Program, store: Store) -> bool:
     """Waits until an object was written and read; whether that came about."""
     client = boto3.client(
         "s3",
@@ -192,7 +192,7 @@ def _is_ready(process: subprocess.Popen[bytes], store: Store) -> bool:
         config=Config(connect_timeout=2, read_timeout=10, retries={"total_max_attempts": 1}),
     )
     deadline = time.monotonic() + _READY_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
+    while time.monotonic() < deadline and process.is_running():
         try:
             if BUCKET not in [found["Name"] for found in client.list_buckets()["Buckets"]]:
                 client.create_bucket(Bucket=BUCKET)
