@@ -19,8 +19,9 @@ from mixnet_core.processes.launch import ATTEMPT_VARIABLE
 from mixnet_core.storage.files import os_errors_explained
 
 STOP_FILE_VARIABLE = "MIXNET_STOP_FILE"
-# `devices.grace_seconds` is 20 where a recipe says nothing else, and the supervisor takes up to 8.
-SECONDS = 30.0
+# `devices.grace_seconds` is 20 where a recipe says nothing else; what has not ended then is ended
+# within 10.
+SECONDS = 35.0
 _POLL_SECONDS = 0.2
 
 

@@ -81,7 +81,7 @@ def serve(
         _await_ready(program, server)
         _run([sys.executable, "-m", "mixnet_flows.infra.setup"], environment)
         _run([*PREFECT, "--no-prompt", "deploy", "--all"], environment)
-        command = [*PREFECT, "worker", "start", "--pool", "mixnet"]
+        command = [*PREFECT, "worker", "start", "--pool", "mixnet", "--name", socket.gethostname()]
         program = Program("worker", command, environment, home)
         programs.append(stack.enter_context(running(program)))
         stack.callback(let_runs_save, stop_file)
