@@ -1,5 +1,7 @@
 """Writes what one training's hours leave in Prefect's database, events and logs with its own code.
 
+A tick is what `prefect.server.models.artifacts.update_artifact` writes.
+
 Its arguments are hours, epochs, and how a tick is shown: `event` is what Prefect's
 `update_progress_artifact` does, which emits an event for every update; `row` writes the artifact's
 row over and nothing else. The database is PREFECT_SERVER_DATABASE_CONNECTION_URL's, and is made.
@@ -24,9 +26,11 @@ from prefect.server.events.storage.database import write_events
 from prefect.server.models import artifacts, flow_runs, flows, logs
 from prefect.server.schemas import actions, core, states
 
-# As prefect.yaml sets it, and as the server's persister collects them.
+# As prefect.yaml sets it.
 _HEARTBEAT_SECONDS = 30
-_EVENTS_AT_ONCE = 20
+# As many events as the server's persister collects. So many ticks share a transaction here, which
+# leaves no less to clean up than one each, and takes a tenth of the time.
+_TICKS_AT_ONCE = 20
 _URL = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 # Where epochs are long, a picture of its curves so often.
 _CURVES_SECONDS = 300
@@ -51,17 +55,26 @@ async def main(hours: float, epochs: int, shown: str) -> dict[str, Any]:
     related = _related(run.id, flow.id)
     waiting: list[ReceivedEvent] = []
     lines: list[actions.LogCreate] = []
+    changes: list[tuple[str, str, datetime, UUID]] = []
     events = 0
 
-    async def write(least: int) -> None:
+    async def write() -> None:
         nonlocal events
-        if len(waiting) >= least:
+        async with connection.transaction():
+            for table, column in (("artifact", "id"), ("artifact_collection", "latest_id")):
+                await connection.executemany(
+                    f"UPDATE {table} SET data = $1, description = $2, updated = $3 "
+                    f"WHERE {column} = $4",
+                    changes,
+                )
+        if waiting or lines:
             async with database.session_context(begin_transaction=True) as session:
                 await write_events(session=session, events=waiting)
-                await logs.create_logs(session=session, logs=lines)
-            events += len(waiting)
-            waiting.clear()
-            lines.clear()
+                if lines:
+                    await logs.create_logs(session=session, logs=lines)
+        events += len(waiting)
+        for written in (changes, waiting, lines):
+            written.clear()
 
     connection = await asyncpg.connect(os.environ[_URL].replace("+asyncpg", ""))
     # Flushing to disk takes longer than the rest, and nothing here is to outlive a crash.
@@ -70,9 +83,9 @@ async def main(hours: float, epochs: int, shown: str) -> dict[str, Any]:
     for second in range(seconds):
         now = begun + timedelta(seconds=second)
         share, text = 100 * second / seconds, _detail(second, seconds, epochs)
-        await _written_over(connection, bar, json.dumps(share), text, now)
+        changes.append((json.dumps(share), text, now, bar))
         if second % _CURVES_SECONDS == 0:
-            await _written_over(connection, curves, json.dumps(_picture()), text, now)
+            changes.append((json.dumps(_picture()), text, now, curves))
         if second % max(1, seconds // epochs) == 0:
             lines.append(_line(run.id, now, second))
         if shown == "event":
@@ -85,8 +98,9 @@ async def main(hours: float, epochs: int, shown: str) -> dict[str, Any]:
                 "prefect.resource.name": "mixnet_s-1a2b3c4d",
             }
             waiting.append(_event("prefect.flow-run.heartbeat", now, resource, related, {}))
-        await write(_EVENTS_AT_ONCE)
-    await write(0)
+        if second % _TICKS_AT_ONCE == 0:
+            await write()
+    await write()
     await connection.close()
     return {
         "flow_run": str(run.id),
@@ -94,21 +108,6 @@ async def main(hours: float, epochs: int, shown: str) -> dict[str, Any]:
         "events": events,
         "ms_a_tick": 1000 * (time.perf_counter() - began) / seconds,
     }
-
-
-async def _written_over(
-    connection: asyncpg.Connection, artifact: UUID, data: str, text: str, now: datetime
-) -> None:
-    """Writes what `prefect.server.models.artifacts.update_artifact` does, ten times as fast."""
-    async with connection.transaction():
-        for table, column in (("artifact", "id"), ("artifact_collection", "latest_id")):
-            await connection.execute(
-                f"UPDATE {table} SET data = $1, description = $2, updated = $3 WHERE {column} = $4",
-                data,
-                text,
-                now,
-                artifact,
-            )
 
 
 async def _artifact(session: Any, run: UUID, key: str, kind: str, data: Any) -> UUID:
