@@ -21,6 +21,7 @@ UNITS = Path(__file__).parents[2] / "infra" / "systemd"
 INSTALLED = "/opt/mixnet/.venv"
 SERVER = UNITS / "mixnet-server.service"
 WORKER = UNITS / "mixnet-worker.service"
+WATCH = UNITS / "mixnet-watch.service"
 
 
 def values(unit: Path, key: str) -> list[str]:
@@ -36,7 +37,7 @@ def variables(file: Path) -> dict[str, str]:
     shutil.which("systemd-analyze") is None,
     reason="needs systemd-analyze: make services (Debian: systemd)",
 )
-@pytest.mark.parametrize("unit", [SERVER, WORKER], ids=lambda unit: unit.stem)
+@pytest.mark.parametrize("unit", [SERVER, WORKER, WATCH], ids=lambda unit: unit.stem)
 def test_systemd_finds_nothing_wrong(unit: Path, tmp_path: Path) -> None:
     # It looks whether the programs are there.
     copy = tmp_path / unit.name
@@ -51,7 +52,7 @@ def test_systemd_finds_nothing_wrong(unit: Path, tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-@pytest.mark.parametrize("unit", [SERVER, WORKER], ids=lambda unit: unit.stem)
+@pytest.mark.parametrize("unit", [SERVER, WORKER, WATCH], ids=lambda unit: unit.stem)
 def test_every_program_of_a_unit_is_there(unit: Path) -> None:
     for line in [*values(unit, "ExecStart"), *values(unit, "ExecStop")]:
         program, *arguments = shlex.split(line.lstrip("-"))

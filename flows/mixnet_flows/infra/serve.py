@@ -1,4 +1,4 @@
-"""`make serve`: store, server, pool, deployments and one worker on this machine, until Ctrl-C.
+"""`make serve`: store, server, deployments, a worker and its watch on this machine, until Ctrl-C.
 
 It deploys the prefect.yaml of the folder that it is started in, which `mixnet deployments` writes,
 and runs start there. All data is in the workspace: the server's below prefect-server/. Where server
@@ -35,6 +35,7 @@ from mixnet_flows.infra.store import running_store
 
 DEPLOYMENTS = "prefect.yaml"
 HOME = "prefect-server"
+WATCH = [sys.executable, "-m", "mixnet_flows.infra.watch"]
 # The first start makes the database: 16 s on two cores.
 READY_SECONDS = 90
 
@@ -66,7 +67,7 @@ def serve(
     programs: list[Program] = []
     environment = server.client_environment()
     environment |= {"MIXNET_HOME": str(workspace.root), STOP_FILE_VARIABLE: str(stop_file)}
-    # What is last here ends first: the runs, their worker, the server, the store.
+    # What is last here ends first: the watch, the runs, their worker, the server, the store.
     with ExitStack() as stack:
         stack.enter_context(_alone(home))
         let_runs_start(stop_file)
@@ -81,10 +82,16 @@ def serve(
         _await_ready(program, server)
         _run([sys.executable, "-m", "mixnet_flows.infra.setup"], environment)
         _run([*PREFECT, "--no-prompt", "deploy", "--all"], environment)
+        # Before the worker: what was killed goes on first.
+        watching = stack.enter_context(ExitStack())
+        program = Program("watch", WATCH, environment, home)
+        programs.append(watching.enter_context(running(program)))
         command = [*PREFECT, "worker", "start", "--pool", "mixnet", "--name", socket.gethostname()]
         program = Program("worker", command, environment, home)
         programs.append(stack.enter_context(running(program)))
         stack.callback(let_runs_save, stop_file)
+        # First of all: a run that saves and ends is not to go on at once.
+        stack.callback(watching.close)
         sys.stdout.write(_told(server, password_from, releases, programs))
         sys.stdout.flush()
         _keep(programs)
