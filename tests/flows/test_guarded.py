@@ -355,7 +355,8 @@ def test_what_serve_was_killed_over_goes_on_when_it_is_started_again(
             stay.let_go()
             stay.await_state("COMPLETED")
         serve.kill()
-        serve.wait()
+        # Closes its pipe too.
+        serve.communicate()
         eventually(partial(_none_left, other, run), 30)
 
 
