@@ -10,6 +10,7 @@ its checkpoints.
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import shutil
 import signal
@@ -103,7 +104,8 @@ class Command(Job):
 
     def begin_to_drain(self, *more: str, run: str = "") -> subprocess.Popen[bytes]:
         with self._said.open("wb") as out:
-            return self._mixnet("drain", run or self.name, *more, out=out)
+            # Its time counts for itself: it is none of the training's processes.
+            return self._mixnet("drain", run or self.name, *more, out=out, env=dict(os.environ))
 
     def said(self) -> str:
         return self._said.read_text()
@@ -117,11 +119,13 @@ class Command(Job):
         # Of an attempt before, until the newest one cuts them off.
         return [int(row["step"]) for row in rows if row["event"] == "step"]
 
-    def _mixnet(self, *arguments: str, out: IO[bytes] | None = None) -> subprocess.Popen[bytes]:
+    def _mixnet(
+        self, *arguments: str, out: IO[bytes] | None = None, env: dict[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
             return subprocess.Popen(
                 [*_MIXNET, *arguments, f"--workspace={self.workspace.root}"],
-                env=self.environment(),
+                env=env or self.environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=out or log,
                 stderr=log,
