@@ -160,8 +160,10 @@ def run_job(
     if interruption is not None:
         raise interruption from (cause if isinstance(cause, Stopped) else None)
     wish = stopping.requested(attempt)
-    if wish is not None and cause.retryable and not isinstance(cause, Stopped):
-        by_itself = code != supervisor.STOPPED_BY_ITS_CALLER or failed_worker(attempt) is not None
+    by_itself = code != supervisor.STOPPED_BY_ITS_CALLER or failed_worker(attempt) is not None
+    # What was interrupted may blame something else, as MindSpore a file that it was reading.
+    in_vain = cause.retryable or not by_itself
+    if wish is not None and in_vain and not isinstance(cause, Stopped):
         raise stopping.unsaved(wish, cause if by_itself else None)
     raise cause
 
