@@ -76,6 +76,19 @@ def better(score: Score, step: int) -> tuple[int, float, int]:
     return (score.correct1, -score.loss, step)
 
 
+def unscored(folder: Path) -> list[Path]:
+    """Lists the bundles of whole epochs that have no score, the oldest first.
+
+    Args:
+        folder: of the run's checkpoints; may be missing.
+    """
+    return [
+        bundle
+        for bundle in sorted(folder.glob("step-*"), key=step_of)
+        if is_of_whole_epoch(bundle) and not (bundle / SCORES).exists()
+    ]
+
+
 def prune(folder: Path, newest: int, selection: Selection) -> None:
     """Deletes bundles that neither resuming nor the selection can want any more.
 

@@ -120,6 +120,7 @@ def train(request: TrainRequest) -> TrainedRun:
                         graph_cache.keep()
                         # Not of one that is left out: what compiles comes after it.
                         beat()
+                        progress.score_missed(score)
                     ends = requests.end_after(progress.step)
                     if progress.save_due(ends=ends):
                         progress.save(learner.save)
@@ -130,6 +131,7 @@ def train(request: TrainRequest) -> TrainedRun:
                 progress.save(learner.save, score)
             if ends and progress.epoch < recipe.training.epochs:
                 raise requests.stopped(progress.step, run.checkpoints)
+        progress.score_missed(score)
     return progress.result(began)
 
 

@@ -17,9 +17,10 @@ from mixnet_core.checkpoints.bundle import (
     Position,
     bundle_folder,
     complete_bundles,
+    read_contents,
     write_bundle,
 )
-from mixnet_core.checkpoints.retention import SCORES, prune, write_scores
+from mixnet_core.checkpoints.retention import SCORES, prune, unscored, write_scores
 from mixnet_core.data.unreadable import count_unreadable
 from mixnet_core.errors import Diverged, JobFailed, MachineError
 from mixnet_core.model.ranks import Ranks
@@ -84,6 +85,9 @@ class Progress:
         # step is under way.
         self._pending: tuple[Tensor, Tensor] | None = None
         self._dropped_in_a_row = 0
+        # Of attempts that ended while they scored. Looked for here: no rank can be so far ahead yet
+        # that one of them has a score on some ranks only.
+        self._unscored = unscored(run.checkpoints) if resumed_from else []
         self._left_out = frozenset(left_out)
         self._leaps = Leaps(self._chance)
         self.data_wait = DataWait()
@@ -246,21 +250,50 @@ class Progress:
             else:
                 _await(bundle)
             beat()
-            scores = score(bundle) if score and not self._at.epoch_step else {}
+            if score is not None and not self._at.epoch_step:
+                self._score(bundle, self._at.epoch, score)
         except JobFailed as error:
-            # A loss is that of the weights before its step: it did not show yet.
-            what = f"after step {self._at.step}, {error}"
-            raise Diverged(what, batches=(self._at.step,), what=what) from error
+            raise _diverged_after(self._at.step, error) from error
         if self._ranks.writes:
             with others_wait():
-                if scores:
-                    self._until_room(lambda: write_scores(bundle, scores))
-                for name, found in scores.items():
-                    self._row("score", epoch=self._at.epoch, file=name, **found.model_dump())
                 keep = self._recipe.training.keep_checkpoints
                 prune(self._run.checkpoints, keep, self._recipe.selection)
-        elif scores:
+
+    def score_missed(self, score: ScoreBundle | None) -> None:
+        """Scores, once, the bundles of whole epochs that an earlier attempt did not come to score.
+
+        Without it they would be kept until the end, as what is not known may be the best. To be
+        called after the first step: the graph that scores is compiled after the one that trains.
+
+        Args:
+            score: as `save`.
+
+        Raises:
+            MachineError: the disk is full or not writable.
+            IntegrityError: a bundle is damaged.
+            Diverged: what a bundle makes of images is not finite.
+        """
+        missed, self._unscored = self._unscored, []
+        if score is None:
+            return
+        for bundle in missed:
+            position = read_contents(bundle).position
+            try:
+                self._score(bundle, position.epoch, score)
+            except JobFailed as error:
+                raise _diverged_after(position.step, error) from error
+
+    def _score(self, bundle: Path, epoch: int, score: ScoreBundle) -> None:
+        scores = score(bundle)
+        if not scores:
+            return
+        if not self._ranks.writes:
             _await(bundle / SCORES)
+            return
+        with others_wait():
+            self._until_room(lambda: write_scores(bundle, scores))
+            for name, found in scores.items():
+                self._row("score", epoch=epoch, file=name, **found.model_dump())
 
     def result(self, began: float) -> TrainedRun:
         """Returns what training left.
@@ -401,3 +434,9 @@ def _await(written: Path) -> None:
     while not written.exists():
         still_working()
         time.sleep(_POLL_SECONDS)
+
+
+def _diverged_after(step: int, error: JobFailed) -> Diverged:
+    # A loss is that of the weights before its step: it did not show yet.
+    what = f"after step {step}, {error}"
+    return Diverged(what, batches=(step,), what=what)

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from mixnet_core.processes.launch import ATTEMPT_VARIABLE
-from mixnet_flows.infra.saving import STOP_FILE_VARIABLE, let_runs_save, let_runs_start
+from mixnet_core.processes.stopping import NOTICE_VARIABLE
+from mixnet_flows.infra.saving import let_runs_save, let_runs_start
 
 # Saves, as training does, once the file is there; or does not look for it.
 SAVES = """
@@ -45,7 +46,7 @@ def stage(program: str, saved: Path, **environment: str) -> Iterator[subprocess.
 
 def test_a_run_that_knows_the_file_has_saved_when_it_returns(tmp_path: Path) -> None:
     stop, saved = tmp_path / "stop", tmp_path / "saved"
-    variables = {STOP_FILE_VARIABLE: str(stop), ATTEMPT_VARIABLE: str(tmp_path)}
+    variables = {NOTICE_VARIABLE: str(stop), ATTEMPT_VARIABLE: str(tmp_path)}
     with stage(SAVES, saved, **variables):
         assert let_runs_save(stop, 60) == 0
         assert saved.exists()
@@ -57,11 +58,11 @@ def test_a_run_that_knows_the_file_has_saved_when_it_returns(tmp_path: Path) -> 
 
 def test_it_waits_for_no_process_of_another_worker_and_no_worker(tmp_path: Path) -> None:
     stop = tmp_path / "stop"
-    other = {STOP_FILE_VARIABLE: str(tmp_path / "other"), ATTEMPT_VARIABLE: str(tmp_path)}
+    other = {NOTICE_VARIABLE: str(tmp_path / "other"), ATTEMPT_VARIABLE: str(tmp_path)}
     begun = time.monotonic()
     with (
         stage(DOES_NOT, stop, **other),
-        stage(DOES_NOT, stop, **{STOP_FILE_VARIABLE: str(stop)}),
+        stage(DOES_NOT, stop, **{NOTICE_VARIABLE: str(stop)}),
     ):
         assert let_runs_save(stop, 60) == 0
     assert time.monotonic() - begun < 30
@@ -69,7 +70,7 @@ def test_it_waits_for_no_process_of_another_worker_and_no_worker(tmp_path: Path)
 
 def test_what_does_not_end_is_waited_for_no_longer_than_said(tmp_path: Path) -> None:
     stop = tmp_path / "stop"
-    variables = {STOP_FILE_VARIABLE: str(stop), ATTEMPT_VARIABLE: str(tmp_path)}
+    variables = {NOTICE_VARIABLE: str(stop), ATTEMPT_VARIABLE: str(tmp_path)}
     with stage(DOES_NOT, stop, **variables):
         assert let_runs_save(stop, 0.5) == 1
 
@@ -77,7 +78,7 @@ def test_what_does_not_end_is_waited_for_no_longer_than_said(tmp_path: Path) -> 
 @pytest.mark.parametrize("left", [0, 1])
 def test_the_command_of_the_unit_says_whether_all_have_ended(tmp_path: Path, left: int) -> None:
     stop = tmp_path / "stop"
-    variables = {STOP_FILE_VARIABLE: str(stop), ATTEMPT_VARIABLE: str(tmp_path)}
+    variables = {NOTICE_VARIABLE: str(stop), ATTEMPT_VARIABLE: str(tmp_path)}
     command = [sys.executable, "-m", "mixnet_flows.infra.saving", str(stop), "--seconds", "3"]
     with stage(DOES_NOT if left else SAVES, tmp_path / "saved", **variables) as process:
         threading.Thread(target=process.wait).start()

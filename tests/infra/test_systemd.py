@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from prefect.settings.models.root import Settings
 
+from mixnet_core.processes.stopping import NOTICE_VARIABLE
 from mixnet_core.recipe.recipe import load_recipe
 from mixnet_core.storage.user_cache import VARIABLE as CACHE
 from mixnet_flows.infra import database, password, saving
@@ -95,7 +96,7 @@ def test_a_stop_gives_runs_the_time_that_they_take_to_save() -> None:
     assert float(timeout) > seconds
     (environment,) = values(WORKER, "Environment")
     name, _, file = environment.partition("=")
-    assert name == saving.STOP_FILE_VARIABLE
+    assert name == NOTICE_VARIABLE
     assert file in stop
     (folder,) = values(WORKER, "RuntimeDirectory")
     assert file.startswith(f"/run/{folder}/")

@@ -23,11 +23,13 @@ from mixnet_core.checkpoints.bundle import (
     newest_bundle,
     read_contents,
 )
+from mixnet_core.checkpoints.retention import read_scores
 from mixnet_core.errors import Diverged, JobFailed
 from mixnet_core.model.ranks import Ranks
 from mixnet_core.processes import child
 from mixnet_core.recipe.recipe import load_recipe
 from mixnet_core.runs.run_dir import RunDir
+from mixnet_core.runs.values import Score
 from mixnet_core.train import progress as progress_module
 from mixnet_core.train.leaps import IN_A_ROW, WINDOW
 from mixnet_core.train.metrics import read_metrics
@@ -315,6 +317,32 @@ def test_other_ranks_wait_for_rank_0s_checkpoint_and_give_signs_of_life(
     monkeypatch.setattr(progress_module, "time", SimpleNamespace(sleep=sleep))
     on.save(save)
     assert next(waits) == 6
+
+
+def test_what_was_not_scored_when_an_attempt_ended_is_scored_after_it_goes_on(run: RunDir) -> None:
+    on = progress(run, training__epochs=6)
+    asked: list[str] = []
+
+    def score(bundle: Path) -> dict[str, Score]:
+        asked.append(bundle.name)
+        return {WEIGHTS: Score(count=4, correct1=2, correct5=4, loss=1.0)}
+
+    epoch(on, 1.0)
+    on.save(save, score)
+    for _ in range(2):
+        # Ended while it scored.
+        epoch(on, 0.9)
+        on.save(save)
+    newest = newest_bundle(run.checkpoints).path
+    assert newest is not None
+    again = progress(run, training__epochs=6, start=read_contents(newest))
+    step(again, 0.8)
+    again.score_missed(score)
+    again.score_missed(score)
+    assert asked == [f"step-{steps:08}" for steps in (STEPS, 2 * STEPS, 3 * STEPS)]
+    assert all(WEIGHTS in read_scores(bundle) for bundle in run.checkpoints.glob("step-*"))
+    rows = [row for row in read_metrics(run.metrics) if row["event"] == "score"]
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
 
 
 def batches_of(error: pytest.ExceptionInfo[Diverged]) -> list[int]:

@@ -16,9 +16,9 @@ from pathlib import Path
 import psutil
 
 from mixnet_core.processes.launch import ATTEMPT_VARIABLE
+from mixnet_core.processes.stopping import NOTICE_VARIABLE
 from mixnet_core.storage.files import os_errors_explained
 
-STOP_FILE_VARIABLE = "MIXNET_STOP_FILE"
 # `devices.grace_seconds` is 20 where a recipe says nothing else; what has not ended then is ended
 # within 10.
 SECONDS = 35.0
@@ -65,7 +65,7 @@ def _jobs(stop_file: Path) -> int:
         # It ended meanwhile, or is somebody else's.
         except (psutil.Error, OSError):
             continue
-        if environment.get(STOP_FILE_VARIABLE) == str(stop_file) and not is_dead:
+        if environment.get(NOTICE_VARIABLE) == str(stop_file) and not is_dead:
             count += ATTEMPT_VARIABLE in environment
     return count
 

@@ -23,13 +23,14 @@ from pathlib import Path
 from typing import NoReturn
 
 from mixnet_core.errors import InputError, JobFailed, MixnetError, TransientError
+from mixnet_core.processes.stopping import NOTICE_VARIABLE
 from mixnet_core.runs.run_dir import Workspace
 from mixnet_core.stages.options import REGISTRY_VARIABLE, open_workspace
 from mixnet_core.storage.files import os_errors_explained
 from mixnet_core.storage.uris import shown
 from mixnet_flows.infra import password, store
 from mixnet_flows.infra.running import Program, running
-from mixnet_flows.infra.saving import STOP_FILE_VARIABLE, let_runs_save, let_runs_start
+from mixnet_flows.infra.saving import let_runs_save, let_runs_start
 from mixnet_flows.infra.server import PREFECT, Parser, Server, add_options, server_of
 from mixnet_flows.infra.store import running_store
 
@@ -66,7 +67,7 @@ def serve(
     stop_file = home / "stop"
     programs: list[Program] = []
     environment = server.client_environment()
-    environment |= {"MIXNET_HOME": str(workspace.root), STOP_FILE_VARIABLE: str(stop_file)}
+    environment |= {"MIXNET_HOME": str(workspace.root), NOTICE_VARIABLE: str(stop_file)}
     # What is last here ends first: the watch, the runs, their worker, the server, the store.
     with ExitStack() as stack:
         stack.enter_context(_alone(home))
