@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable, Coroutine
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
 from uuid import UUID
@@ -34,6 +35,7 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
 from mixnet_core.runs.markup import in_markdown
+from mixnet_flows.impatience import impatient
 
 
 class KeptArtifact:
@@ -150,14 +152,19 @@ def data_uri(png: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
-def tried(show: Callable[[], object]) -> bool:
+def tried(show: Callable[[], object], *, at_once: bool = False) -> bool:
     """Shows something; a dashboard that does not take it costs a warning, never a stage.
+
+    Args:
+        at_once: whether it is now or never. Prefect's client waits a minute for a server that is
+            away, in which nobody would look after the ranks; what comes again can do without.
 
     Returns:
         Whether it was shown.
     """
     try:
-        show()
+        with impatient() if at_once else nullcontext():
+            show()
     except Exception as error:
         line = " ".join(f"{type(error).__name__} {error}".split())
         get_run_logger().warning("the dashboard lacks something: %s", line)

@@ -46,7 +46,7 @@ class LiveCurves:
         Returns:
             Whether the dashboard took it.
         """
-        return tried(lambda: self._draw(said))
+        return tried(lambda: self._draw(said), at_once=True)
 
     def _draw(self, said: str) -> None:
         rows = read_metrics(self._run.metrics)

@@ -28,15 +28,11 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.runtime import deployment, flow_run
-from prefect.settings import (
-    PREFECT_API_REQUEST_TIMEOUT,
-    PREFECT_CLIENT_MAX_RETRIES,
-    temporary_settings,
-)
 from prefect.states import Running
 
 from mixnet_core.errors import MachineError
 from mixnet_flows.flow_run_notes import change_note, hold_note
+from mixnet_flows.impatience import impatient
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -49,7 +45,6 @@ _LOOK_SECONDS = 30.0
 # process gone and has the run go through its finished stages again.
 _WAIT_SECONDS = 3600.0
 _WAIT_POLL_SECONDS = 2.0
-_REQUEST_SECONDS = 10.0
 
 
 def guarded(function: Callable[P, R]) -> Callable[P, R]:
@@ -143,9 +138,5 @@ def _wait_for_server(run: UUID, log: Log) -> None:
 @contextmanager
 def _impatient_client() -> Iterator[SyncPrefectClient]:
     """Yields a client that fails at once, where Prefect's own tries again for a minute."""
-    settings = {
-        PREFECT_CLIENT_MAX_RETRIES: 0,
-        PREFECT_API_REQUEST_TIMEOUT: _REQUEST_SECONDS,
-    }
-    with temporary_settings(settings), get_client(sync_client=True) as client:
+    with impatient(), get_client(sync_client=True) as client:
         yield client

@@ -163,7 +163,7 @@ class Progress:
     def _update(self, percent: float, text: str) -> None:
         description = f"{self._title}: {text}" if text else self._title
         self._percent = percent
-        self._heard(tried(lambda: self._bar.show(percent, description)))
+        self._heard(tried(lambda: self._bar.show(percent, description), at_once=True))
         self._next = time.monotonic() + _SECONDS_BETWEEN_UPDATES
 
     def _heard(self, answer: bool) -> None:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
 import pytest
@@ -25,6 +27,9 @@ from mixnet_flows.artifacts import artifact_key
 from mixnet_flows.showing import Progress, in_terminal, told
 from mixnet_flows.tasks import worth_a_retry
 from tests.runs.test_markup import shown
+
+# An error here, it would be taken for what the server said.
+pytestmark = pytest.mark.filterwarnings("ignore:Artifact creation outside of a flow")
 
 WEIGHTS = FetchedWeights(name="w", path="/w", sha256="0" * 64, reused=True)
 
@@ -49,6 +54,35 @@ def test_a_server_that_is_down_fails_no_stage_and_is_not_asked_again_at_once() -
         progress(Tick("fetch", done, 1000, "B"))
     assert time.monotonic() - start < 20
     progress.finished("done")
+
+
+class Restarting(BaseHTTPRequestHandler):
+    """What a proxy says of a server that is restarted."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_POST(self) -> None:
+        self.asked.append(self.path)
+        self.send_response(503)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_GET = do_PATCH = do_POST  # noqa: N815
+
+    def log_message(self, *_: object) -> None:
+        return
+
+
+@pytest.mark.usefixtures("_server_is_down")
+def test_a_bar_does_not_wait_for_a_server_that_is_away() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Restarting) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/api"
+        # Prefect's own retries take a minute.
+        with temporary_settings({PREFECT_API_URL: url, PREFECT_CLIENT_MAX_RETRIES: 5}):
+            Progress("train", "run")(Tick("train", 1, 2, "img"))
+        server.shutdown()
+    assert len(Restarting.asked) == 1
 
 
 @pytest.mark.usefixtures("_server_is_down")
