@@ -318,9 +318,13 @@ class FaultProxy:
             def do_GET(self) -> None:
                 length = int(self.headers.get("Content-Length") or 0)
                 headers = {name.lower(): value for name, value in self.headers.items()}
-                request = Request(self.command, self.path, headers, self.rfile.read(length))
-                answer = proxy._answer(request)
                 self.close_connection = True
+                body = self.rfile.read(length)
+                if len(body) < length:
+                    # Its sender hung up. The service would wait for the rest, and hold what the
+                    # upload's own end waits for.
+                    return
+                answer = proxy._answer(Request(self.command, self.path, headers, body))
                 # Who has seen enough of an answer hangs up.
                 if answer is not None:
                     with suppress(ConnectionError):
