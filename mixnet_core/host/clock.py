@@ -12,8 +12,9 @@ from email.utils import parsedate_to_datetime
 # Of adjtimex(2).
 _TIME_ERROR = 5
 _STA_UNSYNC = 0x0040
-# A date in a header has whole seconds.
+# A date in a header has whole seconds, and some servers make a new one once a second only.
 RESOLUTION_SECONDS = 1.0
+_OLD_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def skew_of(date: str, before: float, after: float) -> Skew | None:
     theirs = there.timestamp() + RESOLUTION_SECONDS / 2
     return Skew(
         seconds=(before + after) / 2 - theirs,
-        within=(after - before) / 2 + RESOLUTION_SECONDS / 2,
+        within=(after - before) / 2 + RESOLUTION_SECONDS / 2 + _OLD_SECONDS,
     )
 
 

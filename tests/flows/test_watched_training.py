@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
+from prefect.events.worker import EventsWorker
 from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
@@ -37,7 +38,10 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         url = environment["PREFECT_API_URL"]
         # Log lines that are sent when the server is gone would be waited for.
         with temporary_settings({PREFECT_API_URL: url, PREFECT_LOGGING_TO_API_ENABLED: False}):
+            # What sends events was made for the server of another test, if one sent some before.
+            EventsWorker.drain_all()
             yield url
+            EventsWorker.drain_all()
 
 
 @pytest.fixture

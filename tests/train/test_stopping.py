@@ -23,7 +23,8 @@ from tests.marked import wait_until
 pytestmark = pytest.mark.slow
 
 SAVED = 75
-EPOCHS = 2
+# Long enough for a command to start while it trains.
+EPOCHS = 6
 STEPS_PER_EPOCH = 12
 
 
