@@ -34,6 +34,15 @@ def stages_importable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
 
 
+@pytest.fixture(autouse=True)
+def interruptible() -> Iterator[None]:
+    """MindSpore, which other tests import in this process, ends it at Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    # What no Python set reads as None.
+    signal.signal(signal.SIGINT, before or signal.default_int_handler)
+
+
 @pytest.fixture
 def mark() -> Iterator[str]:
     """Every process started under it is gone as soon as `run_job` has returned."""
