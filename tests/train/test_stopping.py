@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 SAVED = 75
 # Long enough for a command to start while it trains.
-EPOCHS = 6
+EPOCHS = 4
 STEPS_PER_EPOCH = 12
 
 

@@ -94,13 +94,16 @@ class FileStorage:
         """Lists the names directly in a folder, as `Storage.names`."""
         path = self._path(folder.rstrip("/")) if folder else self.root
         with os_errors_explained(path, "read"):
-            if not path.is_dir():
-                if path.exists():
-                    raise InputError(f"{path} is a file: expected a folder")
+            # One question, as somebody else may be making the folder, or removing it.
+            if path.is_file():
+                raise InputError(f"{path} is a file: expected a folder")
+            try:
+                items = list(path.iterdir())
+            except FileNotFoundError:
                 return []
             return sorted(
                 item.name + ("/" if item.is_dir() else "")
-                for item in path.iterdir()
+                for item in items
                 if not item.name.startswith(ASIDE_PREFIX)
             )
 
@@ -109,7 +112,7 @@ class FileStorage:
         top = self._path(folder.rstrip("/")) if folder else self.root
         found = []
         with os_errors_explained(top, "read"):
-            if top.exists() and not top.is_dir():
+            if top.is_file():
                 raise InputError(f"{top} is a file: expected a folder")
             above: dict[str, frozenset[str]] = {}
             # A release may be a link to where there is room; a link to what is above ends there.
