@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -128,3 +129,23 @@ def test_what_a_killed_publishing_left_is_removed_by_the_next(tmp_path: Path) ->
     assert storage.create("r/manifest.json", b"{}")
     assert not storage.create("r/manifest.json", b"other")
     assert [path.name for path in (tmp_path / "r").iterdir()] == ["manifest.json"]
+
+
+def test_a_folder_that_others_make_and_remove_meanwhile_is_listed_or_not_there(
+    tmp_path: Path,
+) -> None:
+    storage, folder = open_storage(tmp_path.as_uri()), tmp_path / "aliases"
+    ended = threading.Event()
+
+    def come_and_go() -> None:
+        while not ended.is_set():
+            folder.mkdir()
+            folder.rmdir()
+
+    thread = threading.Thread(target=come_and_go)
+    thread.start()
+    try:
+        assert all(storage.names("aliases") == [] for _ in range(5000))
+    finally:
+        ended.set()
+        thread.join()
