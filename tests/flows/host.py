@@ -17,7 +17,7 @@ import psutil
 import yaml
 
 from mixnet_core.runs.run_dir import Workspace
-from mixnet_flows.infra.serve import LEASES
+from mixnet_flows.infra.server import LEASES
 from tests.flows.conftest import (
     PREFECT,
     PROJECT,

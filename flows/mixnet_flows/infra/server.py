@@ -30,7 +30,7 @@ _SECRETS = (database.VARIABLE, password.VARIABLE, *_MAKES)
 # psql's variables.
 _OF_THE_DATABASE = "PG"
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
-_LEASES = "prefect.server.concurrency.lease_storage.filesystem"
+LEASES = "prefect.server.concurrency.lease_storage.filesystem"
 # No tool of ours or below us calls home.
 _SILENT = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
 
@@ -92,7 +92,7 @@ class Server:
             "PREFECT_UI_API_URL": "/api",
             "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
             # In memory, its default, a restart forgets who holds accelerators, and they stay held.
-            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": _LEASES,
+            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": LEASES,
             **retention.retention(self.days),
         }
         if self.database is not None:
