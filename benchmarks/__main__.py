@@ -8,6 +8,7 @@ input       training's and evaluation's images: MindCV's way, ours              
 prepare     ImageNet's archives: tar, mixnet prepare imagenet                  4 min
 upload      2 GB to an object store: boto3's upload_file, ours                 4 min
 ranks       one process and two, two ways of averaging gradients               4 min
+flow        all stages as one command, and through server and worker            10 min
 ticks       48 h of ticks in the server's PostgreSQL, the dashboard's queries 15 min
 
 Minutes are those of two cores at the default number of rounds.
@@ -38,6 +39,7 @@ SECTIONS = {
     "prepare": "preparation",
     "upload": "upload",
     "ranks": "ranks",
+    "flow": "flow",
     "ticks": "ticks",
 }
 

@@ -98,7 +98,7 @@ class Job:
         if target == "flow":
             assert self.process is not None
             return None if self.ended else psutil.Process(self.process.pid)
-        return next((p for p in self.processes() if _is(p, target)), None)
+        return next((p for p in self.processes() if is_program(p, target)), None)
 
     def processes(self) -> list[psutil.Process]:
         """Of all stages, without the flow's own."""
@@ -126,13 +126,17 @@ class Job:
         return [str(path) for place in places for path in place.glob(f"{ASIDE_PREFIX}*")]
 
     def outcome(self) -> dict[str, Any]:
-        """All bytes of all kept checkpoints, as digests, and where each says to stand."""
-        found: dict[str, Any] = {}
-        for bundle in sorted(self.run.checkpoints.glob("step-*")):
-            for path in sorted(bundle.iterdir()):
-                found[f"{bundle.name}/{path.name}"] = sha256_of(path)
-            found[f"{bundle.name} at"] = read_json(bundle / CONTENTS)["position"]
-        return found
+        return outcome(self.run)
+
+
+def outcome(run: RunDir) -> dict[str, Any]:
+    """All bytes of all kept checkpoints, as digests, and where each says to stand."""
+    found: dict[str, Any] = {}
+    for bundle in sorted(run.checkpoints.glob("step-*")):
+        for path in sorted(bundle.iterdir()):
+            found[f"{bundle.name}/{path.name}"] = sha256_of(path)
+        found[f"{bundle.name} at"] = read_json(bundle / CONTENTS)["position"]
+    return found
 
 
 def differences(reference: dict[str, Any], outcome: dict[str, Any]) -> list[str]:
@@ -157,7 +161,8 @@ def ended_afterwards(job: J) -> Iterator[J]:
             job.process.wait()
 
 
-def _is(process: psutil.Process, target: str) -> bool:
+def is_program(process: psutil.Process, target: str) -> bool:
+    """Whether a process of a stage is the supervisor, msrun, or "rank N"."""
     with suppress(psutil.Error):
         command, environment = process.cmdline(), process.environ()
         if target == "supervisor":

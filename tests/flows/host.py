@@ -110,13 +110,12 @@ def host(root: Path, **changes: str) -> Iterator[Host]:
     environment = clean_environment(
         PREFECT_HOME=str(root / "prefect"),
         PREFECT_API_URL=f"http://127.0.0.1:{port}/api",
-        PREFECT_WORKER_QUERY_SECONDS="1",
         MIXNET_HOME=str(root / "workspace"),
         MIXNET_CACHE=str(root / "cache"),
         MIXNET_STATE_SECONDS="1",
         PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE=LEASES,
         PYTHONPATH=f"{PROJECT}:{PROJECT / 'flows'}",
-        **changes,
+        **{"PREFECT_WORKER_QUERY_SECONDS": "1", **changes},
     )
     made = Host(root, port, environment)
     try:
