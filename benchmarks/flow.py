@@ -26,8 +26,9 @@ BARE, FLOW = "mixnet run", "prefect deployment run"
 EPOCHS = 10
 _ROUNDS = 3
 _UNDER_WAY = ("SCHEDULED", "PENDING", "RUNNING")
-# Prefect's own, as `make serve` has it: a host of tests asks more often.
-_POLL = {"PREFECT_WORKER_QUERY_SECONDS": "15"}
+# As `make serve` has them: a host of tests looks every second.
+_POLL = {"PREFECT_WORKER_QUERY_SECONDS": "15", "MIXNET_STATE_SECONDS": "30"}
+_WATCH = ("--seconds", "15")
 
 
 class _Case(NamedTuple):
@@ -45,7 +46,7 @@ def measure(options: Options, epochs: int = EPOCHS) -> Section:
     found: dict[str, list[_Case]] = {BARE: [], FLOW: []}
     with tempfile.TemporaryDirectory() as temporary, host(Path(temporary), **_POLL) as here:
         here.start("worker")
-        here.start("watch")
+        here.start("watch", *_WATCH)
         for number in range(rounds):
             for name in (BARE, FLOW) if number % 2 == 0 else (FLOW, BARE):
                 found[name].append(_run(here, name, f"{name.split()[0]}-{number}", epochs))

@@ -8,7 +8,7 @@ from typing import Any
 
 from mixnet_core.errors import CheckpointMismatch, InputError, IntegrityError, MachineError
 from mixnet_core.evaluate.openvino_engine import OpenvinoEngine
-from mixnet_core.evaluate.openvino_package import import_openvino
+from mixnet_core.evaluate.openvino_package import openvino_core
 from mixnet_core.recipe.recipe import Recipe
 
 
@@ -67,7 +67,7 @@ class OnnxEngine(OpenvinoEngine):
         self._take(lambda: self._of_file(weights))
 
     def _of_file(self, weights: Path) -> Any:
-        core = self._openvino.Core()
+        core = openvino_core()
         model = core.read_model(weights)
         if not model.input().partial_shape[0].is_dynamic:
             # Reshaping would break whatever the file computes with its fixed batch.
@@ -87,13 +87,13 @@ def read_network(path: Path) -> OnnxNetwork:
     if not path.is_file():
         raise InputError(f"no checkpoint file at {path}: check the path")
     try:
-        openvino = import_openvino()
+        core = openvino_core()
     except ImportError as error:
         raise MachineError(
             "an .onnx file is read by OpenVINO, which is not installed: run `pip install openvino`"
         ) from error
     try:
-        model = openvino.Core().read_model(path)
+        model = core.read_model(path)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise IntegrityError(f"{path} is not a readable ONNX file ({reason})") from error

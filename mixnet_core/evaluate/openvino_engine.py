@@ -22,7 +22,7 @@ from mixnet_core.data.reading import ImageSet
 from mixnet_core.errors import MachineError
 from mixnet_core.evaluate.engine import BatchLogits
 from mixnet_core.evaluate.onnx_export import IMAGES, network_graph, plain_network
-from mixnet_core.evaluate.openvino_package import import_openvino
+from mixnet_core.evaluate.openvino_package import import_openvino, openvino_core
 from mixnet_core.processes.child import still_working
 from mixnet_core.recipe.recipe import Recipe
 
@@ -138,8 +138,7 @@ class OpenvinoEngine:
 
     def _compiled(self, values: dict[str, NDArray[np.float32]]) -> Any:
         """Compiles the graph with `values` in it as a model that takes pixels."""
-        openvino = self._openvino
-        core = openvino.Core()
+        openvino, core = self._openvino, openvino_core()
         model = core.read_model(self._graph)
         inputs = {node.get_friendly_name(): node for node in model.get_parameters()}
         images = inputs.pop(IMAGES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
 from typing import Any
 
 
@@ -18,3 +19,17 @@ def import_openvino() -> Any:
     import openvino
 
     return openvino
+
+
+@cache
+def openvino_core() -> Any:
+    """Returns the process's only `openvino.Core`, made on the first call and kept to the end.
+
+    A Core's CPU plugin puts a signal stack of its own in place of Python's (2026.4), and back when
+    it goes. Of two that go in another order than they came, what is put back is unmapped memory:
+    the next Ctrl-C, and every other signal, ends the process with a segmentation fault.
+
+    Raises:
+        ImportError: OpenVINO is not installed.
+    """
+    return import_openvino().Core()

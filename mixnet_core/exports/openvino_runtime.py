@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mixnet_core.errors import MachineError
-from mixnet_core.evaluate.openvino_package import import_openvino
+from mixnet_core.evaluate.openvino_package import import_openvino, openvino_core
 from mixnet_core.exports.export_format import Logits, Pixels
 from mixnet_core.exports.metadata import Normalising
 
@@ -31,7 +31,7 @@ class OpenvinoRuntime:
             IntegrityError: they do not say how images are normalised.
         """
         openvino = import_openvino()
-        core = openvino.Core()
+        core = openvino_core()
         try:
             model = core.read_model(xml, weights)
             compiled = core.compile_model(

@@ -1,4 +1,4 @@
-"""A server, a worker and the watch, each of which a test may kill and start again."""
+"""A server, workers and their watches, each of which a test may kill and start again."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ WORKER = "tests"
 
 @dataclass
 class Host:
-    """Processes by name: server, worker, watch. A killed one is started again by `start`."""
+    """Processes by name. A killed one is started again by `start`.
+
+    They are the server, a worker and its watch; `worker-2` and `watch-2` are of another host.
+    """
 
     root: Path
     port: int
@@ -49,21 +52,29 @@ class Host:
         return Deployed(self.api, Workspace(self.root / "workspace"), self.environment)
 
     def start(self, name: str, *more: str) -> None:
+        program, _, number = name.partition("-")
+        worker = f"{WORKER}{number}"
         server = ["server", "start", "--host", "127.0.0.1", "--port", str(self.port), "--no-ui"]
         commands = {
             "server": [*PREFECT, *server],
-            "worker": [*PREFECT, "worker", "start", "--pool", "mixnet", "--name", WORKER],
+            "worker": [*PREFECT, "worker", "start", "--pool", "mixnet", "--name", worker],
             "watch": [
-                *(sys.executable, "-m", "mixnet_flows.infra.watch", "--worker", WORKER),
+                *(sys.executable, "-m", "mixnet_flows.infra.watch", "--worker", worker),
                 *("--seconds", "1", *more),
             ],
         }
+        environment = {**self.environment, "MIXNET_CACHE": str(self.cache(name))}
         with (self.root / f"{name}.log").open("ab") as log:
             self.running[name] = subprocess.Popen(
-                commands[name], cwd=PROJECT, env=self.environment, stdout=log, stderr=log
+                commands[program], cwd=PROJECT, env=environment, stdout=log, stderr=log
             )
         if name == "server":
             eventually(lambda: answers(self.api), 90)
+
+    def cache(self, name: str) -> Path:
+        """Where a worker and its watch keep what their host alone knows."""
+        _, _, number = name.partition("-")
+        return self.root / f"cache{number}"
 
     def kill(self, name: str, signum: signal.Signals = signal.SIGKILL) -> None:
         process = self.running.pop(name)
@@ -112,10 +123,9 @@ def host(root: Path, **changes: str) -> Iterator[Host]:
         PREFECT_API_URL=f"http://127.0.0.1:{port}/api",
         MIXNET_HOME=str(root / "workspace"),
         MIXNET_CACHE=str(root / "cache"),
-        MIXNET_STATE_SECONDS="1",
         PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE=LEASES,
         PYTHONPATH=f"{PROJECT}:{PROJECT / 'flows'}",
-        **{"PREFECT_WORKER_QUERY_SECONDS": "1", **changes},
+        **{"PREFECT_WORKER_QUERY_SECONDS": "1", "MIXNET_STATE_SECONDS": "1", **changes},
     )
     made = Host(root, port, environment)
     try:
@@ -128,9 +138,9 @@ def host(root: Path, **changes: str) -> Iterator[Host]:
         assert done.returncode == 0, done.stdout
         yield made
     finally:
-        for name in ("watch", "worker", "server"):
+        for name in ("watch", "watch-2", "worker", "worker-2", "server"):
             if name in made.running:
-                made.kill(name, signal.SIGTERM if name == "worker" else signal.SIGKILL)
+                made.kill(name, signal.SIGTERM if name.startswith("worker") else signal.SIGKILL)
 
 
 def _deployments() -> dict[str, Any]:

@@ -17,6 +17,7 @@ import pytest
 from mindspore import Tensor, nn
 from numpy.typing import NDArray
 
+import mixnet_core
 from mixnet_core.data.batches import evaluation_batches
 from mixnet_core.data.given import GivenImages, read_file
 from mixnet_core.data.index import SPLITS, Index, read_index
@@ -328,6 +329,40 @@ def test_openvino_is_imported_without_the_package_that_reports_its_use(tmp_path:
         tmp_path,
     )
     assert not list(tmp_path.rglob("*openvino*"))
+
+
+def test_ctrl_c_is_no_segmentation_fault_after_models_that_went_in_another_order(
+    tmp_path: Path,
+) -> None:
+    python(
+        "import faulthandler, signal\n"
+        # As pytest does: what makes OpenVINO's own way of putting things back matter.
+        "faulthandler.enable()\n"
+        "from mixnet_core.evaluate.openvino_package import import_openvino, openvino_core\n"
+        "op = import_openvino().opset13\n"
+        "def compiled():\n"
+        "    given = op.parameter([1, 3])\n"
+        "    model = import_openvino().Model([op.relu(given)], [given])\n"
+        "    return openvino_core().compile_model(model, 'CPU')\n"
+        "first, second = compiled(), compiled()\n"
+        "del first\n"
+        "del second\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "try:\n"
+        "    signal.raise_signal(signal.SIGINT)\n"
+        "except KeyboardInterrupt:\n"
+        "    raise SystemExit(0)\n"
+        "raise SystemExit(1)\n",
+        tmp_path,
+    )
+
+
+def test_nothing_makes_a_second_core() -> None:
+    (package,) = mixnet_core.__path__
+    makers = [
+        path.name for path in Path(package).rglob("*.py") if "openvino.Core()" in path.read_text()
+    ]
+    assert makers == []
 
 
 def test_the_graph_holds_no_weights_and_is_exported_once(
