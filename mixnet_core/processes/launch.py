@@ -49,6 +49,9 @@ log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.2
 _STOP_SECONDS = 9.0
+# One wish may come as several signals: timeout(1) sends one to its child and one to the group, a
+# terminal that closes sends one by the kernel and one by the shell.
+_ONE_WISH_SECONDS = 0.5
 _SWEEP_SECONDS = 2.0
 # Left by an msrun around the caller, they would make one rank wait for others.
 _RANK_VARIABLES = (
@@ -82,7 +85,8 @@ def run_job(
     Whatever ends this call, KeyboardInterrupt and a cancel raised in this thread included, the
     job's processes are gone when it returns. What interrupts it once has the job save first, where
     it can; the interruption comes with `Stopped` as its cause then. What interrupts it again, while
-    it waits for that, ends the job at once. The child inherits the working folder.
+    it waits for that and not within half a second, ends the job at once. The child inherits the
+    working folder.
 
     Args:
         module: ends in `processes.child.main`.
@@ -188,18 +192,32 @@ def _let_save(
 ) -> None:
     """Has an interrupted job save what it did; returns when it has, or can not."""
     reason = "Ctrl-C" if isinstance(interruption, KeyboardInterrupt) else "SIGTERM"
-    try:
-        if process.poll() is not None or not stopping.ask(attempt, reason):
+    began = time.monotonic()
+    while True:
+        try:
+            if process.poll() is not None or not stopping.ask(attempt, reason):
+                return
+            break
+        except MachineError:
+            # Where nothing can be written nothing can be saved.
             return
-    except MachineError:
-        # Where nothing can be written nothing can be saved.
-        return
+        except BaseException as again:
+            _raise_another_wish(again, began)
     log.warning(
         "%s: saving after this step, for %g s at most; once more ends it at once", reason, seconds
     )
-    deadline = time.monotonic() + seconds
-    while not _has_ended(process, attempt, ranks) and time.monotonic() < deadline:
-        pass
+    while time.monotonic() < began + seconds:
+        try:
+            if _has_ended(process, attempt, ranks):
+                return
+        except BaseException as again:
+            _raise_another_wish(again, began)
+
+
+def _raise_another_wish(again: BaseException, began: float) -> None:
+    """Raises what interrupts again, unless it is the first wish, told by another signal."""
+    if isinstance(again, Exception) or time.monotonic() - began > _ONE_WISH_SECONDS:
+        raise again
 
 
 def _new_attempt(attempts: Path) -> Path:

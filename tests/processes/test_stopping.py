@@ -27,6 +27,8 @@ from tests.processes.test_launch import ACTS, ROOT, ready, when_ready
 
 # Far more than anything here takes that is not to wait for its end.
 LONG = 60.0
+# A signal that comes sooner after another one belongs to it.
+LATER = 0.7
 
 
 @pytest.fixture(autouse=True)
@@ -124,7 +126,7 @@ def test_a_second_interrupt_ends_it_at_once(
     def twice() -> None:
         interrupt()
         wait_until((attempt(tmp_path) / stopping.REQUEST).exists, "it is asked")
-        time.sleep(0.2)
+        time.sleep(LATER)
         interrupt()
 
     thread = when_ready(tmp_path, 1, twice)
@@ -162,10 +164,23 @@ def test_a_second_signal_to_the_caller_ends_the_job_at_once(tmp_path: Path, mark
         wait_until(ready(tmp_path, 1), "the rank is ready")
         process.terminate()
         wait_until((attempt(tmp_path) / stopping.REQUEST).exists, "it is asked")
-        time.sleep(0.2)
+        time.sleep(LATER)
         process.terminate()
         assert process.wait(LONG / 2) == CANCELLED
         assert marked(mark) == []
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
+def test_a_wish_that_comes_as_two_signals_is_one(
+    tmp_path: Path, mark: str, signum: signal.Signals
+) -> None:
+    with caller(tmp_path, mark, 1, "save") as process:
+        wait_until(ready(tmp_path, 1), "the rank is ready")
+        # As timeout(1), and a terminal that closes: first the kernel's, then the shell's.
+        for _ in range(3):
+            process.send_signal(signum)
+            time.sleep(0.03)
+        assert process.wait(LONG) == SAVED
 
 
 @pytest.mark.parametrize("ranks", [1, 2])

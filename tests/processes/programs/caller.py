@@ -1,7 +1,8 @@
 """A process that calls `run_job`, to be killed: ATTEMPTS FOLDER MARK RANKS [cancelled [ACT]].
 
-With `cancelled` it handles SIGTERM as Prefect does, by raising in the main thread, and ends with
-CANCELLED once that came through the call, or SAVED if the job has saved by then.
+With `cancelled` it handles SIGTERM and SIGHUP as Prefect does SIGTERM, by raising in the main
+thread, and ends with CANCELLED once that came through the call, or SAVED if the job has saved by
+then.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ def cancel(signum: int, frame: FrameType | None) -> None:
 def main(attempts: str, folder: str, mark: str, ranks: str, *handling: str) -> int:
     if handling:
         signal.signal(signal.SIGTERM, cancel)
+        signal.signal(signal.SIGHUP, cancel)
     try:
         run_job(
             "tests.processes.programs.acts",
