@@ -49,9 +49,9 @@ class _Kind:
     """Says where a kind of device shows itself.
 
     Attributes:
-        files: pattern of its device files, whose numbers are the devices'.
-        variable: numbers of those that a process sees. It limits the choice where a user has set
-            it, and tells the job what it got.
+        files: pattern of its device files, whose numbers are the host's, in a container too.
+        variable: which of them a process sees, counted from 0 among those that are there. It limits
+            the choice where a user has set it, and tells the job what it got.
     """
 
     files: str
@@ -59,8 +59,10 @@ class _Kind:
 
 
 _KINDS: Mapping[str, _Kind] = {
-    # The names of the files and the variable: CANN's documents. MindSpore sorts the variable's
-    # numbers (`mindspore.runtime.thread_bind_core`) and counts its devices from 0 among them.
+    # The names of the files and the variable, whose numbers are logical ids: CANN's documents. In a
+    # container with the host's devices 3 to 7 these are 0 to 4 (vllm-project/vllm-ascend #16256);
+    # an id that is too great ends the list. MindSpore sorts them
+    # (`mindspore.runtime.thread_bind_core`) and counts its devices from 0 among them.
     "Ascend": _Kind("davinci", "ASCEND_RT_VISIBLE_DEVICES"),
     "GPU": _Kind("nvidia", "CUDA_VISIBLE_DEVICES"),
 }
@@ -109,7 +111,8 @@ def devices_held(
         yield HeldDevices()
         return
     kind = _KINDS[target]
-    numbers = _choice(target, kind, dev)
+    seen_as = _choice(kind, dev)
+    numbers = tuple(seen_as)
     if len(numbers) < count:
         raise MachineError(
             f"{count} {target} devices are wanted and this host shows {_listed(numbers)}: lower "
@@ -135,18 +138,36 @@ def devices_held(
             yield HeldDevices(
                 numbers=tuple(held),
                 handles=(*held.values(), kept),
-                environment={kind.variable: got},
+                environment={kind.variable: ",".join(str(seen_as[number]) for number in held)},
             )
     finally:
         _let_go(held)
 
 
-def _choice(target: str, kind: _Kind, dev: Path) -> tuple[int, ...]:
-    """Returns the numbers of the devices that may be taken, in order."""
+def _choice(kind: _Kind, dev: Path) -> dict[int, int]:
+    """Returns the devices that may be taken, in order: the host's number -> a program's."""
     # Set but empty is what a script leaves that meant to unset it.
-    for variable in (kind.variable, DEVICES_VARIABLE):
-        if given := os.environ.get(variable, "").strip():
-            return _numbers(variable, given)
+    given = os.environ.get(kind.variable, "").strip()
+    named = os.environ.get(DEVICES_VARIABLE, "").strip()
+    try:
+        there = _numbers_of_files(kind, dev)
+    except MachineError:
+        if not (given or named):
+            raise
+        there = ()
+    if given:
+        counted = _numbers(kind.variable, given)
+        if there and counted[-1] >= len(there):
+            raise InputError(
+                f"{kind.variable} names device {counted[-1]}, and {dev} has {len(there)}: expected "
+                f"numbers from 0 to {len(there) - 1}, which count those that are there"
+            )
+        return {there[number] if there else number: number for number in counted}
+    hosts = _numbers(DEVICES_VARIABLE, named) if named else there
+    return {number: there.index(number) if number in there else number for number in hosts}
+
+
+def _numbers_of_files(kind: _Kind, dev: Path) -> tuple[int, ...]:
     named = re.compile(rf"{kind.files}(\d+)")
     with os_errors_explained(dev, "read"):
         found = [named.fullmatch(name) for name in os.listdir(dev)]  # noqa: PTH208

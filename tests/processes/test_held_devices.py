@@ -204,6 +204,27 @@ def test_the_devices_are_those_that_the_host_has_files_of(
         assert held.environment == {"CUDA_VISIBLE_DEVICES": "0"}
 
 
+def test_a_container_of_some_devices_holds_the_hosts_and_a_job_counts_them_from_0(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MIXNET_DEVICES")
+    for number in range(3, 8):
+        (tmp_path / f"davinci{number}").touch()
+    with devices_held("Ascend", 2, "on the host", refuse_to_wait, dev=tmp_path) as first:
+        assert first.numbers == (3, 4)
+        assert first.environment == {"ASCEND_RT_VISIBLE_DEVICES": "0,1"}
+        monkeypatch.setenv("ASCEND_RT_VISIBLE_DEVICES", "1,2")
+        with devices_held("Ascend", 1, "limited", refuse_to_wait, dev=tmp_path) as limited:
+            assert limited.numbers == (5,)
+            assert limited.environment == {"ASCEND_RT_VISIBLE_DEVICES": "2"}
+    monkeypatch.setenv("ASCEND_RT_VISIBLE_DEVICES", "3,4,5")
+    with (
+        pytest.raises(InputError, match=r"names device 5, and .* has 5: expected .* 0 to 4"),
+        devices_held("Ascend", 1, "train", refuse_to_wait, dev=tmp_path),
+    ):
+        pytest.fail("there is no sixth")
+
+
 def test_a_cpu_run_holds_nothing(folder: Path) -> None:
     with devices_held("CPU", 64, "train", refuse_to_wait) as held:
         assert held == HeldDevices()
