@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import httpx
+from prefect.context import SyncClientContext
 from prefect.settings import (
     PREFECT_API_REQUEST_TIMEOUT,
     PREFECT_CLIENT_MAX_RETRIES,
@@ -16,10 +18,25 @@ _REQUEST_SECONDS = 10.0
 
 @contextmanager
 def impatient() -> Iterator[None]:
-    """Has Prefect's clients that are made in the block send each request once, for ten seconds."""
+    """Has Prefect's clients in the block send each request once, for ten seconds."""
     settings = {
         PREFECT_CLIENT_MAX_RETRIES: 0,
         PREFECT_API_REQUEST_TIMEOUT: _REQUEST_SECONDS,
     }
-    with temporary_settings(settings):
+    with temporary_settings(settings), _impatient_context():
         yield
+
+
+@contextmanager
+def _impatient_context() -> Iterator[None]:
+    """Has the client of this flow or task run do so too: it was made with a minute for each."""
+    context = SyncClientContext.get()
+    if context is None:
+        yield
+        return
+    client = context.client._client
+    before, client.timeout = client.timeout, httpx.Timeout(_REQUEST_SECONDS)
+    try:
+        yield
+    finally:
+        client.timeout = before

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
+import httpx
 import pytest
+from prefect.context import SyncClientContext
 from prefect.logging import disable_run_logger
 from prefect.settings import (
     PREFECT_API_URL,
@@ -22,8 +24,8 @@ from mixnet_core.errors import DigestMismatch, JobFailed, TransientError
 from mixnet_core.runs.terminal import TerminalWatch
 from mixnet_core.runs.ticks import Tick, Watch
 from mixnet_core.runs.values import FetchedWeights
-from mixnet_flows import artifacts, showing
-from mixnet_flows.artifacts import artifact_key
+from mixnet_flows import artifacts, impatience, showing
+from mixnet_flows.artifacts import KeptArtifact, artifact_key, tried
 from mixnet_flows.showing import Progress, in_terminal, told
 from mixnet_flows.tasks import worth_a_retry
 from tests.runs.test_markup import shown
@@ -83,6 +85,48 @@ def test_a_bar_does_not_wait_for_a_server_that_is_away() -> None:
             Progress("train", "run")(Tick("train", 1, 2, "img"))
         server.shutdown()
     assert len(Restarting.asked) == 1
+
+
+class Mute(BaseHTTPRequestHandler):
+    """A server that takes requests and answers none but what its version is."""
+
+    ended: ClassVar[threading.Event] = threading.Event()
+
+    def do_GET(self) -> None:
+        body = b'"3.9.1"'
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_POST(self) -> None:
+        self.ended.wait(60)
+
+    do_PATCH = do_POST  # noqa: N815
+
+    def log_message(self, *_: object) -> None:
+        return
+
+
+@pytest.mark.usefixtures("_server_is_down")
+def test_a_bar_does_not_wait_for_a_server_that_is_mute(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(impatience, "_REQUEST_SECONDS", 0.5)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Mute) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/api"
+        # As in a flow, whose client was made with a minute for each request.
+        with temporary_settings({PREFECT_API_URL: url}), SyncClientContext.get_or_create() as own:
+            progress = Progress("train", "run")
+            made = KeptArtifact("progress", "key")
+            made._id = uuid4()
+            began = time.monotonic()
+            progress(Tick("train", 1, 2, "img"))
+            assert not tried(lambda: made.show(50.0, "half"), at_once=True)
+            assert time.monotonic() - began < 10
+            assert own.client._client.timeout == httpx.Timeout(60.0)
+        Mute.ended.set()
+        server.shutdown()
 
 
 @pytest.mark.usefixtures("_server_is_down")
