@@ -26,7 +26,6 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -54,6 +53,8 @@ CANCELLING_SECONDS = 90.0
 _KILL_SECONDS = 30.0
 # A worker on another host that is online looks after its own; but nothing is pending for so long.
 _PENDING_ELSEWHERE = 6
+# Of every process that a worker starts for a flow run.
+_RUN_VARIABLE = "PREFECT__FLOW_RUN_ID"
 # What the states that this module sets begin with: it counts them.
 _GOES_ON = "goes on by itself"
 
@@ -70,6 +71,8 @@ class Watch:
         gone: runs whose process was gone at the look before. One look could come between the end
             of a process and the state that its worker sets.
         ended: when a process was asked to end, by run.
+        seen: since when a state that lasts is seen, by its id. That a state says when it was set
+            does not help: it is the server's clock that says so.
     """
 
     folder: Path
@@ -79,45 +82,70 @@ class Watch:
     cancelling_seconds: float = CANCELLING_SECONDS
     gone: set[UUID] = field(default_factory=set)
     ended: dict[UUID, float] = field(default_factory=dict)
+    seen: dict[UUID, float] = field(default_factory=dict)
 
     def look(self, client: SyncPrefectClient) -> None:
         """Sets right what is wrong now.
 
+        What the server refuses of one run keeps no other from being looked at.
+
         Raises:
-            httpx.HTTPError, PrefectHTTPStatusError: the server is away.
+            httpx.HTTPError, PrefectHTTPStatusError: the server is away, or refused something.
         """
-        gone = set()
+        gone: set[UUID] = set()
+        refused: list[PrefectHTTPStatusError] = []
+        looked: set[UUID] = set()
         with taken_notes(self.folder) as notes:
             for note in notes:
                 if not note.alive:
                     gone.add(note.flow_run)
                 try:
-                    run = client.read_flow_run(note.flow_run)
+                    done = self._noted(client, note, looked)
                 except ObjectNotFound:
-                    if not note.alive:
-                        drop_note(self.folder, note.flow_run)
+                    # Somebody deleted it.
+                    done = not note.alive
+                except PrefectHTTPStatusError as error:
+                    refused.append(error)
                     continue
-                if run.state is None:
-                    continue
-                if note.alive:
-                    self._living(note, run.state)
-                elif note.flow_run in self.gone and self._gone(client, note, run, run.state):
+                if done:
                     drop_note(self.folder, note.flow_run)
                     gone.discard(note.flow_run)
         self.gone = gone
-        self._pending(client, {note.flow_run for note in notes})
+        self._pending(client, {note.flow_run for note in notes}, looked)
+        self.seen = {state: since for state, since in self.seen.items() if state in looked}
+        if refused:
+            raise refused[0]
 
-    def _living(self, note: Note, state: State) -> None:
+    def _noted(self, client: SyncPrefectClient, note: Note, looked: set[UUID]) -> bool:
+        """Looks at a run of which there is a note; returns whether that is done with."""
+        run = client.read_flow_run(note.flow_run)
+        if run.state is None:
+            return False
+        if note.alive:
+            self._living(note, run.state, self._seen_for(run.state, looked))
+            return False
+        return note.flow_run in self.gone and self._gone(client, note, run, run.state)
+
+    def _seen_for(self, state: State, looked: set[UUID]) -> float:
+        """Returns for how many seconds a state was seen, while this host was awake."""
+        looked.add(state.id)
+        now = time.monotonic()
+        return now - self.seen.setdefault(state.id, now)
+
+    def _living(self, note: Note, state: State, seconds: float) -> None:
         """Ends a process whose run is to be cancelled and which nobody told.
 
         The worker is gone, or has stopped looking: it does for good after some minutes without a
         server.
         """
-        if not (state.is_cancelling() and _age(state) > self.cancelling_seconds and note.pid):
+        if not (state.is_cancelling() and seconds > self.cancelling_seconds and note.pid):
+            return
+        if not _works_on(note.pid, note.flow_run):
+            log.warning("%s is Cancelling, and its process is not seen from here", note.flow_run)
             return
         asked = self.ended.setdefault(note.flow_run, time.monotonic())
         late = time.monotonic() - asked > _KILL_SECONDS
-        log.warning("%s is Cancelling for %.0f s: ending its process", note.flow_run, _age(state))
+        log.warning("%s is Cancelling for %.0f s: ending its process", note.flow_run, seconds)
         with suppress(ProcessLookupError):
             os.kill(note.pid, signal.SIGKILL if late else signal.SIGTERM)
 
@@ -152,7 +180,7 @@ class Watch:
         types = [each.type for each in before if each.type != StateType.CRASHED]
         return bool(types) and types[-1] == StateType.CANCELLING
 
-    def _pending(self, client: SyncPrefectClient, noted: set[UUID]) -> None:
+    def _pending(self, client: SyncPrefectClient, noted: set[UUID], looked: set[UUID]) -> None:
         """Schedules runs again that a worker took and whose process never began."""
         runs = client.read_flow_runs(
             flow_run_filter=FlowRunFilter.model_validate(
@@ -160,10 +188,11 @@ class Watch:
             ),
             work_pool_filter=WorkPoolFilter.model_validate({"name": {"any_": [POOL]}}),
         )
+        waits = {run.id: self._seen_for(run.state, looked) for run in runs if run.state}
         late = [
             run
             for run in runs
-            if run.id not in noted and run.state and _age(run.state) > self.pending_seconds
+            if run.id not in noted and waits.get(run.id, 0.0) > self.pending_seconds
         ]
         if not late:
             return
@@ -174,12 +203,13 @@ class Watch:
         }
         here = _flow_runs_of_processes()
         for run in late:
-            assert run.state is not None
             worker = run.labels.get("prefect.worker.name")
             elsewhere = worker in online and worker != self.worker
             patience = self.pending_seconds * (_PENDING_ELSEWHERE if elsewhere else 1)
-            if run.id not in here and _age(run.state) > patience:
-                self._again(client, run)
+            # Somebody may delete it meanwhile.
+            with suppress(ObjectNotFound):
+                if run.id not in here and waits[run.id] > patience:
+                    self._again(client, run)
 
     def _again(self, client: SyncPrefectClient, run: FlowRun) -> None:
         times = 1 + sum(
@@ -205,8 +235,14 @@ def _accepted(client: SyncPrefectClient, run: FlowRun, state: State) -> bool:
     return client.set_flow_run_state(run.id, state).status == SetStateStatus.ACCEPT
 
 
-def _age(state: State) -> float:
-    return (datetime.now(UTC) - state.timestamp) / timedelta(seconds=1)
+def _works_on(pid: int, flow_run: UUID) -> bool:
+    """Tells whether a process is a flow run's.
+
+    A note may come from a container beside this one, whose numbers of processes are others.
+    """
+    with suppress(psutil.Error):
+        return psutil.Process(pid).environ().get(_RUN_VARIABLE) == str(flow_run)
+    return False
 
 
 def _flow_runs_of_processes() -> set[UUID]:
@@ -214,7 +250,7 @@ def _flow_runs_of_processes() -> set[UUID]:
     found = set()
     for process in psutil.process_iter():
         with suppress(psutil.Error, ValueError):
-            found.add(UUID(process.environ().get("PREFECT__FLOW_RUN_ID", "")))
+            found.add(UUID(process.environ().get(_RUN_VARIABLE, "")))
     return found
 
 
@@ -228,7 +264,7 @@ def watch(looker: Watch, seconds: float) -> None:
             if away:
                 log.warning("the server is back")
             away = False
-        except (httpx.HTTPError, PrefectHTTPStatusError, MixnetError) as error:
+        except (httpx.HTTPError, PrefectHTTPStatusError, ObjectNotFound, MixnetError) as error:
             if not away:
                 log.warning("%s: %s", type(error).__name__, error)
             away = True
