@@ -11,13 +11,12 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-import httpx
 from prefect.concurrency.sync import concurrency
-from prefect.exceptions import PrefectHTTPStatusError
 from prefect.logging import get_run_logger
 
 from mixnet_core.errors import MachineError
 from mixnet_core.recipe.sections import Devices
+from mixnet_flows.impatience import server_is_away
 
 LIMIT = "accelerators"
 # The client itself has tried for a minute by then.
@@ -62,7 +61,7 @@ def _hold(stack: ExitStack, count: int) -> None:
             )
             return
         except Exception as error:
-            if not _server_is_away(error):
+            if not server_is_away(error):
                 raise MachineError(
                     f"cannot hold {count} accelerator(s) ({' '.join(str(error).split())}): "
                     f"run `python -m mixnet_flows.infra.setup --{LIMIT} N` with the number that "
@@ -77,14 +76,3 @@ def _let_go(stack: ExitStack) -> None:
         stack.close()
     except Exception as error:
         get_run_logger().warning("the server takes the accelerators back by itself: %s", error)
-
-
-def _server_is_away(error: BaseException | None) -> bool:
-    """Tells whether a request failed because nothing answered, or what answered was not well."""
-    while error is not None:
-        if isinstance(error, httpx.TransportError):
-            return True
-        if isinstance(error, (httpx.HTTPStatusError, PrefectHTTPStatusError)):
-            return error.response.status_code >= httpx.codes.INTERNAL_SERVER_ERROR
-        error = error.__cause__ or error.__context__
-    return False

@@ -32,7 +32,7 @@ from prefect.states import Running
 
 from mixnet_core.errors import MachineError
 from mixnet_flows.flow_run_notes import change_note, hold_note
-from mixnet_flows.impatience import impatient
+from mixnet_flows.impatience import impatient, server_is_away
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -129,6 +129,9 @@ def _wait_for_server(run: UUID, log: Log) -> None:
                 client.read_flow_run(run)
             return
         except Exception as error:
+            if not server_is_away(error):
+                # As of a run that somebody deleted: it does answer.
+                return
             if not said:
                 said = True
                 log.warning("done; waiting for the server to say so: %s", error)

@@ -1,4 +1,7 @@
-"""Requests to the Prefect server that fail at once, where its client would wait for a minute."""
+"""Requests to the Prefect server that fail at once, where its client would wait for a minute.
+
+And what it means that one failed.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from contextlib import contextmanager
 
 import httpx
 from prefect.context import SyncClientContext
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import (
     PREFECT_API_REQUEST_TIMEOUT,
     PREFECT_CLIENT_MAX_RETRIES,
@@ -25,6 +29,17 @@ def impatient() -> Iterator[None]:
     }
     with temporary_settings(settings), _impatient_context():
         yield
+
+
+def server_is_away(error: BaseException | None) -> bool:
+    """Tells whether a request failed because nothing answered, or what answered was not well."""
+    while error is not None:
+        if isinstance(error, httpx.TransportError):
+            return True
+        if isinstance(error, (httpx.HTTPStatusError, PrefectHTTPStatusError)):
+            return error.response.status_code >= httpx.codes.INTERNAL_SERVER_ERROR
+        error = error.__cause__ or error.__context__
+    return False
 
 
 @contextmanager
