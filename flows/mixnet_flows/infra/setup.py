@@ -18,14 +18,17 @@ import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.events.schemas.automations import AutomationCore
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_URL
 from prefect.workers.process import ProcessWorker
 
+from mixnet_core.errors import InputError, TransientError
 from mixnet_core.storage.uris import shown
 from mixnet_flows.accelerators import LIMIT
 
 POOL = "mixnet"
+# Of a host with Ascend cards.
+DEVICES = 8
 # Named as the deployments of prefect.yaml.
 QUEUES = ("train", "finetune", "unpack", "releases", "alarm")
 ZOMBIES = Path(__file__).with_name("zombies.yaml")
@@ -59,6 +62,21 @@ def set_up_queues(client: SyncPrefectClient) -> None:
             client.update_work_queue(queue.id, concurrency_limit=1)
 
 
+def set_up_accelerators(client: SyncPrefectClient, count: int | None) -> int:
+    """Makes or changes the limit; returns it.
+
+    Args:
+        count: None: as it is, `DEVICES` where there is none.
+    """
+    if count is None:
+        try:
+            return client.read_global_concurrency_limit_by_name(LIMIT).limit
+        except ObjectNotFound:
+            count = DEVICES
+    client.upsert_global_concurrency_limit_by_name(LIMIT, count)
+    return count
+
+
 def set_up_automation(client: SyncPrefectClient, path: Path) -> None:
     """Makes or replaces the automation of the file's name: creating it twice would leave two."""
     automation = AutomationCore.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
@@ -82,10 +100,12 @@ def main() -> int:
         help="where runs start on the worker's machine; this folder",
     )
     parser.add_argument(
-        "--accelerators", type=int, default=8, help="devices of all workers together, at least 1"
+        "--accelerators",
+        type=int,
+        help=f"devices of all workers together, at least 1; as it was set before, else {DEVICES}",
     )
     options = parser.parse_args()
-    if options.accelerators < 1:
+    if options.accelerators is not None and options.accelerators < 1:
         parser.error(f"--accelerators {options.accelerators}: expected at least 1")
     url = PREFECT_API_URL.value()
     if not url:
@@ -95,16 +115,23 @@ def main() -> int:
         with get_client(sync_client=True) as client:
             set_up_pool(client, folder)
             set_up_queues(client)
-            client.upsert_global_concurrency_limit_by_name(LIMIT, options.accelerators)
+            count = set_up_accelerators(client, options.accelerators)
             set_up_automation(client, ZOMBIES)
     except httpx.TransportError as error:
         sys.stderr.write(
             f"no Prefect server answers at {shown(url)} ({type(error).__name__}): start it\n"
         )
-        return 7
+        return TransientError.exit_code
+    except PrefectHTTPStatusError as error:
+        code = error.response.status_code
+        login = code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN)
+        fix = (
+            "set PREFECT_API_AUTH_STRING to its USER:PASSWORD" if login else "see the server's log"
+        )
+        sys.stderr.write(f"the Prefect server at {shown(url)} answers {code}: {fix}\n")
+        return InputError.exit_code if login else TransientError.exit_code
     sys.stdout.write(
-        f"{shown(url)}: pool {POOL} in {folder}, {options.accelerators} {LIMIT}, automation of "
-        f"{ZOMBIES.name}\n"
+        f"{shown(url)}: pool {POOL} in {folder}, {count} {LIMIT}, automation of {ZOMBIES.name}\n"
     )
     return 0
 
