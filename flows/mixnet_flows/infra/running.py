@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,9 +18,11 @@ from mixnet_core.storage.files import os_errors_explained
 
 # The supervisor ends everything below it in eight.
 STOP_SECONDS = 12.0
-# What ends sooner than that has not served anybody: so often in a row, it will not.
+# What ends sooner than that has not served anybody: so often in a row, it never will. What once
+# did may be without its database for an hour, and is tried again all the time.
 _USEFUL_SECONDS = 60.0
 _MOST_USELESS = 3
+_LONGEST_PAUSE = 60.0
 _LONGEST_LOG_BYTES = 20_000_000
 
 
@@ -42,6 +44,9 @@ class Program:
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
     _started: float = field(default=0.0, init=False, repr=False)
     _useless: int = field(default=0, init=False, repr=False)
+    _has_served: bool = field(default=False, init=False, repr=False)
+    # Since it was seen to have ended.
+    _next_start: float | None = field(default=None, init=False, repr=False)
 
     @property
     def log(self) -> Path:
@@ -87,34 +92,56 @@ class Program:
             process.kill()
             process.wait()
 
-    def start_again(self) -> None:
+    def start_again(self) -> bool:
         """Starts it after it ended by itself: killed for want of memory, or by a fault of its own.
 
+        What ends soon after its start again and again is given a pause before the next one.
+
+        Returns:
+            Whether it was started, or waits.
+
         Raises:
-            JobFailed: it ended soon after its start, three times in a row.
+            JobFailed: it has not served anybody yet, and ended soon after its start three times in
+                a row.
             MachineError: the log cannot be written.
         """
-        self.stop()
-        soon = time.monotonic() - self._started < _USEFUL_SECONDS
-        self._useless = self._useless + 1 if soon else 0
-        if self._useless >= _MOST_USELESS:
-            raise JobFailed(
-                f"the {self.name} ended {_MOST_USELESS} times, each within "
-                f"{_USEFUL_SECONDS:.0f} s: see {self.log}",
-                retryable=True,
-            )
+        now = time.monotonic()
+        if self._next_start is None:
+            self.stop()
+            soon = now - self._started < _USEFUL_SECONDS
+            self._has_served = self._has_served or not soon
+            self._useless = self._useless + 1 if soon else 0
+            if self._useless >= _MOST_USELESS and not self._has_served:
+                raise JobFailed(
+                    f"the {self.name} ended {_MOST_USELESS} times, each within "
+                    f"{_USEFUL_SECONDS:.0f} s: see {self.log}",
+                    retryable=True,
+                )
+            self._next_start = now
+            if self._useless > 1:
+                self._next_start += min(2.0**self._useless, _LONGEST_PAUSE)
+        if now < self._next_start:
+            return False
+        self._next_start = None
         self.start()
+        return True
 
     def shorten_log(self) -> None:
         """Moves the log's text into another file, .log.1, once it is long.
 
         The program appends, so it goes on at the start of the file that was emptied. A line that
-        comes between the copy and that is lost.
+        comes between the copy and that is lost. On a full disk all of the text is: what runs have
+        to save needs its room more.
         """
         if not self.log.is_file() or self.log.stat().st_size < _LONGEST_LOG_BYTES:
             return
-        shutil.copyfile(self.log, self.log.with_suffix(".log.1"))
-        os.truncate(self.log, 0)
+        before = self.log.with_suffix(".log.1")
+        with suppress(OSError):
+            try:
+                shutil.copyfile(self.log, before)
+            except OSError:
+                before.unlink(missing_ok=True)
+            os.truncate(self.log, 0)
 
 
 @contextmanager

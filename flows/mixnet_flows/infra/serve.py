@@ -104,14 +104,13 @@ def _keep(programs: Sequence[Program]) -> NoReturn:
     A run needs neither server nor store all the time: it goes on without them for a while.
 
     Raises:
-        JobFailed: one of them ends again and again.
+        JobFailed: one of them ends again and again, and never served anybody.
     """
     while True:
         time.sleep(0.5)
         for program in programs:
-            if not program.is_running():
+            if not program.is_running() and program.start_again():
                 sys.stderr.write(f"serve: the {program.name} ended, started again\n")
-                program.start_again()
             program.shorten_log()
 
 
