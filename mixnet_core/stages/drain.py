@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import psutil
 
+from mixnet_core.errors import MixnetError, RecipeError
 from mixnet_core.processes import stopping
 from mixnet_core.processes.child import ATTEMPT_VARIABLE
 from mixnet_core.recipe.recipe import stored_recipe
+from mixnet_core.recipe.sections import Devices
 from mixnet_core.runs.records import existing_run
 from mixnet_core.runs.run_dir import RunDir, Workspace
 from mixnet_core.stages.workspace_use import is_locked
@@ -71,15 +72,16 @@ def drain(
     if names is None:
         runs = [RunDir(path.parent) for path in sorted(workspace.root.glob("runs/*/recipe.yaml"))]
     else:
-        runs = [existing_run(workspace, name)[0] for name in dict.fromkeys(names)]
+        runs = [_run(workspace, name) for name in dict.fromkeys(names)]
     at_work = [run for run in runs if is_locked(run)]
     asked: dict[str, Path] = {}
+    are_hidden = False
     until = time.monotonic() + _SECONDS_BETWEEN_ATTEMPTS
     while waiting := [run for run in at_work if run.name not in asked and is_locked(run)]:
-        here = _attempts_here()
+        here, are_hidden = _attempts_here()
         for run in waiting:
             attempt = _newest_attempt(run)
-            if attempt is not None and str(attempt) in here:
+            if attempt is not None and _place(attempt) in here:
                 stopping.ask(attempt, REASON)
                 asked[run.name] = attempt
                 on_asked(run.name)
@@ -87,15 +89,24 @@ def drain(
             break
         time.sleep(_POLL_SECONDS)
     began = time.monotonic()
-    return tuple(_outcome(run, asked.get(run.name), began) for run in at_work)
+    elsewhere = "on this machine now" + (", or another user started it" if are_hidden else "")
+    return tuple(_outcome(run, asked.get(run.name), began, elsewhere) for run in at_work)
 
 
-def _outcome(run: RunDir, attempt: Path | None, began: float) -> Drained:
+def _run(workspace: Workspace, name: str) -> RunDir:
+    try:
+        return existing_run(workspace, name)[0]
+    except RecipeError:
+        # It trains by what was read from it.
+        return workspace.run(name)
+
+
+def _outcome(run: RunDir, attempt: Path | None, began: float, elsewhere: str) -> Drained:
     """Waits for the end of a run that was asked, and says what became of it."""
     if attempt is None:
-        line = "does not train on this machine now: left as it is, SIGTERM or Ctrl-C ends it"
+        line = f"does not train {elsewhere}: left as it is, SIGTERM or Ctrl-C ends it"
         return Drained(run.name, "left", line)
-    until = began + stored_recipe(run.recipe).devices.grace_seconds + _SECONDS_TO_END
+    until = began + _grace(run) + _SECONDS_TO_END
     while is_locked(run) and time.monotonic() < until:
         time.sleep(_POLL_SECONDS)
     answer = stopping.answer(attempt)
@@ -105,6 +116,14 @@ def _outcome(run: RunDir, attempt: Path | None, began: float) -> Drained:
         "ended without saving a step more: earlier checkpoints are kept, the same command goes on"
     )
     return Drained(run.name, "stopped", answer or nothing)
+
+
+def _grace(run: RunDir) -> float:
+    try:
+        return stored_recipe(run.recipe).devices.grace_seconds
+    except MixnetError:
+        default: float = Devices.model_fields["grace_seconds"].default
+        return default
 
 
 def _newest_attempt(run: RunDir) -> Path | None:
@@ -117,11 +136,26 @@ def _may_train_again(run: RunDir) -> bool:
     return _newest_attempt(run) is not None and not run.record("train").is_file()
 
 
-def _attempts_here() -> set[str]:
-    """Lists the folders of attempts that processes of this machine work on."""
-    found = set()
+def _attempts_here() -> tuple[set[tuple[int, int]], bool]:
+    """Finds the attempts that processes of this machine work on.
+
+    Returns:
+        The places of their folders, and whether there are processes of others, which may too.
+    """
+    found, are_hidden = set(), False
     for process in psutil.process_iter():
-        # Another user's, or gone.
-        with suppress(psutil.Error):
-            found.add(process.environ().get(ATTEMPT_VARIABLE, ""))
-    return found
+        try:
+            if folder := process.environ().get(ATTEMPT_VARIABLE):
+                found.add(_place(Path(folder)))
+        except psutil.AccessDenied:
+            are_hidden = True
+        except (psutil.Error, OSError):
+            # It has ended, or its folder is another container's.
+            continue
+    return found, are_hidden
+
+
+def _place(folder: Path) -> tuple[int, int]:
+    """Returns what is one for a folder, whatever links lead there."""
+    state = folder.stat()
+    return state.st_dev, state.st_ino

@@ -232,12 +232,17 @@ def _needed(run: RunDir, recipe: Recipe | None) -> Iterator[Path]:
 
 def is_locked(run: RunDir) -> bool:
     """Tells whether a process works on a run; one on another machine may not be seen."""
+    kind = fcntl.LOCK_EX
     try:
-        handle = os.open(run.lock, os.O_RDWR)
+        try:
+            handle = os.open(run.lock, os.O_RDWR)
+        except PermissionError:
+            # Another user's, who lets everybody read it: a lock for readers meets theirs too.
+            handle, kind = os.open(run.lock, os.O_RDONLY), fcntl.LOCK_SH
     except OSError:
         return False
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
     except OSError:
         return True
     finally:

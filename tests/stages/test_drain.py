@@ -11,11 +11,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import psutil
 import pytest
+from pydantic.fields import FieldInfo
 
 from mixnet_core.errors import InputError
 from mixnet_core.processes import child, stopping
 from mixnet_core.recipe.recipe import load_recipe, save_recipe
+from mixnet_core.recipe.sections import Devices
 from mixnet_core.runs.records import exclusive
 from mixnet_core.runs.run_dir import RunDir, Workspace
 from mixnet_core.stages import drain as draining
@@ -117,6 +120,40 @@ def test_what_it_said_when_it_ended_is_told(
     thread.join()
     assert found.state == "stopped"
     assert found.line.startswith(said or "ended without saving a step more")
+
+
+@pytest.mark.usefixtures("lock")
+def test_a_workspace_that_is_named_by_a_link_is_the_same_one(
+    workspace: Workspace, attempt: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "link").symlink_to(workspace.root)
+    (found,) = drain(Workspace(tmp_path / "link"))
+    assert found.state == "runs"
+    assert stopping.requested(attempt) is not None
+
+
+@pytest.mark.usefixtures("lock", "attempt")
+@pytest.mark.parametrize("names", [None, ["busy"]])
+def test_a_recipe_that_was_damaged_meanwhile_keeps_no_training_from_being_asked(
+    workspace: Workspace, names: list[str] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(Devices.model_fields, "grace_seconds", FieldInfo(default=0.0))
+    workspace.run("busy").recipe.write_text("{")
+    (found,) = drain(workspace, names)
+    assert found.state == "runs"
+
+
+@pytest.mark.usefixtures("lock", "attempt")
+def test_a_run_of_another_user_is_said_to_be_maybe_that(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hidden(_: psutil.Process) -> dict[str, str]:
+        raise psutil.AccessDenied
+
+    monkeypatch.setattr(psutil.Process, "environ", hidden)
+    (found,) = drain(workspace)
+    assert found.state == "left"
+    assert found.line.startswith("does not train on this machine now, or another user started it")
 
 
 def test_the_command_wants_to_know_which_runs(mixnet: Run, workspace: Workspace) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shutil
+import tempfile
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -12,9 +15,9 @@ import pytest
 from mixnet_core.errors import InputError, TransientError
 from mixnet_core.recipe.recipe import load_recipe, save_recipe
 from mixnet_core.runs.records import exclusive, write_record
-from mixnet_core.runs.run_dir import Workspace
+from mixnet_core.runs.run_dir import RunDir, Workspace
 from mixnet_core.runs.values import FetchedWeights, PreparedDataset
-from mixnet_core.stages.workspace_use import clean, clean_run, workspace_use
+from mixnet_core.stages.workspace_use import clean, clean_run, is_locked, workspace_use
 from mixnet_core.storage.user_cache import VARIABLE
 
 DAY = 86400.0
@@ -166,3 +169,24 @@ def test_no_other_folder_is_taken_for_a_run(name: str, workspace: Workspace) -> 
     with pytest.raises(InputError):
         clean_run(workspace, name)
     assert names(workspace.root / "runs") == ["mine", "other"]
+
+
+def _is_locked_for(user: int, run: RunDir) -> None:
+    os.setgid(user)
+    os.setuid(user)
+    raise SystemExit(is_locked(run))
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_a_run_that_another_user_works_on_is_seen_to_be_at_work() -> None:
+    # Not below pytest's own folder, which is closed to others.
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        run = Workspace(Path(folder)).run("theirs")
+        fork = multiprocessing.get_context("fork")
+        for at_work in (True, False):
+            process = fork.Process(target=_is_locked_for, args=(65534, run))
+            with exclusive(run) if at_work else nullcontext():
+                process.start()
+                process.join()
+            assert process.exitcode == at_work
