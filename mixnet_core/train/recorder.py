@@ -1,14 +1,15 @@
 """What other programs read of a training: TensorBoard's event file and a text for Prometheus.
 
 Both are views of metrics.jsonl, written beside it by the process that watches the ranks, not by a
-rank. What fails of them is a warning: no training ends because somebody cannot look at it.
+rank. What fails of them is a warning: no training ends because somebody cannot look at it. What
+finds the disk full is written anew once there is room.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Protocol
@@ -17,7 +18,7 @@ from mixnet_core.errors import MixnetError
 from mixnet_core.processes.rank_logs import newest_attempt
 from mixnet_core.recipe.recipe import Recipe
 from mixnet_core.runs.run_dir import RunDir
-from mixnet_core.storage.files import write_text
+from mixnet_core.storage.files import lacks_room, write_text
 from mixnet_core.train.event_file import EventFile, is_installed
 from mixnet_core.train.figures import Figures, Reckoning
 from mixnet_core.train.metrics import read_metrics
@@ -25,6 +26,8 @@ from mixnet_core.train.prometheus import RunFigures, prometheus_text
 
 # A scraper comes every 15 s.
 _SECONDS_BETWEEN_TEXTS = 5.0
+# All rows are read for each.
+_SECONDS_BETWEEN_TRIES = 30.0
 
 Rows = list[dict[str, Any]]
 
@@ -57,14 +60,18 @@ class Recorder:
         self._views: list[View] = [TextFile(recipe, run)]
         if is_installed():
             self._views.append(EventFile(run.root))
+        # Those that found no room, and when they are tried again.
+        self._behind: set[View] = set()
+        self._next_try = 0.0
 
     def __call__(self, row: dict[str, Any]) -> None:
         self._then(row)
-        if row["event"] == "start":
+        begins = row["event"] == "start"
+        abreast = [] if begins else [view for view in self._views if view not in self._behind]
+        self._each(lambda view: view.add(row), abreast)
+        if begins or (self._behind and time.monotonic() >= self._next_try):
             rows = _until(row, read_metrics(self._run.metrics))
-            self._each(lambda view: view.begin(rows))
-        else:
-            self._each(lambda view: view.add(row))
+            self._each(lambda view: view.begin(rows), self._views if begins else self._behind)
 
     def __enter__(self) -> Recorder:
         return self
@@ -75,17 +82,29 @@ class Recorder:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        self._each(lambda view: view.close())
+        if self._behind:
+            rows = read_metrics(self._run.metrics)
+            self._each(lambda view: view.begin(rows), self._behind)
+        self._each(lambda view: view.close(), self._views)
 
-    def _each(self, call: Callable[[View], None]) -> None:
-        for view in tuple(self._views):
+    def _each(self, call: Callable[[View], None], views: Collection[View]) -> None:
+        for view in tuple(views):
             try:
                 call(view)
+                self._behind.discard(view)
             except Exception as error:
                 # A package that changed is no reason either.
                 said = error if isinstance(error, MixnetError) else repr(error)
-                log.warning("%s is not written any more: %s", type(view).__name__, said)
-                self._views.remove(view)
+                name = type(view).__name__
+                if not lacks_room(error):
+                    log.warning("%s is not written any more: %s", name, said)
+                    self._views.remove(view)
+                    self._behind.discard(view)
+                    continue
+                if view not in self._behind:
+                    log.warning("%s is written again once there is room: %s", name, said)
+                self._behind.add(view)
+                self._next_try = time.monotonic() + _SECONDS_BETWEEN_TRIES
 
 
 class TextFile:

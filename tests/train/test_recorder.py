@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 
 from mixnet_core.recipe.recipe import load_recipe
 from mixnet_core.runs.run_dir import RunDir
+from mixnet_core.storage.files import os_errors_explained
 from mixnet_core.train import recorder as recorder_module
 from mixnet_core.train.metrics import MetricsLog, read_metrics
 from mixnet_core.train.recorder import Recorder
@@ -86,6 +89,39 @@ def test_every_row_is_passed_on_and_a_disk_that_is_full_ends_no_training(
     assert told == rows
     assert [line for line in caplog.messages if "No space left" in line] == caplog.messages
     assert len(caplog.messages) == 1
+
+
+def test_a_view_that_found_the_disk_full_is_whole_again_once_there_is_room(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    monkeypatch.setattr(recorder_module, "_SECONDS_BETWEEN_TRIES", 0.0)
+    rows = metric_rows(4)
+    epochs = [place for place, row in enumerate(rows) if row["event"] == "epoch"]
+    writes, is_full = recorder_module.write_text, True
+
+    def write(path: Path, text: str) -> None:
+        if is_full:
+            with os_errors_explained(path):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        writes(path, text)
+
+    with recorder(run) as record:
+        attempt(run, record, rows[: epochs[0]])
+        monkeypatch.setattr(recorder_module, "write_text", write)
+        attempt(run, record, rows[epochs[0] : epochs[1]])
+        is_full = False
+        attempt(run, record, rows[epochs[1] : epochs[2] + 1])
+        assert samples(run.prometheus.read_text())["mixnet_epochs_done", "mine"] == 3
+        is_full = True
+        attempt(run, record, rows[epochs[2] + 1 :])
+        is_full = False
+    found = samples(run.prometheus.read_text())
+    assert found["mixnet_epochs_done", "mine"] == 4
+    assert found["mixnet_at_work", "mine"] == 0
+    (first, second) = caplog.messages
+    assert first.startswith("TextFile is written again once there is room: cannot write")
+    assert second.startswith("TextFile is written again once there is room: cannot write")
 
 
 def events(folder: Path) -> dict[str, list[tuple[int, float]]]:
