@@ -52,8 +52,12 @@ class LogWatch:
             return
         key = artifact_key(self._run.name, f"{self._stage}-logs")
         kept = KeptArtifact("markdown", key, taken_over=True)
-        text = _page(why, rank_logs(newest))
-        tried(lambda: kept.show(text, f"Last lines of {self._stage} of {self._run.name}"))
+        # Read in there too: a log that cannot be read must not take the error's place.
+        tried(
+            lambda: kept.show(
+                _page(why, rank_logs(newest)), f"Last lines of {self._stage} of {self._run.name}"
+            )
+        )
 
 
 def _page(why: str, logs: list[RankLog]) -> str:

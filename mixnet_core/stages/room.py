@@ -33,11 +33,15 @@ class RoomNotice:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._folder, self._most, self._say, self._clock = folder, most, say, clock
+        self._attempt: Path | None = None
         self._since: float | None = None
         self._next = 0.0
 
     def __call__(self, attempt: Path) -> None:
         now = self._clock()
+        if attempt != self._attempt:
+            # One that was killed leaves its mark, which says nothing of this one.
+            self._attempt, self._since = attempt, None
         if not (attempt / full_file("0")).exists():
             if self._since is not None:
                 self._say(f"there is room again after {_time(now - self._since)}, going on")

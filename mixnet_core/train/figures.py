@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -52,8 +53,8 @@ class Reckoning:
 
     @property
     def figures(self) -> Figures:
-        """Returns the figures after all rows so far."""
-        return Figures(**self._values)
+        """Returns the figures after all rows so far; what is no number is not known."""
+        return Figures(**{key: _known(value) for key, value in self._values.items()})
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Takes the next row of `train.metrics`."""
@@ -75,6 +76,11 @@ class Reckoning:
             top1 = row["correct1"] / row["count"]
             if values.get("best_top1") is None or top1 > values["best_top1"]:
                 values |= {"best_top1": top1, "best_epoch": row["epoch"]}
+
+
+def _known(value: Any) -> Any:
+    """Returns a value that JSON has, too: None for what is no finite number."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def figures_of(rows: Sequence[Mapping[str, Any]]) -> Figures:

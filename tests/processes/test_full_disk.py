@@ -100,3 +100,20 @@ def test_the_notice_says_it_once_then_seldom_and_when_there_is_room_again(tmp_pa
     (tmp_path / full_file("0")).unlink()
     look(1000)
     assert said[3:] == ["there is room again after 25 min, going on"]
+
+
+def test_the_mark_of_a_killed_attempt_does_not_make_room_for_the_next_one(tmp_path: Path) -> None:
+    said: list[str] = []
+    notice = RoomNotice(tmp_path, 1800.0, said.append)
+    killed, following = tmp_path / "attempt-001", tmp_path / "attempt-002"
+    for attempt in (killed, following):
+        attempt.mkdir()
+    (killed / full_file("0")).touch()
+    notice(killed)
+    notice(following)
+    assert len(said) == 1
+    (following / full_file("0")).touch()
+    notice(following)
+    (following / full_file("0")).unlink()
+    notice(following)
+    assert [line.partition(" ")[0] for line in said] == ["the", "the", "there"]

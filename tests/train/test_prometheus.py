@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
+from dataclasses import asdict
 
 from mixnet_core.train.figures import Figures, figures_of
 from mixnet_core.train.prometheus import RunFigures, prometheus_text
@@ -77,3 +79,11 @@ def test_an_attempt_that_compiles_is_not_as_fast_as_the_one_before() -> None:
     assert (figures.images_per_second, figures.data_wait) == (None, None)
     assert (figures.step, figures.epoch, figures.time) == (8, 2, again["time"])
     assert figures.loss == rows[-4]["loss"]
+
+
+def test_what_is_no_number_is_not_known_so_that_json_can_hold_the_figures() -> None:
+    rows = metric_rows(1)
+    broken = {**rows[2], "loss": math.nan, "lr": math.inf}
+    figures = figures_of([*rows, broken])
+    assert (figures.loss, figures.lr) == (None, None)
+    json.dumps(asdict(figures), allow_nan=False)
