@@ -83,6 +83,27 @@ class HeldDevices:
     environment: Mapping[str, str] | None = None
 
 
+def devices_here(target: str, dev: Path = Path("/dev")) -> tuple[int, ...]:
+    """Returns the host's numbers of the devices that a run may take, in order.
+
+    Args:
+        target, dev: as `devices_held`; no CPU.
+
+    Raises:
+        InputError, MachineError: as `devices_held`.
+    """
+    return tuple(_choice(_KINDS[target], dev))
+
+
+def device_files(target: str, dev: Path = Path("/dev")) -> str:
+    """Names the files of a kind of devices, as for a message.
+
+    Args:
+        target, dev: as `devices_held`; no CPU.
+    """
+    return f"{dev}/{_KINDS[target].files}*"
+
+
 @contextmanager
 def devices_held(
     target: str,

@@ -101,7 +101,7 @@ def check_all(
         check_disk(recipe, workspace),
         check_packages(),
         check_extras(recipe, registry),
-        check_device(recipe.devices),
+        check_device(recipe.devices, ranks=recipe.devices.ranks),
         check_operators(recipe.devices),
         check_engine(recipe.devices),
         check_msrun(recipe.devices),

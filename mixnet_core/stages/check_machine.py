@@ -11,9 +11,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from mixnet_core.data.source import dataset_room
-from mixnet_core.errors import MachineError
+from mixnet_core.errors import MachineError, MixnetError
 from mixnet_core.evaluate.engine import choose_engine
 from mixnet_core.model.native.choice import choose_operators
+from mixnet_core.processes.held_devices import device_files, devices_here
 from mixnet_core.recipe.kinds import OPTIMIZERS
 from mixnet_core.recipe.recipe import Recipe
 from mixnet_core.recipe.sections import Devices
@@ -26,6 +27,7 @@ _PARAMETERS = {"s": 4.2e6, "m": 5.1e6, "l": 7.4e6, "xl": 12e6}
 _FLOAT32_BYTES = 4
 # Reports, logs, metrics and what a compiler leaves.
 _RUN_BYTES = 100e6
+_TOOLKIT = Path("/usr/local/Ascend")
 
 
 def check_workspace(workspace: Workspace) -> CheckResult:
@@ -105,26 +107,33 @@ def check_extras(recipe: Recipe, registry: str) -> CheckResult:
 
 
 def check_device(
-    devices: Devices, *, dev: Path = Path("/dev"), ascend: Path = Path("/usr/local/Ascend")
+    devices: Devices, *, ranks: int = 1, dev: Path = Path("/dev"), toolkit: Path = _TOOLKIT
 ) -> CheckResult:
-    """Looks for a device of the target's kind; whether it works shows only in use.
+    """Looks for devices of the target's kind; whether they work shows only in use.
 
     Args:
+        ranks: how many are wanted.
         dev: where device files stand.
-        ascend: where Ascend's toolkit is installed.
+        toolkit: where Ascend's is installed, on machines without a device too.
     """
     target = devices.target
-    if target == "Ascend" and not (any(dev.glob("davinci[0-9]*")) or ascend.is_dir()):
-        found = f"no {dev}/davinci* and no {ascend}"
-    elif target == "GPU" and not any(dev.glob("nvidia[0-9]*")):
-        found = f"no {dev}/nvidia*"
-    else:
-        return CheckResult(name="device", ok=True, detail=f"{target}: found")
-    return failed(
-        "device",
-        f"devices.target is {target}, but this machine has {found}",
-        "run on a machine that has the device, or set devices.target to CPU",
-    )
+    if target == "CPU":
+        return CheckResult(name="device", ok=True, detail="CPU: found")
+    try:
+        found = devices_here(target, dev)
+    except MixnetError as error:
+        return from_error("device", error)
+    if len(found) >= ranks:
+        listed = ", ".join(map(str, found))
+        return CheckResult(name="device", ok=True, detail=f"{target}: found {listed}")
+    fix = "run on a machine that has the device, or set devices.target to CPU"
+    if found:
+        said = f"devices.ranks is {ranks}, but this machine has {len(found)} {target} device(s)"
+        return failed("device", said, "lower devices.ranks, or run on a machine that has as many")
+    said = f"devices.target is {target}, but this machine has no {device_files(target, dev)}"
+    if target == "Ascend" and toolkit.is_dir():
+        fix = f"{toolkit} alone is no device: install the driver, or pass --device to the container"
+    return failed("device", said, fix)
 
 
 def check_operators(devices: Devices) -> CheckResult:
@@ -164,7 +173,8 @@ def check_msrun(devices: Devices, *, python: Path = Path(sys.executable)) -> Che
 def _existing(path: Path) -> Path:
     """Returns the path itself, or the nearest folder above that exists."""
     path = path.absolute()
-    return next(folder for folder in (path, *path.parents) if folder.exists())
+    # Not Path.exists, which raises for what is in a folder that others may not look into.
+    return next(folder for folder in (path, *path.parents) if os.path.exists(folder))  # noqa: PTH110
 
 
 def _size(count: float) -> str:

@@ -56,7 +56,7 @@ def test_an_engine_that_is_not_installed_is_said_before_the_training(
 
 
 def test_results_survive_storage_as_json() -> None:
-    result = check_device(devices("Ascend"), dev=Path("/nowhere"), ascend=Path("/nowhere"))
+    result = check_device(devices("Ascend"), dev=Path("/nowhere"), toolkit=Path("/nowhere"))
     assert CheckResult.model_validate_json(result.model_dump_json()) == result
 
 
@@ -101,16 +101,30 @@ def test_a_device_is_looked_for_among_the_machines_device_files(
 ) -> None:
     # The manager's file is there on machines without a chip.
     (tmp_path / f"{file[:-1]}_manager").touch()
-    result = check_device(devices(target), dev=tmp_path, ascend=tmp_path / "Ascend")
+    result = check_device(devices(target), dev=tmp_path, toolkit=tmp_path / "Ascend")
     assert f"devices.target is {target}, but this machine has no" in str(failure(result))
     (tmp_path / file).touch()
-    assert check_device(devices(target), dev=tmp_path, ascend=tmp_path / "Ascend").ok
+    assert check_device(devices(target), dev=tmp_path, toolkit=tmp_path / "Ascend").ok
 
 
-def test_ascends_toolkit_is_enough_and_a_cpu_is_always_there(tmp_path: Path) -> None:
+def test_ascends_toolkit_alone_is_no_device_and_a_cpu_is_always_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "Ascend").mkdir()
-    assert check_device(devices("Ascend"), dev=tmp_path, ascend=tmp_path / "Ascend").ok
-    assert check_device(devices("CPU"), dev=tmp_path, ascend=tmp_path / "none").ok
+    error = failure(check_device(devices("Ascend"), dev=tmp_path, toolkit=tmp_path / "Ascend"))
+    assert "alone is no device: install the driver, or pass --device" in str(error)
+    assert check_device(devices("CPU"), dev=tmp_path).ok
+    # Where device files do not tell, somebody may.
+    monkeypatch.setenv("MIXNET_DEVICES", "0,1")
+    assert check_device(devices("Ascend"), dev=tmp_path).detail == "Ascend: found 0, 1"
+
+
+def test_there_must_be_as_many_devices_as_ranks(tmp_path: Path) -> None:
+    for number in range(4):
+        (tmp_path / f"davinci{number}").touch()
+    assert check_device(devices("Ascend"), ranks=4, dev=tmp_path).ok
+    error = failure(check_device(devices("Ascend"), ranks=8, dev=tmp_path))
+    assert "devices.ranks is 8, but this machine has 4 Ascend device(s)" in str(error)
 
 
 def test_msrun_is_needed_beside_python_for_more_than_one_rank(tmp_path: Path) -> None:
