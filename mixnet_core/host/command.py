@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -58,8 +57,9 @@ def ask(program: Path, arguments: Sequence[str] = (), *, seconds: float = SECOND
     Args:
         seconds: how long it may take.
     """
-    # A file, not a pipe: reading one would wait for whoever else holds it.
-    with tempfile.TemporaryFile() as output:
+    # No pipe: reading one would wait for whoever else holds it. And no file: where there is no room
+    # for one is what a check may be there to tell.
+    with os.fdopen(os.memfd_create("answer"), "w+b") as output:
         try:
             process = subprocess.Popen(
                 [str(program), *arguments],

@@ -72,9 +72,14 @@ def check_locks(workspace: Workspace) -> CheckResult:
 def check_room(workspace: Workspace, environment: Mapping[str, str] = os.environ) -> CheckResult:
     """Looks at the free disk of the workspace, the temporary folder and the cache."""
     cache = environment.get(VARIABLE) or environment.get("XDG_CACHE_HOME") or "~/.cache"
+    try:
+        temporary = Path(tempfile.gettempdir())
+    except FileNotFoundError:
+        said = "no folder takes temporary files ($TMPDIR, /tmp and /var/tmp were tried)"
+        return failed("room", said, "make /tmp writable, with room in it, or set TMPDIR")
     places = {
         "workspace": workspace.root,
-        "temporary files": Path(tempfile.gettempdir()),
+        "temporary files": temporary,
         "cache": Path(cache).expanduser(),
     }
     found, short, full = [], [], []
@@ -192,7 +197,8 @@ def _ranks(count: int) -> str:
 def _existing(path: Path) -> Path:
     """Returns the path itself, or the nearest folder above that exists."""
     path = path.absolute()
-    return next(folder for folder in (path, *path.parents) if folder.exists())
+    # Not Path.exists, which raises for what is in a folder that others may not look into.
+    return next(folder for folder in (path, *path.parents) if os.path.exists(folder))  # noqa: PTH110
 
 
 def _size(count: float) -> str:

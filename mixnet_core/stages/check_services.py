@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from mixnet_core.errors import TransientError
+from mixnet_core.errors import InputError, TransientError
 from mixnet_core.host.clock import Skew, kernel_synchronised, skew_of
 from mixnet_core.host.ports import BASE_VARIABLE, RANGE_VARIABLE, handed_out, hccl_ports
 from mixnet_core.host.ports import reserved as reserved_ports
@@ -15,7 +15,15 @@ from mixnet_core.host.prefect_server import Address, Server
 from mixnet_core.host.topology import parse_list
 from mixnet_core.processes.launch import held_port
 from mixnet_core.stages.check_ascend import Chips
-from mixnet_core.stages.check_result import CheckResult, absent, failed, good, unknown, warning
+from mixnet_core.stages.check_result import (
+    CheckResult,
+    absent,
+    failed,
+    from_error,
+    good,
+    unknown,
+    warning,
+)
 from mixnet_core.storage.uris import shown
 
 # S3 refuses requests whose time differs by more (RequestTimeTooSkewed).
@@ -45,7 +53,10 @@ def check_ports(chips: Chips, environment: Mapping[str, str]) -> CheckResult:
             return warning("ports", detail, fix)
     if len(chips.all) < 2:
         return good("ports", detail)
-    ports = hccl_ports(environment)
+    try:
+        ports = hccl_ports(environment)
+    except InputError as error:
+        return from_error("ports", error)
     if ports is None:
         return good("ports", f"{detail}; HCCL's by {RANGE_VARIABLE}")
     span = f"{ports.start}-{ports.stop - 1}"

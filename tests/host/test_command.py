@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tempfile
 import time
 from pathlib import Path
 
@@ -69,3 +70,10 @@ def test_a_program_is_found_on_path_or_where_drivers_put_it(
     assert find_program("tool", ["/nowhere"]) is None
     monkeypatch.setenv("PATH", str(tmp_path))
     assert find_program("tool", []) == path
+
+
+def test_no_folder_for_temporary_files_is_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    assert ask(program(tmp_path, "echo well")).text == "well\n"

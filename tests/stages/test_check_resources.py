@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import multiprocessing
 import os
 import resource
 from collections.abc import Iterator
@@ -82,6 +83,35 @@ def test_each_place_that_is_short_of_disk_is_named(
     message = str(failure(check_room(Workspace(tmp_path), environment)))
     assert "too little for the cache;" in message
     assert f"0.1 GB for the cache at {cache}," in f"{message},".replace(":", ",")
+
+
+def test_a_machine_without_a_folder_for_temporary_files_is_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none() -> str:
+        raise FileNotFoundError(2, "No usable temporary directory found in [...]")
+
+    monkeypatch.setattr(check_resources.tempfile, "gettempdir", none)  # type: ignore[attr-defined]
+    error = failure(check_room(Workspace(tmp_path)))
+    assert str(error).startswith("no folder takes temporary files ($TMPDIR, /tmp and /var/tmp")
+
+
+def _room_for(user: int, cache: str) -> None:
+    os.setgid(user)
+    os.setuid(user)
+    raise SystemExit(cache in check_room(Workspace(Path("/")), {"MIXNET_CACHE": cache}).detail)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_a_cache_in_another_users_home_ends_no_check(tmp_path: Path) -> None:
+    closed = tmp_path / "home"
+    closed.mkdir(0o700)
+    fork = multiprocessing.get_context("fork")
+    process = fork.Process(target=_room_for, args=(65534, str(closed / "cache" / "mixnet")))
+    process.start()
+    process.join()
+    # What was found is of the nearest folder that it may look into.
+    assert process.exitcode == 0
 
 
 def test_a_containers_little_shared_memory_is_said(tmp_path: Path) -> None:

@@ -180,6 +180,12 @@ def test_ports_are_had_and_hccls_are_looked_at_where_there_are_devices(
         busy = check_ports(two, {"HCCL_IF_BASE_PORT": str(port)})
         assert busy.note == "warning"
         assert str(port) in busy.detail.rpartition("in use: ")[2]
+    # 32 ports from there would be more than there are.
+    assert check_ports(two, {"HCCL_IF_BASE_PORT": "65520"}).ok
+    for wrong in ("65530", "70000", "80", "x", "-1"):
+        refused = check_ports(two, {"HCCL_IF_BASE_PORT": wrong})
+        assert not refused.ok
+        assert "expected a port from 1024 to 65520" in refused.detail
     assert check_ports(two, {"HCCL_HOST_SOCKET_PORT_RANGE": "auto"}).note == ""
     monkeypatch.setattr(check_services, "handed_out", lambda: range(15000, 15010))
     assert "ip_local_port_range" in check_ports(Chips(), {}).fix
