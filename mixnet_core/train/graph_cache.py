@@ -20,6 +20,7 @@ import tempfile
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from mixnet_core.errors import MixnetError
 from mixnet_core.model.ranks import Ranks
@@ -37,6 +38,23 @@ from mixnet_core.storage.files import (
 _FILES = "files.json"
 # How MindSpore is told; it reads them when a graph is compiled.
 _SWITCH, _PATH = "MS_COMPILER_CACHE_ENABLE", "MS_COMPILER_CACHE_PATH"
+# Of a recipe: names, patience, and what is done with a training's checkpoints. All else counts.
+_NOT_IN_THE_GRAPH: dict[str, Any] = {
+    "name": True,
+    "description": True,
+    "training": {"on_divergence", "rewinds", "keep_checkpoints"},
+    "devices": {
+        "stall_seconds",
+        "compile_seconds",
+        "grace_seconds",
+        "restarts",
+        "full_disk_seconds",
+    },
+    "selection": True,
+    "acceptance": True,
+    "export": True,
+    "card": True,
+}
 
 
 class GraphCache:
@@ -109,7 +127,7 @@ def _key(request: TrainRequest, ranks: Ranks) -> str:
     sources = sorted(path for path in package.rglob("*") if path.suffix in (".py", ".cpp", ".h"))
     return fingerprint(
         {
-            "recipe": request.recipe.model_dump(mode="json"),
+            "recipe": request.recipe.model_dump(mode="json", exclude=_NOT_IN_THE_GRAPH),
             "dataset": request.dataset.fingerprint,
             "classes": len(request.dataset.classes),
             "operators": request.operators,

@@ -6,8 +6,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from mixnet_core.model.ranks import Ranks
+from mixnet_core.processes.requests import TrainRequest
+from mixnet_core.recipe.recipe import load_recipe
+from mixnet_core.runs.values import PreparedDataset
+from mixnet_core.train import graph_cache
 
 CHILD = Path(__file__).parent / "graph_child.py"
 # What MindSpore says when it takes a graph from the cache.
@@ -80,3 +87,29 @@ def test_other_devices_cache_only_when_asked_to_and_a_cpu_unless_told_not_to(run
     assert start(run, target="Ascend") == ("cold 2.0", False)
     assert len(graph_files(run)) == 1
     assert start(run, target="Ascend", MS_COMPILER_CACHE_ENABLE="1") == ("warm 2.0", True)
+
+
+def key(**settings: Any) -> str:
+    changed = {name.replace("__", "."): value for name, value in settings.items()}
+    request = TrainRequest(
+        recipe=load_recipe("digits", changed),
+        run_dir="/run",
+        dataset=PreparedDataset(root="/x", fingerprint="f", classes=("a",), counts={}),
+        weights=None,
+        threads=1,
+        operators="plain",
+    )
+    return graph_cache._key(request, Ranks(0, 1))
+
+
+def test_only_what_goes_into_the_graph_makes_it_another_one() -> None:
+    same = key()
+    assert key(devices__stall_seconds=60.0, devices__grace_seconds=90.0) == same
+    assert key(training__rewinds=1, acceptance__min_top1=0.1) == same
+    others = [
+        key(schedule__lr=0.123),
+        key(devices__micro_batch=8),
+        key(training__epochs=77),
+        key(optimizer__momentum=0.77),
+    ]
+    assert len({same, *others}) == 5
