@@ -64,7 +64,8 @@ docs: $(READY) ## the reference pages from the code, and the documents as a site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # In the environment, not on a command line: a URL may hold a password.
-serve: export MIXNET_DATABASE := $(or $(DATABASE),$(MIXNET_DATABASE))
+# As it was written: make would take a dollar in a password for the beginning of a name.
+serve: export MIXNET_DATABASE := $(or $(value DATABASE),$(value MIXNET_DATABASE))
 serve: $(READY) ## store, Prefect server, deployments and worker on this machine, until Ctrl-C; DATABASE=postgresql://..., SERVE="--port 4300"
 	@$(BIN)/python -m mixnet_flows.infra.serve $(SERVE)
 

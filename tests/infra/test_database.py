@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +15,7 @@ from mixnet_core.errors import InputError, MixnetError, TransientError
 from mixnet_flows.infra.database import VARIABLE, Database, database_of, require_usable
 from tests.infra.postgres import Postgres
 
+PROJECT = Path(__file__).parents[2]
 SECRET = "s3cr3t-Of-The-Database"
 
 
@@ -153,6 +157,46 @@ def test_a_password_where_others_see_it_is_refused() -> None:
     with pytest.raises(InputError, match="a password in DATABASE is shown") as second:
         database_of(None, {VARIABLE: url, "MAKEFLAGS": f" -- DATABASE={url}"})
     assert SECRET not in f"{first.value}{second.value}"
+    # The driver takes one from there, too.
+    with pytest.raises(InputError, match="a password in --database is shown to everybody"):
+        database_of(f"postgresql://owner@host/prefect?password={SECRET}", {})
+
+
+@pytest.mark.parametrize("name", ["DATABASE", VARIABLE])
+@pytest.mark.parametrize("password", ["plain", "do$$llar", "back\\slash", "sp ace", "ha#sh"])
+def test_a_password_behind_make_is_noticed_however_make_writes_it(
+    name: str, password: str, tmp_path: Path
+) -> None:
+    said = made(tmp_path, f"{name}=postgresql://owner:{password}@host/prefect")
+    with pytest.raises(InputError, match=f"a password in {name} is shown to everybody"):
+        database_of(None, said)
+
+
+@pytest.mark.parametrize("password", ["pa$word", "a$$b", "$(shell id)", "p%24#'\"&!"])
+def test_make_hands_on_the_environments_password_as_it_is(password: str, tmp_path: Path) -> None:
+    url = f"postgresql://owner:{password}@host/prefect"
+    said = made(tmp_path, **{VARIABLE: url})
+    assert said[VARIABLE] == url
+    assert database_of(None, said) is not None
+
+
+def made(folder: Path, *arguments: str, **environment: str) -> dict[str, str]:
+    """The environment in which `make serve` starts Python."""
+    python = folder / "bin" / "python"
+    python.parent.mkdir()
+    python.write_text("#!/bin/sh\nexec env -0\n")
+    python.chmod(0o755)
+    ready = folder / ".ready"
+    ready.touch()
+    os.utime(ready, (2**33, 2**33))
+    done = subprocess.run(
+        ["make", "-s", "-C", str(PROJECT), "serve", f"VENV={folder}", *arguments],
+        env={"PATH": os.environ["PATH"], **environment},
+        capture_output=True,
+        check=True,
+    )
+    pairs = (entry.partition("=") for entry in done.stdout.decode().split("\0"))
+    return {name: value for name, equals, value in pairs if equals}
 
 
 def test_without_a_setting_there_is_none() -> None:

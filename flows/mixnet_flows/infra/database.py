@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,8 +25,9 @@ from mixnet_core.storage.uris import shown
 
 # Its value may hold a password; an option's may not, everybody on the machine reads it in `ps`.
 VARIABLE = "MIXNET_DATABASE"
-# `make` leaves here what was given behind its name.
+# `make` leaves here what was given behind its name, with marks of its own in the values.
 _MAKE_VARIABLE = "MAKEFLAGS"
+_BEHIND_MAKE = re.compile(rf"(?:^|\s)(DATABASE|{VARIABLE})=")
 _DRIVER = "postgresql+asyncpg"
 _EXPECTED = f"expected {_DRIVER}://USER@HOST:PORT/NAME"
 _FOR_PASSWORDS = f"PGPASSWORD, ~/.pgpass or {VARIABLE} in the environment"
@@ -61,18 +63,16 @@ def database_of(option: str | None, environment: Mapping[str, str] = os.environ)
         InputError: it is no URL of a PostgreSQL database, or a password stands where `ps` shows it.
     """
     if option:
-        if _parsed(option).password:
+        if _has_password(_parsed(option)):
             raise _seen_by_all("--database")
         return _database(option)
     from_environment = environment.get(VARIABLE)
     if not from_environment:
         return None
     # What stands behind `make` arrives here too.
-    if (
-        _parsed(from_environment).password
-        and f"DATABASE={from_environment}" in environment.get(_MAKE_VARIABLE, "").split()
-    ):
-        raise _seen_by_all("DATABASE")
+    on_its_line = _BEHIND_MAKE.search(environment.get(_MAKE_VARIABLE, ""))
+    if on_its_line and _has_password(_parsed(from_environment)):
+        raise _seen_by_all(on_its_line[1])
     return _database(from_environment)
 
 
@@ -146,6 +146,11 @@ def _parsed(text: str) -> URL:
     if not url.database:
         raise InputError(f"the database's URL names no database: {_EXPECTED}")
     return url
+
+
+def _has_password(url: URL) -> bool:
+    # The driver takes one from the options, too.
+    return bool(url.password) or "password" in url.query
 
 
 def _database(text: str) -> Database:
