@@ -7,7 +7,9 @@ from functools import partial
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
 from prefect.events import emit_event
+from prefect.states import Completed
 from prefect.tasks import exponential_backoff
 
 from mixnet_core.evaluate.report.plots import trend_png
@@ -23,7 +25,7 @@ from mixnet_core.revalidation.states import (
 from mixnet_core.runs.run_dir import Workspace
 from mixnet_core.runs.ticks import Watch
 from mixnet_core.stages.options import Text, open_workspace, registry_uri
-from mixnet_core.storage.uris import refuse_credentials
+from mixnet_core.storage.uris import refuse_credentials, shown
 from mixnet_flows.accelerators import accelerators_held
 from mixnet_flows.artifacts import artifact_key, show_image, show_table
 from mixnet_flows.guarded import guarded
@@ -67,8 +69,10 @@ def revalidate(
     retired: list[Text] | None = None,
     workspace: Text | None = None,
     tolerance: Share = 0.001,
-) -> list[Revalidation]:
+) -> list[Revalidation] | State[list[Revalidation]]:
     """Measure every release again; fail naming those that are not what they claim to be.
+
+    Where nothing was ever published at the default place it ends well, and says so.
 
     Args:
         releases: Where the releases are: a folder, file:///PATH or s3://BUCKET/PREFIX. Default:
@@ -85,7 +89,19 @@ def revalidate(
     opened = open_workspace(workspace)
     registry = registry_uri(opened, releases)
     history = read_history(registry)
-    found = items(registry, history, data=data, imagenet=imagenet, retired=retired or ())
+    found = items(
+        registry,
+        history,
+        data=data,
+        imagenet=imagenet,
+        retired=retired or (),
+        # Of a place that somebody names there is a release, or a slip in its name.
+        may_be_none=releases is None,
+    )
+    if not found:
+        return Completed(
+            message=f"nothing is published at {shown(registry)} yet: nothing to measure"
+        )
 
     def measure(item: Item) -> Revalidation:
         return revalidate_one(item, opened, history, tolerance)

@@ -52,6 +52,7 @@ def items(
     data: str | None = None,
     imagenet: str | None = None,
     retired: Collection[str] = (),
+    may_be_none: bool = False,
 ) -> list[Item]:
     """Lists what there is to measure, published releases first.
 
@@ -65,6 +66,8 @@ def items(
         imagenet: folder of ImageNet, for the catalog's releases of its 1,000 classes; of the others
             only those are measured whose entry names a recipe.
         retired: releases that were deleted on purpose.
+        may_be_none: whether a place is well where nothing was published yet: a schedule that looks
+            at the default one begins before there is a release.
 
     Raises:
         InputError: there is nothing, or a folder of images is not there.
@@ -101,7 +104,7 @@ def items(
             f"all {len(out_of_use)} releases at {shown(registry)} are retired: publish another, or "
             "take one back with `mixnet release retire NAME --remove --why TEXT`"
         )
-    if not found:
+    if not found and not may_be_none:
         # A watch over nothing, as after a slip in the URI, must not look like one that is content.
         raise InputError(
             f"nothing is published at {shown(registry)}: check where releases are, or publish one; "

@@ -154,6 +154,7 @@ def test_one_command_serves_from_postgresql_with_a_password_and_a_store(
 
         # The worker knows the password, and its run the store: it found that it is empty.
         run = finished(served, "mixnet-revalidate/releases")
+        assert run["state"]["type"] == "COMPLETED"
         assert "nothing is published at s3://mixnet/releases" in run["state"]["message"]
 
         # Its flow's rows are in PostgreSQL.

@@ -264,6 +264,7 @@ def test_the_catalogs_releases_are_measured_where_their_images_are(
     where = f"file://{workspace.releases}"
     with pytest.raises(InputError, match="nothing is published at"):
         items(where, [])
+    assert items(where, [], may_be_none=True) == []
     imagenet, flowers = tmp_path / "imagenet", tmp_path / "flowers"
     imagenet.mkdir()
     flowers.mkdir()
