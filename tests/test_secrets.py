@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
 import random
 import sys
 from collections.abc import Callable, Iterator
@@ -24,6 +25,8 @@ from mixnet_core.data.imagenet.inputs import Archives
 from mixnet_core.data.imagenet.unpack import unpack_imagenet
 from mixnet_core.data.named_pictures import listed_paths, named_pictures
 from mixnet_core.errors import InputError, MixnetError
+from mixnet_core.host.ports import hccl_ports
+from mixnet_core.processes.held_devices import HeldDevices, devices_held, devices_here
 from mixnet_core.recipe.recipe import load_recipe, parse_recipe, read_recipe, stored_recipe
 from mixnet_core.release.catalog import USER_CATALOG, CatalogEntry, find_release, load_catalog
 from mixnet_core.release.importing import import_weights
@@ -216,6 +219,15 @@ def ways(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> dict[str, Way
         with disable_run_logger():
             flows_alarm.alarm.fn("r", "regressed", f"r lies at {text}", text, notify and text)
 
+    no_dev = workspace.root / "dev"
+
+    def held() -> HeldDevices:
+        """Takes the device 0, whatever the machine has."""
+        no_dev.mkdir(exist_ok=True)
+        (no_dev / "davinci0").touch()
+        with devices_held("Ascend", 1, "a job", lambda line: None, dev=no_dev) as devices:
+            return devices
+
     found: dict[str, Way] = {
         "open_storage": open_storage,
         "open_object": open_object,
@@ -305,6 +317,12 @@ def ways(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> dict[str, Way
             REGISTRY_VARIABLE, lambda: registry_uri(open_workspace(None), None)
         ),
         "MIXNET_CACHE": with_variable("MIXNET_CACHE", lambda: cache_folder("x")),
+        "MIXNET_DEVICES": with_variable("MIXNET_DEVICES", lambda: devices_here("Ascend", no_dev)),
+        "MIXNET_DEVICE_LOCKS": with_variable("MIXNET_DEVICE_LOCKS", held),
+        "ASCEND_RT_VISIBLE_DEVICES": with_variable("ASCEND_RT_VISIBLE_DEVICES", held),
+        "HCCL_IF_BASE_PORT": with_variable(
+            "HCCL_IF_BASE_PORT", lambda: hccl_ports(dict(os.environ))
+        ),
         "https_proxy": with_variable("https_proxy", lambda: check_served("https://host/x")),
         "an endpoint": with_variable(
             "AWS_ENDPOINT_URL_S3", lambda: open_storage("s3://bucket/x")
