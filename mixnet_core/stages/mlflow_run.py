@@ -7,6 +7,7 @@ there once.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
@@ -81,8 +82,10 @@ def _made(client: Any, run: RunDir, recipe: Recipe, trained: TrainedRun, experim
     found = client.get_experiment_by_name(experiment)
     place = found.experiment_id if found else client.create_experiment(experiment)
     folder = str(run.root.absolute())
-    quoted = folder.replace("'", "\\'")
-    before = client.search_runs([place], filter_string=f"tags.`{_FOLDER}` = '{quoted}'")
+    # MLflow's filters know no way to write a quotation mark within two of them.
+    like = re.sub(r"['\\]", "_", folder)
+    alike = client.search_runs([place], filter_string=f"tags.`{_FOLDER}` LIKE '{like}'")
+    before = [old for old in alike if old.data.tags.get(_FOLDER) == folder]
     tags = {
         _FOLDER: folder,
         "mixnet.recipe": recipe.name,

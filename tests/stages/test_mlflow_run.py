@@ -26,7 +26,7 @@ def _no_server(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
-    made = Workspace(tmp_path / "w")
+    made = Workspace(tmp_path / "o'neill's w")
     write_run(made, "begun", metric_rows(2))
     # More metrics than MLflow takes at once.
     finished = write_run(made, "finished", metric_rows(10, steps=40), schedule__lr=0.25)
