@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -240,10 +241,20 @@ class _Attempt:
 def _same_error(failure: dict[str, Any]) -> MixnetError:
     kind = getattr(errors, failure["type"], None)
     if isinstance(kind, type) and issubclass(kind, MixnetError) and kind is not JobFailed:
-        error = kind(failure["message"])
+        error = _of_kind(kind, failure["message"])
         error.retryable = failure["retryable"]
         return error
     return JobFailed(failure["message"], retryable=failure["retryable"])
+
+
+def _of_kind(kind: type[MixnetError], message: str) -> MixnetError:
+    """Returns such an error; of a kind that is made of more than a message, one of what it is."""
+    for each in kind.__mro__:
+        with suppress(TypeError):
+            error = each(message)
+            assert isinstance(error, MixnetError)
+            return error
+    raise AssertionError("unreachable")
 
 
 def _name(signum: int) -> str:

@@ -44,6 +44,17 @@ def test_an_expected_error_goes_before_an_unforeseen_one_of_another_rank(attempt
     assert str(cause) == "message of 1"
 
 
+def test_an_error_that_is_made_of_more_than_a_message_is_told_as_what_it_is_one_of(
+    attempt: Path,
+) -> None:
+    failure = {"type": "UnusableImage", "expected": True, "retryable": False, "time": 1.0}
+    failure |= {"message": "a.png cannot be used (it is empty): replace it", "rank": "0"}
+    write_json(attempt / child.failure_file("0"), failure)
+    cause = cause_of("m", attempt, 2, ranks=1)
+    assert type(cause) is DatasetError
+    assert str(cause) == failure["message"]
+
+
 def test_of_two_unforeseen_errors_the_earlier_is_the_cause(attempt: Path) -> None:
     leave_failure(attempt, "0", "RuntimeError", time=2.0)
     leave_failure(attempt, "1", "KeyError", time=1.0)
