@@ -4,7 +4,8 @@
 
 is what a unit of systemd calls when it stops: a worker of Prefect's that is told to end kills its
 runs. FILE stands in MIXNET_STOP_FILE of the worker, and so of its runs: once it is there, their
-training saves after the step that it is in, and ends; what cannot save ends at once.
+training saves after the step that it is in, and ends; before its first step it ends at once. What
+saves nothing, as measuring, has the time to come to its end.
 """
 
 from __future__ import annotations
