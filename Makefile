@@ -27,10 +27,11 @@ test: $(READY) ## every test but those of the next three, on real parts; TEST="t
 long: $(READY) ## whole trainings side by side: fine-tuning, resuming bit for bit, a kill on two ranks
 	@$(BIN)/python -m pytest -m long
 
-faults: $(READY) ## hangs, a full disk, 30 SIGKILLs while it trains, 400 while it publishes; FAULTS="--kills 5" SAVING="--instants 4" for less
+faults: $(READY) ## hangs, a full disk, SIGKILLs while it trains and publishes, wishes to stop; FAULTS="--kills 5" SAVING="--instants 4" GOODPUT="--minutes 5"
 	@$(BIN)/python -m pytest -m faults
 	@$(BIN)/python -m tests.faults $(FAULTS)
 	@$(BIN)/python -m tests.faults.saving $(SAVING)
+	@$(BIN)/python -m tests.faults.goodput $(GOODPUT)
 
 oracle: $(ORACLE_READY) ## training beside its formulas; EfficientNet-Lite0 on photographs that evaluation reads
 	@MIXNET_ORACLE_PYTHON=$(ORACLE)/bin/python $(BIN)/python -m pytest -m oracle tests/oracle

@@ -129,6 +129,8 @@ RUN_BY = {
     "python -m mixnet_flows.infra.setup": "tests/test_wheel.py::"
     "test_its_deployments_are_deployed_as_the_command_says",
     "python -m tests.data.imagenet.bad_inputs": "tests/data/imagenet/test_bad_inputs.py",
+    "python -m tests.faults.goodput": "not run here: a kill every 30 s for 20 minutes",
+    "python -m tests.faults.saving": "not run here: 40 trainings, in make faults",
     "python -m tests.faults.publishing_kills": "tests/faults/test_publishing_kills.py",
     "python -m tests.refusals": "tests/test_refusals.py",
     "python -m tests.oracle.trajectory": "not run here: half an hour beside PyTorch",
@@ -426,6 +428,13 @@ def test_every_command_is_run_by_a_test_or_says_why_it_is_not() -> None:
     generic = {"", "prefect deployment", "make", "python", "prefect"}
     assert found - generic <= set(RUN_BY)
     assert set(RUN_BY) <= found
+
+
+def test_the_tests_of_the_engines_hazards_are_there() -> None:
+    named = set(re.findall(r"`(test_\w+)`", text_of(ROOT / "docs/reliability.md")))
+    assert len(named) > 5
+    there = text_of(ROOT / "tests/flows/test_guarded.py")
+    assert {name for name in named if f"def {name}(" not in there} == set()
 
 
 @pytest.mark.parametrize("by", sorted({by for by in RUN_BY.values() if by.startswith("tests/")}))

@@ -18,7 +18,7 @@ from mixnet_core.runs.run_dir import RunDir
 from tests.flows.conftest import asked, eventually, rows, stage_processes, tiny
 from tests.flows.host import Host, host
 from tests.flows.test_revalidation import runs_of, scheduled_in
-from tests.infra.postgres import Postgres
+from tests.infra.postgres import Postgres, is_installed, running_postgres
 from tests.object_store import ObjectStore
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
@@ -79,10 +79,15 @@ class Night:
 
 
 @pytest.fixture(scope="module")
-def night(
-    tmp_path_factory: pytest.TempPathFactory, postgres: Postgres, object_store: ObjectStore
-) -> Iterator[Night]:
-    postgres.sql("CREATE DATABASE night")
+def night(tmp_path_factory: pytest.TempPathFactory, object_store: ObjectStore) -> Iterator[Night]:
+    if not is_installed():
+        pytest.skip("needs PostgreSQL's initdb: make services (Debian: postgresql)")
+    with running_postgres() as postgres:
+        postgres.sql("CREATE DATABASE night")
+        yield from begun_night(tmp_path_factory.mktemp("night"), postgres, object_store)
+
+
+def begun_night(folder: Path, postgres: Postgres, object_store: ObjectStore) -> Iterator[Night]:
     registry = f"s3://{object_store.bucket}/night"
     environment = {
         **object_store.environment,
@@ -93,7 +98,7 @@ def night(
         # This process reads what was published.
         for name, value in object_store.environment.items():
             patch.setenv(name, value)
-        with host(tmp_path_factory.mktemp("night"), **environment) as made:
+        with host(folder, **environment) as made:
             for worker, watch in HOSTS.items():
                 made.start(worker)
                 made.start(watch, "--pending-seconds", "5", "--cancelling-seconds", "5")
