@@ -71,6 +71,12 @@ class Host:
         if name == "server":
             eventually(lambda: answers(self.api), 90)
 
+    def start_ended(self) -> None:
+        """As an init system does: Prefect's worker ends itself where its server fails for long."""
+        for name, process in list(self.running.items()):
+            if process.poll() is not None:
+                self.start(name)
+
     def cache(self, name: str) -> Path:
         """Where a worker and its watch keep what their host alone knows."""
         _, _, number = name.partition("-")

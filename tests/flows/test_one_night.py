@@ -25,6 +25,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 # A minute where nothing else is asked for.
 AWAY = float(os.environ.get("MIXNET_TEST_AWAY") or 60)
+EPOCHS = 60
 HOSTS = {"worker": "watch", "worker-2": "watch-2"}
 STAGES = ("prepare", "fetch", "train", "select", "validate", "accept", "publish")
 UNDER_WAY = ("SCHEDULED", "PENDING", "RUNNING", "CANCELLING")
@@ -114,7 +115,7 @@ def more_steps(run: RunDir) -> Callable[[], bool]:
 @pytest.fixture(scope="module")
 def survived(night: Night, images: Path) -> str:
     """A training over which server, host and database went away; its release's name."""
-    flow_run = night.train(images, "survived", epochs=120)
+    flow_run = night.train(images, "survived", epochs=EPOCHS)
     run = night.run("survived")
     eventually(lambda: rows(run, "epoch"), 120)
 
@@ -136,6 +137,7 @@ def survived(night: Night, images: Path) -> str:
     night.postgres.stop()
     time.sleep(AWAY)
     night.postgres.start()
+    night.host.start_ended()
     assert night.host.deployed.final_state(flow_run, 600)["type"] == "COMPLETED"
     return "survived"
 
@@ -145,7 +147,7 @@ def test_a_training_over_a_restart_a_dead_host_and_a_dead_database_is_published_
 ) -> None:
     run = night.run(survived)
     epochs = [row["epoch"] for row in rows(run, "epoch")]
-    assert epochs == list(range(1, 121))
+    assert epochs == list(range(1, EPOCHS + 1))
     assert night.stored(survived)
     night.nothing_is_left(survived)
 
