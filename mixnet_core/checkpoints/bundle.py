@@ -7,7 +7,7 @@
         bundle.json      where training stood, how it was divided, every file's digest
 
 Nothing else is needed to go on bit for bit: data order, augmentation and dropout are functions of
-seed, epoch, step and rank, and the metrics log is cut off at the step.
+seed, epoch, step and rank, or virtual rank, and the metrics log is cut off at the step.
 The numbers are read from `bundle.json`; the folder's name is for people and for sorting.
 This module does not import MindSpore, so a flow can list bundles.
 """
@@ -61,7 +61,7 @@ class Mean(Value):
 
 
 class Position(Value):
-    """Says where training stands; losses are rank 0's, in nats.
+    """Says where training stands; losses are rank 0's, or all virtual ranks' mean, in nats.
 
     Attributes:
         step: optimizer steps done.
@@ -89,8 +89,9 @@ class Division(Value):
     """Says how a run's computation is laid out: laid out otherwise, the same run rounds otherwise.
 
     Attributes:
-        ranks: processes that train together.
-        accumulation: micro-batches per optimizer step on each rank.
+        ranks: processes that train together; virtual ones where the recipe names them, which
+            compute the same on however many processes.
+        accumulation: micro-batches per optimizer step on each of those.
         threads: CPU threads of each rank.
         operators: "plain" or "native", as `model.native.choice.Operators`.
         target: the device, as `recipe.Devices.target`.

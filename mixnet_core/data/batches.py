@@ -93,12 +93,16 @@ def rank_order(images: int, recipe: Recipe, epoch: int, rank: int) -> NDArray[np
     """Returns the positions that a rank sees in an epoch, in order.
 
     They are its own share of one shuffle that all ranks compute, and depend on (training.seed,
-    epoch, rank, ranks) only, so an epoch can be started again.
+    epoch, rank, ranks) only, so an epoch can be started again. With `training.virtual_ranks` those
+    are the ranks, of which this one has neighbours: in each step the first one's images come first.
 
     Raises:
         RecipeError: as `steps_per_epoch`.
     """
-    return _order(images, recipe, epoch)[rank :: recipe.devices.ranks]
+    shares, own = recipe.shares, recipe.shares // recipe.devices.ranks
+    size = recipe.training.global_batch // shares
+    steps = _order(images, recipe, epoch).reshape(-1, size, shares)
+    return steps[:, :, rank * own : (rank + 1) * own].swapaxes(1, 2).reshape(-1)
 
 
 def step_positions(images: int, recipe: Recipe, step: int) -> NDArray[np.int64]:

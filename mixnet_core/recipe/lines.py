@@ -96,7 +96,7 @@ def _precision(recipe: Recipe) -> str:
         f"{devices.target}, {precision.amp_level}",
         f"{precision.loss_scale_type} loss scale {precision.loss_scale:,.10g}",
         "steps that overflow are left out" if precision.drop_overflow_update else "",
-        _unless(devices.ranks == 1, f"BatchNorm statistics {recipe.training.batch_statistics}"),
+        _unless(recipe.shares == 1, f"BatchNorm statistics {recipe.training.batch_statistics}"),
     )
 
 

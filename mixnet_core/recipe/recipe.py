@@ -95,6 +95,7 @@ class Recipe(Section):
                 f"training.global_batch {self.training.global_batch} is not divisible by "
                 f"devices.ranks {self.devices.ranks}"
             )
+        self._expect_virtual_ranks_that_fit()
         if self.schedule.warmup_epochs >= self.training.epochs:
             raise ValueError(
                 f"schedule.warmup_epochs {self.schedule.warmup_epochs} leaves none of "
@@ -121,6 +122,28 @@ class Recipe(Section):
             )
         POLICIES.load(self.selection.policy).check(self.training)
         return self
+
+    def _expect_virtual_ranks_that_fit(self) -> None:
+        virtual, ranks = self.training.virtual_ranks, self.devices.ranks
+        if virtual is None:
+            return
+        batch, most = self.training.global_batch, self.devices.micro_batch
+        if batch % virtual:
+            raise ValueError(
+                f"training.global_batch {batch} is not divisible by training.virtual_ranks "
+                f"{virtual}: name a divisor of it"
+            )
+        if virtual % ranks:
+            raise ValueError(
+                f"training.virtual_ranks {virtual} is not divisible by devices.ranks {ranks}: run "
+                f"it on {self.ranks_of_the_same} ranks"
+            )
+        if most is not None and batch // virtual > most:
+            raise ValueError(
+                f"training.virtual_ranks {virtual} makes micro-batches of {batch // virtual}, "
+                f"devices.micro_batch allows {most}: name more virtual ranks before a run begins, "
+                "or allow more"
+            )
 
     @property
     def fingerprint(self) -> str:
@@ -171,13 +194,53 @@ class Recipe(Section):
 
     @property
     def accumulation(self) -> int:
-        """Returns how many equal micro-batches a rank's share of a step is, as few as allowed."""
+        """Returns how many equal micro-batches a rank's share of a step is, as few as allowed.
+
+        With `training.virtual_ranks` each is one of those.
+        """
+        if self.training.virtual_ranks is not None:
+            return self.training.virtual_ranks // self.devices.ranks
         most = self.devices.micro_batch or self.rank_batch
         return next(
             parts
             for parts in range(-(-self.rank_batch // most), self.rank_batch + 1)
             if self.rank_batch % parts == 0
         )
+
+    @property
+    def shares(self) -> int:
+        """Returns how many parts of the global batch are drawn apart: ranks, or virtual ones."""
+        return self.training.virtual_ranks or self.devices.ranks
+
+    @property
+    def ranks_of_the_same(self) -> str:
+        """Names the numbers of ranks that compute the same, as in "1, 2 or 4"."""
+        virtual = self.training.virtual_ranks
+        if virtual is None:
+            return str(self.devices.ranks)
+        *first, last = [str(n) for n in range(1, virtual + 1) if virtual % n == 0]
+        return f"{', '.join(first)} or {last}" if first else last
+
+    def drawn_for(self, rank: int, micro_batch: int) -> tuple[int, int]:
+        """Says for whom a micro-batch's random numbers are drawn: rank and micro-batch.
+
+        Args:
+            rank: of the process, from 0.
+            micro_batch: its number within the step on that rank, from 0.
+        """
+        if self.training.virtual_ranks is None:
+            return rank, micro_batch
+        return rank * self.accumulation + micro_batch, 0
+
+    @property
+    def fixed_threads(self) -> int | None:
+        """Returns how many threads compute on a rank where bits depend on it; None: as fits.
+
+        oneDNN cuts the sums of a convolution's weight gradient among its threads.
+        """
+        if self.training.virtual_ranks is None or self.devices.target != "CPU":
+            return None
+        return self.devices.threads_per_rank or 1
 
     @property
     def lr_factor(self) -> float:
@@ -187,16 +250,22 @@ class Recipe(Section):
     @property
     def batch_sentence(self) -> str:
         """Says how the global batch comes about, with the peak rate, as in "global batch 256 = 2
-        ranks x 128, learning rate 0.05 = 0.2 scaled by 256/1024".
+        ranks x 128, learning rate 0.05 = 0.2 scaled by 256/1024", or "= 8 virtual ranks x 32 on 2
+        ranks".
         """
         batch, ranks, parts = self.training.global_batch, self.devices.ranks, self.accumulation
-        factors = [f"{ranks} rank{'s' if ranks > 1 else ''}"]
-        factors += [f"{parts} accumulated"] if parts > 1 else []
+        on = f"{ranks} rank{'s' if ranks > 1 else ''}"
+        if self.training.virtual_ranks is not None:
+            factors = [f"{self.training.virtual_ranks} virtual ranks"]
+            on = f" on {on}"
+        else:
+            factors, on = [on], ""
+            factors += [f"{parts} accumulated"] if parts > 1 else []
         factors += [f"{self.rank_batch // parts:,}"]
         rate = f"{self.schedule.lr * self.lr_factor:.6g}"
         if self.lr_factor != 1:
             rate += f" = {self.schedule.lr:.6g} scaled by {batch}/{self.schedule.lr_batch}"
-        return f"global batch {batch:,} = {' x '.join(factors)}, learning rate {rate}"
+        return f"global batch {batch:,} = {' x '.join(factors)}{on}, learning rate {rate}"
 
 
 @dataclass(frozen=True)

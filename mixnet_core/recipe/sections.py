@@ -339,7 +339,14 @@ class Training(Section):
     )
     batch_statistics: Literal["local", "averaged"] = Field(
         default="local",
-        description="BatchNorm statistics in a checkpoint: rank 0's, or the mean over ranks",
+        description="BatchNorm statistics in a checkpoint: rank 0's, or the mean over ranks; with "
+        "virtual_ranks, of those",
+    )
+    virtual_ranks: Annotated[int, Field(ge=1)] | None = Field(
+        default=None,
+        description="compute every step as so many ranks would, each with its own part of the "
+        "global batch, draws and BatchNorm, on however many ranks: any number that divides it "
+        "trains the same bits on a CPU; null: as fast as it goes, other ranks round otherwise",
     )
     chance_epochs: Annotated[int, Field(ge=1)] | None = Field(
         default=None,
@@ -402,7 +409,9 @@ class Devices(Section):
         description="a checkpoint waits so long for room on a full disk before training ends",
     )
     threads_per_rank: Annotated[int, Field(ge=0)] = Field(
-        description="of the data pipeline and the CPU operators; 0: cores / ranks"
+        description="of the data pipeline and the CPU operators; 0: cores / ranks. With "
+        "training.virtual_ranks sums on a CPU are cut among so many threads, 0: one, as other "
+        "numbers round otherwise"
     )
     operators: Literal["auto", "native", "plain"] = Field(
         description="native: this project's CPU operators, compiled on first use; plain: "

@@ -36,6 +36,7 @@ from mixnet_core.stages.check_machine import (
     check_msrun,
     check_operators,
     check_packages,
+    check_virtual_ranks,
     check_workspace,
 )
 from mixnet_core.stages.check_result import CheckResult, failed, from_error
@@ -105,6 +106,7 @@ def check_all(
         check_operators(recipe.devices),
         check_engine(recipe.devices),
         check_msrun(recipe.devices),
+        *([check_virtual_ranks(recipe)] if recipe.training.virtual_ranks else []),
         check_weights(recipe, workspace.weights, registry, fetched),
         data,
         *([check_exports(recipe)] if recipe.export.formats else []),

@@ -170,6 +170,19 @@ def check_msrun(devices: Devices, *, python: Path = Path(sys.executable)) -> Che
     return CheckResult(name="msrun", ok=True, detail=f"found {msrun}")
 
 
+def check_virtual_ranks(recipe: Recipe) -> CheckResult:
+    """Says on how many ranks a recipe with virtual ranks trains the same bits."""
+    batch, _, _ = recipe.batch_sentence.rpartition(", learning rate")
+    detail = f"{batch}; the same bits on {recipe.ranks_of_the_same}"
+    if recipe.fixed_threads is None:
+        detail = f"{batch}; the same order of sums on {recipe.ranks_of_the_same}"
+    elif recipe.fixed_threads == 1:
+        detail += ", each on one thread"
+    else:
+        detail += f", each on {recipe.fixed_threads} threads"
+    return CheckResult(name="virtual ranks", ok=True, detail=detail)
+
+
 def _existing(path: Path) -> Path:
     """Returns the path itself, or the nearest folder above that exists."""
     path = path.absolute()

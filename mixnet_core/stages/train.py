@@ -91,7 +91,7 @@ def train(context: Context, dataset: PreparedDataset, weights: FetchedWeights | 
                     request,
                     attempts=run.attempts("train"),
                     ranks=recipe.devices.ranks,
-                    threads=request.threads,
+                    threads=recipe.fixed_threads or request.threads,
                     env=held.environment,
                     progress=run.metrics,
                     on_progress=record,

@@ -22,7 +22,7 @@ class Dropout:
 
     Args:
         recipe: says the rates and the seed.
-        rank: 0-based; every rank draws others.
+        rank: 0-based; every rank draws others, and so does every virtual one.
         features: width of the classifier's input.
         depths: MixNet's residual_depths.
     """
@@ -30,7 +30,7 @@ class Dropout:
     def __init__(
         self, recipe: Recipe, rank: int, *, features: int, depths: Sequence[float]
     ) -> None:
-        self._seed, self._rank = recipe.training.seed, rank
+        self._recipe, self._rank = recipe, rank
         self._batch = recipe.rank_batch // recipe.accumulation
         self._features = features
         self._rate = recipe.network.drop_rate
@@ -51,7 +51,8 @@ class Dropout:
             features (N, F) and paths (N, residual blocks), both float32; None where nothing is
             dropped.
         """
-        key = (self._seed, _PURPOSE, epoch, step, self._rank, micro_batch)
+        drawn_for = self._recipe.drawn_for(self._rank, micro_batch)
+        key = (self._recipe.training.seed, _PURPOSE, epoch, step, *drawn_for)
         random = np.random.default_rng(np.random.SeedSequence(key))
         features = paths = None
         if self._rate:

@@ -19,6 +19,7 @@ from mixnet_core.train.dropout import Dropout
 from mixnet_core.train.optimizer import build_optimizer
 from mixnet_core.train.precision import at_level
 from mixnet_core.train.step import MicroBatch, TrainStep
+from mixnet_core.train.virtual_step import VirtualStep
 
 
 class Learner:
@@ -53,7 +54,11 @@ class Learner:
         if recipe.weights.freeze == "backbone":
             freeze_backbone(self._net)
         self._optimizer = build_optimizer(self._net, recipe, rates)
-        self._step = TrainStep(computing, self._optimizer, recipe)
+        self._step: TrainStep | VirtualStep = (
+            TrainStep(computing, self._optimizer, recipe)
+            if recipe.training.virtual_ranks is None
+            else VirtualStep(computing, self._optimizer, recipe, ranks)
+        )
 
     def step(
         self, micro_batches: Sequence[TrainingBatch], *, epoch: int, step: int

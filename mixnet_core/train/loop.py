@@ -7,6 +7,7 @@ One training step passes through these modules, in this order:
     step       computes loss and gradients of each micro-batch, and adds the gradients up
     update     makes new weights of them: mean over ranks, loss scale, clipping, optimizer, averages
     joined     serves update: all gradients as one long vector, so one AllReduce does for them all
+    virtual_step   stands for step where the recipe has virtual ranks; `summing` has its order
     progress   counts the step, checks the loss of the one before, writes rows of metrics
 
 Forward pass, gradients and update of one micro-batch are one compiled graph; of several, a graph
@@ -137,9 +138,9 @@ def train(request: TrainRequest) -> TrainedRun:
 
 def _division(recipe: Recipe, request: TrainRequest, ranks: Ranks) -> Division:
     return Division(
-        ranks=ranks.count,
-        accumulation=recipe.accumulation,
-        threads=request.threads,
+        ranks=recipe.shares,
+        accumulation=1 if recipe.training.virtual_ranks else recipe.accumulation,
+        threads=recipe.fixed_threads or request.threads,
         operators=request.operators,
         target=recipe.devices.target,
         mindspore=mindspore.__version__,

@@ -50,6 +50,7 @@ class Update(nn.Cell):
         super().__init__(auto_prefix=False)
         precision, ranks = recipe.precision, recipe.devices.ranks
         self.optimizer = optimizer
+        self.trained = optimizer.parameters
         self.values = ParameterTuple(list(net.get_parameters()))
         self.mapped = Mapped()
 
@@ -78,14 +79,12 @@ class Update(nn.Cell):
         self.on_cpu = recipe.devices.target == "CPU"
 
         # BatchNorm's recursion is linear, so averaging it every step is averaging it at the end.
-        self.statistics = ParameterTuple(
-            [p for p in self.values if p.name.endswith(_STATISTICS)]
-            if self.several and recipe.training.batch_statistics == "averaged"
-            else []
-        )
+        sharers = recipe.training.virtual_ranks or ranks
+        averaged = sharers > 1 and recipe.training.batch_statistics == "averaged"
+        self.statistics = ParameterTuple(running_statistics(net) if averaged else [])
         self.shares_statistics = len(self.statistics) > 0
         self.joined_statistics = Joined(self.statistics)
-        self.rank_share = 1.0 / ranks
+        self.statistics_share = 1.0 / sharers
 
         self.ema_decay = recipe.training.ema_decay
         self.averages = ParameterTuple(
@@ -112,7 +111,7 @@ class Update(nn.Cell):
             if self.clip_norm is not None:
                 norm = ops.sqrt((joined * joined).sum())
                 joined = joined * ops.minimum(1.0, self.clip_norm / (norm + _SMALLEST_NORM))
-            gradients = self.joined.apart(joined, gradients)
+            gradients = self.joined.apart(joined, self.trained)
         elif self.factor != 1.0:
             gradients = self.mapped.scale(gradients, self.factor)
         if not self.drops:
@@ -135,7 +134,8 @@ class Update(nn.Cell):
             both = self.all_reduce(both)
             joined = ops.slice(both, (0,), (self.joined.size,))
             statistics = ops.slice(both, (self.joined.size,), (self.joined_statistics.size,))
-            means = self.joined_statistics.apart(statistics * self.rank_share, self.statistics)
+            statistics = statistics * self.statistics_share
+            means = self.joined_statistics.apart(statistics, self.statistics)
             joined = ops.depend(joined, self.mapped.assign(self.statistics, means))
         elif self.several:
             joined = self.all_reduce(joined)
@@ -187,6 +187,15 @@ class Update(nn.Cell):
         scale = ops.where(finite, self.scale * ops.where(grown, 2.0, 1.0), halved)
         kept = ops.assign(self.good_steps, ops.where(grown, 0, good).astype(mindspore.int32))
         return ops.depend(ops.assign(self.scale, scale.astype(mindspore.float32)), kept)
+
+
+def running_statistics(net: nn.Cell) -> list[Parameter]:
+    """Returns BatchNorm's running means and variances, in the order of the network's parameters.
+
+    Args:
+        net: whose parameters are looked through.
+    """
+    return [p for p in net.get_parameters() if p.name.endswith(_STATISTICS)]
 
 
 def _counter(name: str, value: float, dtype: mindspore.Type) -> Parameter:

@@ -150,6 +150,26 @@ def test_a_global_batch_holds_the_same_images_however_many_ranks_divide_it(index
         assert set(named.tolist()) == whole
 
 
+def test_virtual_ranks_see_the_same_batches_on_whichever_rank_they_are(photographs: Index) -> None:
+    settings = EVERYTHING | {"training__virtual_ranks": 4, "devices__micro_batch": None}
+
+    def of_virtual_rank(number: int, ranks: int) -> list[TrainingBatch]:
+        recipe = recipe_with(**settings | {"devices__ranks": ranks})
+        own = 4 // ranks
+        return epoch_of(photographs, recipe, 2, number // own)[number % own :: own]
+
+    for number in range(4):
+        one, two, four = (of_virtual_rank(number, ranks) for ranks in (1, 2, 4))
+        assert [len(batch.images) for batch in four] == [4] * 4
+        expect_equal(one, four)
+        expect_equal(two, four)
+        # They are those of as many ranks that are not virtual.
+        plain = settings | {"training__virtual_ranks": None, "devices__ranks": 4}
+        expect_equal(four, epoch_of(photographs, recipe_with(**plain), 2, number))
+    firsts = [of_virtual_rank(number, 1)[0].targets.max() for number in range(4)]
+    assert len(set(firsts)) > 1
+
+
 @pytest.mark.parametrize("threads", [2, 3])
 def test_any_number_of_threads_gives_the_same_bit_for_bit(photographs: Index, threads: int) -> None:
     recipe = recipe_with(**EVERYTHING)

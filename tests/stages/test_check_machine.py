@@ -19,6 +19,7 @@ from mixnet_core.stages.check_machine import (
     check_msrun,
     check_operators,
     check_packages,
+    check_virtual_ranks,
 )
 from mixnet_core.stages.check_result import CheckResult
 from tests.stages.checking import failure, with_versions
@@ -137,6 +138,15 @@ def test_msrun_is_needed_beside_python_for_more_than_one_rank(tmp_path: Path) ->
     assert not check_msrun(devices("CPU", 2), python=python).ok
     (python.parent / "msrun").chmod(0o755)
     assert check_msrun(devices("CPU", 2), python=python).ok
+
+
+def test_virtual_ranks_say_on_how_many_ranks_the_same_is_computed() -> None:
+    settings = {"training.virtual_ranks": 4, "devices.ranks": 2, "training.global_batch": 32}
+    found = check_virtual_ranks(load_recipe("digits", settings))
+    assert found.detail == (
+        "global batch 32 = 4 virtual ranks x 8 on 2 ranks; the same bits on 1, 2 or 4, each on one "
+        "thread"
+    )
 
 
 def test_all_that_is_not_installed_is_named_with_one_command(

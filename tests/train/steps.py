@@ -9,16 +9,18 @@ from typing import Any
 import mindspore
 import numpy as np
 from mindspore import Parameter, Tensor, nn
+from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from mixnet_core.model.ranks import average_gradients, join_ranks
 from mixnet_core.processes.child import main
 from mixnet_core.processes.launch import ATTEMPT_VARIABLE
-from mixnet_core.recipe.recipe import load_recipe
+from mixnet_core.recipe.recipe import Recipe, load_recipe
 from mixnet_core.storage.files import write_json
 from mixnet_core.train import update
 from mixnet_core.train.optimizer import build_optimizer
 from mixnet_core.train.step import MicroBatch, TrainStep
+from mixnet_core.train.virtual_step import VirtualStep
 
 STEPS, BATCH, PIXELS, CLASSES = 3, 8, 6, 5
 RATE = 0.1
@@ -65,6 +67,13 @@ def flat(parameters: dict[str, Parameter]) -> dict[str, list[float]]:
     return {name: p.asnumpy().ravel().tolist() for name, p in parameters.items()}
 
 
+def rank_order_of(recipe: Recipe, rank: int) -> NDArray[np.int64]:
+    """Positions in the global batch: every share's are dealt out, a rank has neighbours."""
+    dealt = [np.arange(share, BATCH, recipe.shares) for share in range(recipe.shares)]
+    own = recipe.shares // recipe.devices.ranks
+    return np.concatenate(dealt[rank * own : (rank + 1) * own])
+
+
 def steps(job: Job) -> Outcome:
     update._SCALE_WINDOW = job.scale_window
     recipe = load_recipe("digits", {"training.global_batch": BATCH, **job.settings})
@@ -73,7 +82,11 @@ def steps(job: Job) -> Outcome:
     mindspore.set_seed(3)
     net = Net(job.norm).set_train()
     optimizer = build_optimizer(net, recipe, [RATE] * STEPS)
-    step = TrainStep(net, optimizer, recipe)
+    step: TrainStep | VirtualStep = (
+        VirtualStep(net, optimizer, recipe, ranks)
+        if recipe.training.virtual_ranks
+        else TrainStep(net, optimizer, recipe)
+    )
     draw = np.random.default_rng(4)
     outcome = Outcome(losses=[], applied=[], scales=[], weights={}, averages={}, history=[])
     smoothing = recipe.training.label_smoothing
@@ -84,14 +97,10 @@ def steps(job: Job) -> Outcome:
             images[BATCH - 1] = np.nan
         targets = np.full((BATCH, CLASSES), smoothing / CLASSES, np.float32)
         targets[np.arange(BATCH), draw.integers(0, CLASSES, BATCH)] += 1 - smoothing
-        mine = slice(ranks.rank, None, ranks.count)
+        mine = rank_order_of(recipe, ranks.rank)
         parts = [
-            MicroBatch(Tensor(i), Tensor(t))
-            for i, t in zip(
-                np.split(images[mine], recipe.accumulation),
-                np.split(targets[mine], recipe.accumulation),
-                strict=True,
-            )
+            MicroBatch(Tensor(images[some]), Tensor(targets[some]))
+            for some in np.split(mine, recipe.accumulation)
         ]
         loss, applied = step(parts)
         outcome.losses.append(float(loss.asnumpy()))

@@ -68,3 +68,16 @@ def test_a_part_has_as_many_rows_as_the_micro_batch() -> None:
     features, _ = dropout(devices__micro_batch=50).draw(epoch=0, step=0, micro_batch=3)
     assert features is not None
     assert len(features) == 50
+
+
+def test_a_virtual_rank_draws_the_same_on_whichever_rank_it_is() -> None:
+    settings: dict[str, Any] = {"training__virtual_ranks": 4}
+    four = [dropout(rank, **settings, devices__ranks=4) for rank in range(4)]
+    two = [dropout(rank, **settings, devices__ranks=2) for rank in range(2)]
+    drawn = [each.draw(epoch=1, step=2, micro_batch=0)[0] for each in four]
+    again = [each.draw(epoch=1, step=2, micro_batch=part)[0] for each in two for part in (0, 1)]
+    for left, right in zip(drawn, again, strict=True):
+        assert left is not None
+        assert right is not None
+        np.testing.assert_array_equal(left, right)
+    assert len({left.tobytes() for left in drawn if left is not None}) == 4

@@ -38,7 +38,11 @@ def outcome(attempts: Path) -> Run:
         key = job.model_dump_json()
         if key not in done:
             result = run_job(
-                "tests.train.steps", job, attempts=attempts, ranks=changed["devices.ranks"]
+                "tests.train.steps",
+                job,
+                attempts=attempts,
+                ranks=changed["devices.ranks"],
+                threads=1 if "training.virtual_ranks" in changed else 0,
             )
             done[key] = Outcome.model_validate(result)
         return done[key]
@@ -60,6 +64,39 @@ def moved(outcome: Outcome, step: int) -> NDArray[np.float64]:
 
 def test_two_ranks_with_half_the_batch_make_the_steps_of_one_with_all_of_it(outcome: Run) -> None:
     expect_equal_weights(outcome(devices__ranks=2), outcome())
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("statistics", ["local", "averaged"])
+def test_two_virtual_ranks_make_the_steps_of_two_ranks_and_their_statistics(
+    statistics: str, outcome: Run
+) -> None:
+    kind: dict[str, Any] = {"norm": True, "training__batch_statistics": statistics}
+    virtual = outcome(training__virtual_ranks=2, **kind)
+    expect_equal_weights(virtual, outcome(devices__ranks=2, **kind))
+    assert any("moving_mean" in name for name in virtual.weights)
+
+
+# Two ranks add up in one AllReduce, more gather first.
+@pytest.mark.parametrize("ranks", [2, pytest.param(4, marks=pytest.mark.long)])
+def test_any_number_of_ranks_makes_the_same_bits_of_virtual_ones(ranks: int, outcome: Run) -> None:
+    kind: dict[str, Any] = {
+        "norm": True,
+        "spoiled": (1,),
+        "training__virtual_ranks": 4,
+        "training__batch_statistics": "averaged",
+        "training__ema_decay": 0.9,
+        "optimizer__clip_norm": 0.05,
+        "precision__loss_scale_type": "dynamic",
+        "precision__loss_scale": 64.0,
+        "precision__drop_overflow_update": True,
+    }
+    one, several = (outcome(devices__ranks=count, **kind) for count in (1, ranks))
+    assert one.applied == [True, False, True]
+    assert several.history == one.history
+    assert several.averages == one.averages
+    assert (several.applied, several.scales) == (one.applied, one.scales)
+    assert [several.losses[0], several.losses[2]] == [one.losses[0], one.losses[2]]
 
 
 def test_accumulated_parts_make_the_steps_of_the_whole_batch(outcome: Run) -> None:

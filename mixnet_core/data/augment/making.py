@@ -135,7 +135,8 @@ class BatchMaker:
         if mix is None:
             return None
         step, part = divmod(number, self._recipe.accumulation)
-        generator = batch_generator(seed, self._epoch, step, self._rank, part)
+        drawn_for = self._recipe.drawn_for(self._rank, part)
+        generator = batch_generator(seed, self._epoch, step, *drawn_for)
         return draw_mix(mix, generator, self._recipe.input.image_size)
 
 
