@@ -8,6 +8,7 @@ input       training's and evaluation's images: MindCV's way, ours              
 prepare     ImageNet's archives: tar, mixnet prepare imagenet                  4 min
 upload      2 GB to an object store: boto3's upload_file, ours                 4 min
 ranks       one process and two, two ways of averaging gradients               4 min
+virtual     the same bits on one and two processes, and as fast as it goes     6 min
 flow        all stages as one command, and through server and worker            10 min
 ticks       48 h of ticks in the server's PostgreSQL, the dashboard's queries 15 min
 
@@ -39,6 +40,7 @@ SECTIONS = {
     "prepare": "preparation",
     "upload": "upload",
     "ranks": "ranks",
+    "virtual": "virtual",
     "flow": "flow",
     "ticks": "ticks",
 }
@@ -84,13 +86,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     # Not by `choices`: argparse would apply them to the empty list too.
     parser.add_argument("sections", nargs="*", type=_section, metavar="SECTION", help="all if none")
-    parser.add_argument("--rounds", type=_positive, help="default: 5; operators and ranks 3")
+    parser.add_argument("--rounds", type=_positive, help="default: 5; operators, ranks, virtual 3")
     parser.add_argument("--variant", choices=VARIANTS, default="s", help="not of operators")
-    parser.add_argument("--image-size", type=_positive, help="default: 224; ranks 16")
+    parser.add_argument("--image-size", type=_positive, help="default: 224; ranks 16; virtual 64")
     parser.add_argument(
         "--global-batch",
         type=_positive,
-        help="default: train and ranks 32; infer 1, 8 and 32; operators 4; evaluate 64; input 128",
+        help="default: train, ranks and virtual 32; infer 1, 8 and 32; operators 4; evaluate 64; "
+        "input 128",
     )
     parser.add_argument(
         "--photos",

@@ -43,6 +43,7 @@ class Case:
 
     Attributes:
         base: name of the case that its ratio is against; its own name for the base itself.
+        threads: CPU threads of each rank; 0: its share of the cores.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Case:
     module: str
     request: BaseModel
     ranks: int = 1
+    threads: int = 0
 
 
 @dataclass
@@ -86,7 +88,13 @@ def run_rounds(cases: Sequence[Case], rounds: int) -> dict[str, Measurements]:
     with tempfile.TemporaryDirectory() as folder:
         for number in range(rounds):
             for case in cases:
-                result = run_job(case.module, case.request, attempts=Path(folder), ranks=case.ranks)
+                result = run_job(
+                    case.module,
+                    case.request,
+                    attempts=Path(folder),
+                    ranks=case.ranks,
+                    threads=case.threads,
+                )
                 measured = Measured.model_validate(result)
                 found[case.name].rounds.append(measured)
                 say(f"round {number + 1}/{rounds}: {significant(measured.speed)} img/s {case.name}")

@@ -19,6 +19,7 @@ from mixnet_core.train.dropout import Dropout
 from mixnet_core.train.optimizer import build_optimizer
 from mixnet_core.train.step import MicroBatch, TrainStep
 from mixnet_core.train.update import Update
+from mixnet_core.train.virtual_step import VirtualStep
 
 
 class _OneATensor(Update):
@@ -35,9 +36,11 @@ class _OneATensor(Update):
 
 def time_steps(job: StepJob) -> Measured:
     recipe = parse_recipe(job.recipe, "benchmark")
-    ranks, batch, size = recipe.devices.ranks, recipe.rank_batch, recipe.input.image_size
+    count, size = recipe.devices.ranks, recipe.input.image_size
+    batch = recipe.rank_batch // recipe.accumulation
     classes = recipe.network.num_classes or 1000
-    average_gradients(join_ranks(recipe.devices.target, recipe.devices.ranks))
+    ranks = join_ranks(recipe.devices.target, count)
+    average_gradients(ranks)
     mindspore.set_seed(0)
     net = build_model(
         recipe.network.variant,
@@ -47,19 +50,24 @@ def time_steps(job: StepJob) -> Measured:
     )
     optimizer = build_optimizer(net, recipe, [1e-3] * (job.steps + 1))
     net.set_train()
-    one_a_tensor = job.averaging == "one a tensor" and ranks > 1
-    step = TrainStep(net, optimizer, recipe, _OneATensor if one_a_tensor else Update)
+    one_a_tensor = job.averaging == "one a tensor" and count > 1
+    step: TrainStep | VirtualStep = (
+        VirtualStep(net, optimizer, recipe, ranks)
+        if recipe.training.virtual_ranks
+        else TrainStep(net, optimizer, recipe, _OneATensor if one_a_tensor else Update)
+    )
     draw = np.random.default_rng(0)
     images = Tensor(draw.standard_normal((batch, 3, size, size)).astype(np.float32))
     targets = Tensor(np.eye(classes, dtype=np.float32)[draw.integers(0, classes, batch)])
     width = net.classifier.in_channels
     features, _ = Dropout(recipe, 0, features=width, depths=()).draw(epoch=0, step=0, micro_batch=0)
-    micro_batches = [MicroBatch(images, targets, None if features is None else Tensor(features))]
+    micro_batch = MicroBatch(images, targets, None if features is None else Tensor(features))
+    micro_batches = [micro_batch] * recipe.accumulation
     # By number, not by time: ranks wait for each other in every step.
     first, *seconds = timed(
         lambda: step(micro_batches)[0].asnumpy(), least=job.steps + 1, seconds=0
     )
-    speed = batch * ranks / statistics.median(seconds)
+    speed = recipe.training.global_batch / statistics.median(seconds)
     return Measured(speed=speed, first_seconds=first, peak_mb=peak_mb())
 
 
