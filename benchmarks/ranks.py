@@ -30,7 +30,7 @@ def measure(options: Options) -> Section:
         "training.global_batch": batch,
         "input.image_size": size,
     }
-    operators = choose_operators(load_recipe("digits").devices)
+    operators = choose_operators("auto", target="CPU")
     cases = []
     for name, (count, averaging) in CASES.items():
         recipe = load_recipe("digits", overrides | {"devices.ranks": count})

@@ -28,7 +28,7 @@ def measure(options: Options) -> Section:
         "training.global_batch": batch,
         "input.image_size": size,
     }
-    operators = choose_operators(load_recipe("digits").devices)
+    operators = choose_operators("auto", target="CPU")
 
     def case(name: str, ranks: int, virtual: int | None = None, threads: int = 0) -> Case:
         overrides = {
