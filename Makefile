@@ -60,8 +60,9 @@ format: $(READY) ## let ruff rewrite
 bench: $(READY) ## the figures of docs/numbers.md; BENCH="train --rounds 3" for some
 	@$(BIN)/python -m benchmarks $(BENCH)
 
-docs: $(READY) ## the reference pages from the code, and the documents as a site in site/
+docs: $(READY) ## the reference pages and the model of hosts from the code, and the documents as a site in site/
 	@$(BIN)/python -m docs.generate
+	@$(BIN)/python -m benchmarks.scaling
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # In the environment, not on a command line: a URL may hold a password.

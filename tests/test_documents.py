@@ -121,6 +121,7 @@ RUN_BY = {
     "prefect worker start": "tests/flows/test_deployments.py::"
     "test_a_run_with_a_killed_worker_resumes_and_publishes",
     "python -m benchmarks.images.imagenet_archives": "tests/data/imagenet/test_archives_made.py",
+    "python -m benchmarks.scaling": ".ci/run",
     "python -m docs.generate": ".ci/run",
     "python -m mixnet_flows.infra.serve": "tests/infra/test_serve.py::"
     "test_serve_deploys_and_nothing_of_it_survives_its_kill",
