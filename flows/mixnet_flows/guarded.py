@@ -66,6 +66,10 @@ def guarded(function: Callable[P, R]) -> Callable[P, R]:
             _wait_for_server(run, log)
             raise
         _wait_for_server(run, log)
+        # Done, and about to say so: Prefect would make Crashed of a SIGTERM that comes until then,
+        # and of Completed too. The process ends by itself within moments.
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
         return result
 
     # Prefect looks the names in annotations up in this module otherwise.
