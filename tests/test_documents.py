@@ -131,7 +131,6 @@ RUN_BY = {
     "python -m mixnet_flows.infra.setup": "tests/test_wheel.py::"
     "test_its_deployments_are_deployed_as_the_command_says",
     "python -m tests.data.imagenet.bad_inputs": "tests/data/imagenet/test_bad_inputs.py",
-    "python -m tests.faults.goodput": "not run here: a kill every 30 s for 20 minutes",
     "python -m tests.faults.saving": "not run here: 40 trainings, in make faults",
     "python -m tests.faults.publishing_kills": "tests/faults/test_publishing_kills.py",
     "python -m tests.refusals": "tests/test_refusals.py",
@@ -268,8 +267,8 @@ def make_fault(words: list[str]) -> str:
     makefile = text_of(ROOT / "Makefile")
     for word in words:
         name, is_variable, value = word.partition("=")
-        known = f"$({name})" if is_variable else f"\n{name}:"
-        if known not in makefile:
+        known = (f"$({name})", f"$(value {name})") if is_variable else (f"\n{name}:",)
+        if not any(text in makefile for text in known):
             return f"the Makefile has no {name}"
         if name == "TEST" and not (ROOT / value.split()[0]).exists():
             return f"there are no tests {value}"

@@ -267,7 +267,7 @@ def test_a_training_ends_as_it_would_have_with_a_server_that_is_away_in_each_sta
 ) -> None:
     deployed = here.deployed
     run = deployed.workspace.run("away")
-    parameters = tiny(images, "away", ranks=1, epochs=2)
+    parameters = tiny(images, "away", ranks=1, epochs=8)
     flow_run = deployed.run("mixnet/train", **parameters)
     eventually(lambda: (run.attempts("train") / "attempt-001").exists(), 90)
     downs = 0
@@ -312,14 +312,15 @@ def test_accelerators_are_let_go_of_without_a_server_and_waited_for_with_none(
         with accelerators_held(devices):
             pass
         back.join()
-    # The first lease was not given back: the server takes it back itself once it has run out.
-    url = f"{here.api}/v2/concurrency_limits/accelerators"
-    assert asked("GET", url)["active_slots"] == 3
+    # The first lease was not given back: the server takes it back itself once it has run out, as it
+    # may have by now where the machine is busy.
     leases = [
-        json.loads(path.read_text())
+        json.loads(path.read_text())["metadata"]["slots"]
         for path in (here.root / "prefect" / "concurrency_leases").glob("*-*.json")
     ]
-    assert [lease["metadata"]["slots"] for lease in leases] == [3]
+    assert leases in ([3], [])
+    url = f"{here.api}/v2/concurrency_limits/accelerators"
+    assert asked("GET", url)["active_slots"] in (sum(leases), 0)
 
 
 def _none_left(on: Host, run: str) -> bool:
