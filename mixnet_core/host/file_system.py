@@ -1,8 +1,9 @@
-"""Which file system a folder is on, and whether locks and renames work there."""
+"""Which file system a folder is on, or would be, and whether locks and renames work there."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from dataclasses import dataclass
@@ -40,6 +41,13 @@ class Mount:
     def locks_here_only(self) -> bool:
         """Tells whether its locks are not seen by other hosts."""
         return any(option in self.options for option in _LOCAL_LOCKS)
+
+
+def nearest_existing(path: Path) -> Path:
+    """Returns a path as absolute, or the nearest folder above it that exists."""
+    path = path.absolute()
+    # Not Path.exists, which raises for what is in a folder that others may not look into.
+    return next(folder for folder in (path, *path.parents) if os.path.exists(folder))  # noqa: PTH110
 
 
 def mount_of(folder: Path, mounts: Path = _MOUNTS) -> Mount | None:

@@ -13,13 +13,14 @@ from pathlib import Path
 from mixnet_core.data.source import dataset_room
 from mixnet_core.errors import MachineError, MixnetError
 from mixnet_core.evaluate.engine import choose_engine
+from mixnet_core.host.file_system import nearest_existing
 from mixnet_core.model.native.choice import choose_operators
 from mixnet_core.processes.held_devices import device_files, devices_here
 from mixnet_core.recipe.kinds import OPTIMIZERS
 from mixnet_core.recipe.recipe import Recipe
 from mixnet_core.recipe.sections import Devices
 from mixnet_core.runs.run_dir import Workspace
-from mixnet_core.stages.check_result import CheckResult, failed, from_error
+from mixnet_core.stages.check_result import CheckResult, failed, from_error, gigabytes
 from mixnet_core.storage.files import os_errors_explained
 
 # Learnable parameters with 1000 classes, rounded up.
@@ -49,7 +50,7 @@ def check_disk(recipe: Recipe, workspace: Workspace) -> CheckResult:
     checkpoint = _PARAMETERS[recipe.network.variant] * each
     # One more than is kept: the oldest goes only when the newest is complete.
     checkpoints = recipe.most_checkpoints * checkpoint
-    place = _existing(workspace.root)
+    place = nearest_existing(workspace.root)
     dataset = dataset_room(recipe.data, place)
     # A file that a training wrote holds the optimizer's state and averages too.
     weights = 0.0 if recipe.weights.name is None else checkpoint
@@ -60,7 +61,7 @@ def check_disk(recipe: Recipe, workspace: Workspace) -> CheckResult:
             left = os.statvfs(place)
     except MachineError as error:
         return from_error("disk", error)
-    detail = f"{_size(free)} free at {place}, about {_size(needed)} needed"
+    detail = f"{gigabytes(free)} free at {place}, about {gigabytes(needed)} needed"
     if free < needed:
         fix = "free space, choose another workspace or lower training.keep_checkpoints"
         return failed("disk", detail, fix)
@@ -181,14 +182,3 @@ def check_virtual_ranks(recipe: Recipe) -> CheckResult:
     else:
         detail += f", each on {recipe.fixed_threads} threads"
     return CheckResult(name="virtual ranks", ok=True, detail=detail)
-
-
-def _existing(path: Path) -> Path:
-    """Returns the path itself, or the nearest folder above that exists."""
-    path = path.absolute()
-    # Not Path.exists, which raises for what is in a folder that others may not look into.
-    return next(folder for folder in (path, *path.parents) if os.path.exists(folder))  # noqa: PTH110
-
-
-def _size(count: float) -> str:
-    return f"{count / 1e9:.1f} GB"

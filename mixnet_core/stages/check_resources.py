@@ -11,13 +11,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mixnet_core.errors import MachineError
-from mixnet_core.host.file_system import mount_of, try_locks
+from mixnet_core.host.file_system import mount_of, nearest_existing, try_locks
 from mixnet_core.host.limits import file_room, memory_room, process_room
 from mixnet_core.host.npu_smi import Chip
 from mixnet_core.host.topology import as_list, node_of_device, read_cores
 from mixnet_core.processes.cores import usable_cores
 from mixnet_core.runs.run_dir import Workspace
-from mixnet_core.stages.check_result import CheckResult, failed, from_error, good, unknown, warning
+from mixnet_core.stages.check_result import (
+    CheckResult,
+    failed,
+    from_error,
+    gigabytes,
+    good,
+    unknown,
+    warning,
+)
 from mixnet_core.storage.files import os_errors_explained
 from mixnet_core.storage.user_cache import VARIABLE
 
@@ -84,13 +92,13 @@ def check_room(workspace: Workspace, environment: Mapping[str, str] = os.environ
     }
     found, short, full = [], [], []
     for name, place in places.items():
-        there = _existing(place)
+        there = nearest_existing(place)
         try:
             with os_errors_explained(there, "read"):
                 free = shutil.disk_usage(there).free
         except MachineError as error:
             return from_error("room", error)
-        found.append(f"{_size(free)} for the {name} at {there}")
+        found.append(f"{gigabytes(free)} for the {name} at {there}")
         too_little, little = _LITTLE_BYTES[name]
         if free < too_little:
             full.append(name)
@@ -112,7 +120,7 @@ def check_shared_memory(ranks: int, *, folder: Path = _SHARED) -> CheckResult:
         writable = os.access(folder, os.W_OK)
     except OSError as error:
         return unknown("shm", f"{folder}: {error.strerror}")
-    detail = f"{_size(usage.free)} of {_size(usage.total)} free in {folder}"
+    detail = f"{gigabytes(usage.free)} of {gigabytes(usage.total)} free in {folder}"
     fix = "docker run --shm-size=8g; in Kubernetes an emptyDir with medium Memory there"
     if not writable:
         return failed("shm", f"{folder} is not writable", f"chmod 1777 {folder}")
@@ -127,10 +135,10 @@ def check_memory(ranks: int) -> CheckResult:
     needed = ranks * RANK_BYTES
     if room.left is None or room.limit is None:
         return unknown("memory", f"limit of {room.source} unknown")
-    detail = f"{_size(room.left)} of {_size(room.limit)} left, by {room.source}"
+    detail = f"{gigabytes(room.left)} of {gigabytes(room.limit)} left, by {room.source}"
     fix = "end what uses it, raise the container's limit, or lower devices.ranks"
     if room.left < needed:
-        said = f"{detail}; {_ranks(ranks)} {_size(needed)} even of the digits recipe"
+        said = f"{detail}; {_ranks(ranks)} {gigabytes(needed)} even of the digits recipe"
         return failed("memory", said, fix)
     if room.left < 2 * needed:
         return warning("memory", detail, fix)
@@ -192,14 +200,3 @@ def check_cores(ranks: int, chips: Sequence[Chip]) -> CheckResult:
 
 def _ranks(count: int) -> str:
     return "1 rank takes" if count == 1 else f"{count} ranks take"
-
-
-def _existing(path: Path) -> Path:
-    """Returns the path itself, or the nearest folder above that exists."""
-    path = path.absolute()
-    # Not Path.exists, which raises for what is in a folder that others may not look into.
-    return next(folder for folder in (path, *path.parents) if os.path.exists(folder))  # noqa: PTH110
-
-
-def _size(count: float) -> str:
-    return f"{count / 1e9:.1f} GB"

@@ -62,3 +62,8 @@ def unknown(name: str, detail: str, fix: str = "") -> CheckResult:
 def absent(name: str, detail: str) -> CheckResult:
     """Returns that the machine has no such thing, and needs none."""
     return CheckResult(name=name, ok=True, detail=detail, note="absent")
+
+
+def gigabytes(count: float) -> str:
+    """Returns a number of bytes in words, as in "1.5 GB"."""
+    return f"{count / 1e9:.1f} GB"

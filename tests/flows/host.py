@@ -152,7 +152,7 @@ def host(root: Path, **changes: str) -> Iterator[Host]:
 def _deployments() -> dict[str, Any]:
     document: dict[str, Any] = yaml.safe_load((PROJECT / "prefect.yaml").read_text())
     pool = document["deployments"][0]["work_pool"]
-    for name in ("stays", "stays_unguarded"):
+    for name in ("stays", "stays_unguarded", "late_sigterm"):
         document["deployments"].append(
             {
                 "name": "test",

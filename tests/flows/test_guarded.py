@@ -23,7 +23,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, tempor
 from mixnet_core.recipe.recipe import load_recipe
 from mixnet_flows.accelerators import accelerators_held
 from mixnet_flows.infra.watch import Watch
-from tests.flows.conftest import asked, eventually, tiny
+from tests.flows.conftest import FINAL, asked, eventually, tiny
 from tests.flows.host import Host, host
 
 pytestmark = pytest.mark.slow
@@ -297,6 +297,13 @@ def test_a_sigterm_around_the_end_of_a_run_does_not_undo_it(
     types = [state["type"] for state in here.states(run.id)]
     assert types[-1] == "COMPLETED"
     assert types.count("COMPLETED") == 1
+
+
+def test_a_sigterm_between_the_end_of_a_body_and_its_last_state_is_too_late(here: Host) -> None:
+    run = here.deployed.run("late-sigterm/test")
+    eventually(lambda: here.deployed.state(run)["type"] in FINAL, 60)
+    time.sleep(2)
+    assert here.deployed.state(run)["type"] == "COMPLETED"
 
 
 def test_accelerators_are_let_go_of_without_a_server_and_waited_for_with_none(

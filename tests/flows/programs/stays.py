@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
+import threading
 import time
+import traceback
 from pathlib import Path
 
 from prefect import flow, task
@@ -30,3 +35,22 @@ def stays(until: str, begun: str) -> str:
 def stays_unguarded(until: str, begun: str) -> str:
     stay(until, begun)
     return "done"
+
+
+@flow(name="late-sigterm")
+@guarded
+def late_sigterm() -> str:
+    """Is interrupted between the end of its body and its last state."""
+    threading.Thread(target=_interrupt_when_it_is_out_of, args=("guarded.py",)).start()
+    return "done"
+
+
+def _interrupt_when_it_is_out_of(file: str) -> None:
+    main = threading.main_thread().ident
+    assert main is not None
+    while any(
+        frame.f_code.co_filename.endswith(file)
+        for frame, _ in traceback.walk_stack(sys._current_frames()[main])
+    ):
+        time.sleep(0.0005)
+    os.kill(os.getpid(), signal.SIGTERM)
