@@ -227,9 +227,13 @@ def test_only_the_host_of_the_newest_attempt_judges_a_run(
         watch.look(client)
         assert here.deployed.state(flow_run)["type"] == "RUNNING"
         watch.look(client)
-    assert here.deployed.state(flow_run)["type"] == becomes
+        assert here.deployed.state(flow_run)["type"] == becomes
+        # Looked after until it has begun anew.
+        assert bool(list(folder.iterdir())) == (becomes == "SCHEDULED")
+        here.set_state(flow_run, "COMPLETED")
+        watch.look(client)
+    assert here.deployed.state(flow_run)["type"] == "COMPLETED"
     assert not list(folder.iterdir())
-    here.set_state(flow_run, "COMPLETED")
     here.start("worker")
 
 

@@ -20,7 +20,7 @@ import pytest
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.client.schemas.responses import SetStateStatus
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
-from prefect.states import Cancelling, Pending, Running
+from prefect.states import AwaitingRetry, Cancelling, Crashed, Pending, Running
 
 from mixnet_flows.infra.watch import Watch
 
@@ -123,7 +123,38 @@ def test_a_run_that_the_server_cannot_read_keeps_no_other_from_being_looked_at(
         with pytest.raises(PrefectHTTPStatusError):
             watch.look(api)  # type: ignore[arg-type]
     assert api.set == [(gone, "Crashed"), (gone, "AwaitingRetry")]
-    assert [file.name for file in tmp_path.iterdir()] == [str(ill)]
+    assert {file.name for file in tmp_path.iterdir()} == {str(ill), str(gone)}
+
+
+def test_a_run_that_is_called_crashed_once_more_by_its_worker_goes_on_all_the_same(
+    tmp_path: Path,
+) -> None:
+    run = flow_run(Crashed())
+    file = note(tmp_path, run.id, 1)
+    api = Api(run)
+    watch = Watch(tmp_path, "here", pending_seconds=0.0)
+
+    def looked(state: State, run_count: int = 1) -> list[str]:
+        """What the watch sets where the server has a state."""
+        api.set.clear()
+        api.runs[run.id] = run.model_copy(update={"state": state, "run_count": run_count})
+        watch.look(api)  # type: ignore[arg-type]
+        return [name for _, name in api.set]
+
+    assert looked(Crashed()) == []
+    assert looked(Crashed()) == ["AwaitingRetry"]
+    assert looked(AwaitingRetry()) == []
+    # The worker says it when the process has ended, and again when it has tidied up.
+    assert looked(Crashed()) == ["AwaitingRetry"]
+    # A worker took it and died before it began.
+    pending = Pending()
+    looked(pending)
+    time.sleep(0.05)
+    assert looked(pending) == ["AwaitingRetry"]
+    assert file.exists()
+    # Begun anew, maybe elsewhere.
+    assert looked(Running(), run_count=2) == []
+    assert not file.exists()
 
 
 def test_a_run_that_is_deleted_while_it_is_scheduled_again_does_not_end_the_watch(

@@ -111,7 +111,7 @@ class Watch:
                     drop_note(self.folder, note.flow_run)
                     gone.discard(note.flow_run)
         self.gone = gone
-        self._pending(client, {note.flow_run for note in notes}, looked)
+        self._pending(client, {note.flow_run for note in notes if note.alive}, looked)
         self.seen = {state: since for state, since in self.seen.items() if state in looked}
         if refused:
             raise refused[0]
@@ -156,8 +156,10 @@ class Watch:
         if note.run_count not in (0, run.run_count):
             # It was begun anew since, maybe on another host.
             return True
+        if state.is_scheduled() or state.is_pending():
+            # It will be begun anew. Until then its worker may say once more that it crashed.
+            return False
         if not (state.is_running() or state.is_cancelling() or state.is_crashed()):
-            # It ended, or will be begun anew.
             return True
         if note.cancelled or state.is_cancelling() or self._was_cancelling(client, run, state):
             text = f"cancelled; its process on {host} is gone"
@@ -169,8 +171,7 @@ class Watch:
             if not _accepted(client, run, Crashed(message=text)):
                 return False
             log.warning("%s: %s", run.name, text)
-        self._again(client, run)
-        return True
+        return not self._again(client, run)
 
     def _was_cancelling(self, client: SyncPrefectClient, run: FlowRun, state: State) -> bool:
         """Tells whether a run was asked to cancel before it was called Crashed by its own end."""
@@ -211,7 +212,8 @@ class Watch:
                 if run.id not in here and waits[run.id] > patience:
                     self._again(client, run)
 
-    def _again(self, client: SyncPrefectClient, run: FlowRun) -> None:
+    def _again(self, client: SyncPrefectClient, run: FlowRun) -> bool:
+        """Schedules a run again, unless it was often enough; returns whether it did."""
         times = 1 + sum(
             (state.message or "").startswith(_GOES_ON)
             for state in client.read_flow_run_states(run.id)
@@ -221,13 +223,14 @@ class Watch:
             if run.state is not None and run.state.is_pending():
                 _accepted(client, run, Crashed(message=f"it never began; {text}"))
             log.warning("%s stays Crashed, %s", run.name, text)
-            return
+            return False
         text = f"{_GOES_ON}, {times} of {self.go_on} times"
         # With the time that it had: it is before those in its queue that came later.
-        if _accepted(
-            client, run, AwaitingRetry(scheduled_time=run.expected_start_time, message=text)
-        ):
+        state: State = AwaitingRetry(scheduled_time=run.expected_start_time, message=text)
+        accepted = _accepted(client, run, state)
+        if accepted:
             log.warning("%s %s", run.name, text)
+        return accepted
 
 
 def _accepted(client: SyncPrefectClient, run: FlowRun, state: State) -> bool:
