@@ -40,6 +40,7 @@ from mixnet_core.processes.oom_kills import OomKills
 from mixnet_core.processes.rank_logs import LOG, WORKERS
 from mixnet_core.processes.row_follower import RowFollower
 from mixnet_core.processes.watchdog import Patience, Watchdog
+from mixnet_core.runs.run_dir import newest_attempt
 from mixnet_core.storage.asides import remove_left_asides
 from mixnet_core.storage.files import os_errors_explained, read_json, write_json
 
@@ -224,10 +225,8 @@ def _new_attempt(attempts: Path) -> Path:
     """Makes the next free `attempt-NNN`; two callers never get the same."""
     with os_errors_explained(attempts):
         attempts.mkdir(parents=True, exist_ok=True)
-        taken = [
-            int(path.name[8:]) for path in attempts.glob("attempt-*") if path.name[8:].isdigit()
-        ]
-        for number in count(max(taken, default=0) + 1):
+        newest = newest_attempt(attempts)
+        for number in count(int(newest.name[8:]) + 1 if newest else 1):
             attempt = attempts.absolute() / f"attempt-{number:03d}"
             try:
                 attempt.mkdir()

@@ -20,12 +20,14 @@ and it saves the network alone, not what resuming bit for bit needs.
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
 from mixnet_core.errors import InputError, IntegrityError, MixnetError, Stopped
 from mixnet_core.processes import child
+from mixnet_core.runs.run_dir import newest_attempt
 from mixnet_core.storage.files import read_json, write_json
 
 # In the environment: a file that is there once this machine will be taken away.
@@ -40,6 +42,7 @@ _GOES_ON = "the same command goes on from there"
 # all the same, it would wait for rank 0 in an AllReduce until msrun ends it; nothing is lost.
 _STEPS_AHEAD = 3
 _STEPS_AHEAD_ON_CPU = 1
+_LOOK_SECONDS = 0.2
 
 
 class Request(BaseModel):
@@ -106,6 +109,29 @@ def answer(attempt: Path) -> str | None:
         return str(failure["message"]) if failure["type"] == Stopped.__name__ else None
     except (InputError, IntegrityError, KeyError, TypeError):
         return None
+
+
+def wait(attempts: Path, seconds: float) -> None:
+    """Waits before the next attempt, as `time.sleep`, unless it is asked to stop meanwhile.
+
+    Who asks then writes the request into the folder of the attempt that has ended.
+
+    Args:
+        attempts: the folder of all of them.
+        seconds: at most.
+
+    Raises:
+        Stopped: it is asked.
+    """
+    ended, until = newest_attempt(attempts), time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        if ended is not None and (request := requested(ended)) is not None:
+            raise Stopped(
+                f"stopped on request ({request.reason}) between two attempts: earlier checkpoints "
+                "are kept, the same command goes on from the newest",
+                retryable=request.retryable,
+            )
+        time.sleep(min(left, _LOOK_SECONDS))
 
 
 def unsaved(request: Request, error: MixnetError | None) -> Stopped:

@@ -183,3 +183,13 @@ def progress_of(attempts: Path) -> Path:
         attempts: as `RunDir.attempts`, or a folder outside of any run.
     """
     return attempts / "progress.jsonl"
+
+
+def newest_attempt(attempts: Path) -> Path | None:
+    """Returns the folder of a job's newest attempt; None if there was none.
+
+    Args:
+        attempts: as `RunDir.attempts`.
+    """
+    folders = [path for path in attempts.glob("attempt-*") if path.name[8:].isdigit()]
+    return max(folders, key=lambda path: int(path.name[8:]), default=None)

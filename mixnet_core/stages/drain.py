@@ -1,14 +1,17 @@
 """Asks trainings of this machine to save and stop, before maintenance or a preemption.
 
 A run that trains holds its lock, and its ranks carry their attempt's folder in their environment:
-those are this machine's. What they are asked by is a file in that folder (`processes.stopping`), so
-it does not matter who started them.
+those are this machine's. Between two attempts there are no ranks: this machine's is then a run
+whose lock a process of this machine has open. What it is asked by is a file in the newest attempt's
+folder (`processes.stopping`), so it does not matter who started it.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -21,7 +24,7 @@ from mixnet_core.processes.child import ATTEMPT_VARIABLE
 from mixnet_core.recipe.recipe import stored_recipe
 from mixnet_core.recipe.sections import Devices
 from mixnet_core.runs.records import existing_run
-from mixnet_core.runs.run_dir import RunDir, Workspace
+from mixnet_core.runs.run_dir import RunDir, Workspace, newest_attempt
 from mixnet_core.stages.workspace_use import is_locked
 
 REASON = "mixnet drain"
@@ -75,16 +78,24 @@ def drain(
         runs = [_run(workspace, name) for name in dict.fromkeys(names)]
     at_work = [run for run in runs if is_locked(run)]
     asked: dict[str, Path] = {}
+    training: set[str] = set()
     are_hidden = False
     until = time.monotonic() + _SECONDS_BETWEEN_ATTEMPTS
-    while waiting := [run for run in at_work if run.name not in asked and is_locked(run)]:
+    while waiting := [run for run in at_work if run.name not in training and is_locked(run)]:
         here, are_hidden = _attempts_here()
         for run in waiting:
-            attempt = _newest_attempt(run)
-            if attempt is not None and _place(attempt) in here:
-                stopping.ask(attempt, REASON)
-                asked[run.name] = attempt
+            attempt = newest_attempt(run.attempts("train"))
+            if attempt is None:
+                continue
+            if _place(attempt) in here:
+                training.add(run.name)
+            elif not (_may_train_again(run) and _is_open_here(run.lock)):
+                continue
+            # Asked in its pause, it may just now begin an attempt, which is then asked as well.
+            stopping.ask(attempt, REASON)
+            if run.name not in asked:
                 on_asked(run.name)
+            asked[run.name] = attempt
         if time.monotonic() > until or not any(_may_train_again(run) for run in waiting):
             break
         time.sleep(_POLL_SECONDS)
@@ -126,14 +137,22 @@ def _grace(run: RunDir) -> float:
         return default
 
 
-def _newest_attempt(run: RunDir) -> Path | None:
-    attempts = run.attempts("train").glob("attempt-*")
-    return max(attempts, key=lambda path: (len(path.name), path.name), default=None)
-
-
 def _may_train_again(run: RunDir) -> bool:
     """Tells whether a run that is at work may be between two attempts of its training."""
-    return _newest_attempt(run) is not None and not run.record("train").is_file()
+    attempts = run.attempts("train")
+    return newest_attempt(attempts) is not None and not run.record("train").is_file()
+
+
+def _is_open_here(lock: Path) -> bool:
+    """Tells whether another process of this machine, which may be looked into, has a file open."""
+    place = _place(lock)
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.pid != os.getpid() and any(
+                _place(Path(file.path)) == place for file in process.open_files()
+            ):
+                return True
+    return False
 
 
 def _attempts_here() -> tuple[set[tuple[int, int]], bool]:

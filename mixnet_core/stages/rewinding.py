@@ -24,7 +24,7 @@ from mixnet_core.runs.diverged import (
     read_diverged,
     rewinds,
 )
-from mixnet_core.runs.run_dir import RunDir
+from mixnet_core.runs.run_dir import RunDir, newest_attempt
 from mixnet_core.runs.values import PreparedDataset
 from mixnet_core.storage.files import read_json
 
@@ -175,8 +175,7 @@ class Rewinding:
 
 def _newest_divergence(attempts: Path) -> _Divergence | None:
     """Reads what the ranks of the newest attempt found; None if it did not diverge."""
-    folders = [path for path in attempts.glob("attempt-*") if path.name[8:].isdigit()]
-    newest = max(folders, key=lambda path: int(path.name[8:]), default=None)
+    newest = newest_attempt(attempts)
     if newest is None:
         return None
     found = [facts for path in newest.glob("failure-*.json") if (facts := _facts(path))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from mixnet_core.checkpoints.bundle import (
@@ -15,6 +16,7 @@ from mixnet_core.data.unreadable import count_unreadable
 from mixnet_core.errors import MixnetError, Stopped
 from mixnet_core.evaluate.job import patience_of, threads_of
 from mixnet_core.model.native.choice import Operators, choose_operators
+from mixnet_core.processes import stopping
 from mixnet_core.processes.held_devices import devices_held
 from mixnet_core.processes.launch import run_job
 from mixnet_core.processes.requests import TrainRequest
@@ -62,7 +64,9 @@ def train(context: Context, dataset: PreparedDataset, weights: FetchedWeights | 
         if (said := said_of(recipe.rules or NEWEST)) is not None:
             ticks.say(said)
         clear_leftovers(run.checkpoints)
-        restarts = Restarts(recipe.devices.restarts, ticks.say)
+        restarts = Restarts(
+            recipe.devices.restarts, ticks.say, partial(stopping.wait, run.attempts("train"))
+        )
         room = RoomNotice(run.root, recipe.devices.full_disk_seconds, ticks.say)
         rewinding = Rewinding(recipe, run, dataset, ticks.say)
         rewinding.settle_before()

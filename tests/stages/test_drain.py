@@ -102,6 +102,38 @@ def test_the_newest_attempt_is_asked_and_one_that_does_not_end_is_said(
     assert "busy did not stop in time" in err.splitlines()[-1]
 
 
+def test_a_run_in_its_pause_between_two_attempts_does_not_begin_the_next(
+    workspace: Workspace, attempt: Path
+) -> None:
+    """It holds its lock and has no ranks."""
+    attempts = workspace.run("busy").attempts("train")
+    (attempts / "attempt-1001").mkdir()
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from mixnet_core.processes import stopping\n"
+        "from mixnet_core.runs.records import exclusive\n"
+        "from mixnet_core.runs.run_dir import RunDir\n"
+        "run = RunDir(Path(sys.argv[1]))\n"
+        "with exclusive(run):\n"
+        "    print('paused', flush=True)\n"
+        "    stopping.wait(run.attempts('train'), 60)\n"
+    )
+    command = [sys.executable, "-c", code, str(workspace.run("busy").root)]
+    with subprocess.Popen(command, stdout=-1, stderr=-1, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "paused\n"
+            asked: list[str] = []
+            (found,) = drain(workspace, on_asked=asked.append)
+            _, err = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    assert (found.state, asked) == ("stopped", ["busy"])
+    assert "earlier checkpoints are kept, the same command goes on" in found.line
+    assert "Stopped: stopped on request (mixnet drain) between two attempts" in err
+    assert stopping.requested(attempt) is None
+
+
 @pytest.mark.parametrize("said", ["stopped on request (mixnet drain) after step 7", ""])
 def test_what_it_said_when_it_ended_is_told(
     workspace: Workspace, lock: ExitStack, attempt: Path, said: str
