@@ -7,6 +7,7 @@ evaluate    the evaluate stage on JPEGs against its engine alone               3
 input       training's and evaluation's images: MindCV's way, ours               9 min
 prepare     ImageNet's archives: tar, mixnet prepare imagenet                  4 min
 upload      2 GB to an object store: boto3's upload_file, ours                 4 min
+objects     images in an object store against a folder: preparing, input       5 min
 ranks       one process and two, two ways of averaging gradients               4 min
 virtual     the same bits on one and two processes, and as fast as it goes     6 min
 flow        all stages as one command, and through server and worker            10 min
@@ -39,6 +40,7 @@ SECTIONS = {
     "input": "input",
     "prepare": "preparation",
     "upload": "upload",
+    "objects": "objects",
     "ranks": "ranks",
     "virtual": "virtual",
     "flow": "flow",
@@ -93,16 +95,17 @@ def _parser() -> argparse.ArgumentParser:
         "--global-batch",
         type=_positive,
         help="default: train, ranks and virtual 32; infer 1, 8 and 32; operators 4; evaluate 64; "
-        "input 128",
+        "input and objects 128",
     )
     parser.add_argument(
         "--photos",
         type=Path,
         metavar="FOLDER",
-        help="evaluate, input: JPEGs to repeat; default: crops of scikit-learn's two photographs",
+        help="evaluate, input, objects: JPEGs to repeat; default: crops of scikit-learn's two "
+        "photographs",
     )
     parser.add_argument(
-        "--images", type=_positive, default=2000, help="evaluate and input: how many"
+        "--images", type=_positive, default=2000, help="evaluate, input and objects: how many"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="every round's figures")
     return parser

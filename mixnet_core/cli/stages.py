@@ -19,10 +19,12 @@ from mixnet_core.cli.options import (
     RecipeOption,
     SetOption,
     SignWithOption,
+    ToOption,
     one_recipe,
 )
 from mixnet_core.cli.outcome import print_json
 from mixnet_core.data.near_duplicates import find_near_duplicates
+from mixnet_core.data.prepared_copy import expect_copyable
 from mixnet_core.errors import InputError, Stopped
 from mixnet_core.recipe.lines import recipe_lines
 from mixnet_core.recipe.recipe import Recipe, stored_recipe
@@ -59,7 +61,7 @@ from mixnet_core.stages.options import (
     parse_settings,
     registry_uri,
 )
-from mixnet_core.stages.prepare import prepare
+from mixnet_core.stages.prepare import copy_to, prepare
 from mixnet_core.stages.publish import publish
 from mixnet_core.stages.select import select
 from mixnet_core.stages.train import train
@@ -70,7 +72,7 @@ Results = dict[str, Value | None]
 
 # Of publishing, mostly: a stage that does not heed one refuses it.
 _OF_A_RUN = ("accept_anyway", "release", "single_writer")
-_NOT_OF_EVERY_STAGE = (*_OF_A_RUN, "near_duplicates", "sign_with")
+_NOT_OF_EVERY_STAGE = (*_OF_A_RUN, "near_duplicates", "sign_with", "to")
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ class Invocation:
         release: name of what is published; None: the run's.
         override: a reason to publish it whatever is demanded.
         near_duplicates: bits within which images that look alike are counted too.
+        to: URI that the prepared shards are written to; None: nowhere.
     """
 
     context: Context
@@ -88,6 +91,7 @@ class Invocation:
     release: str | None
     override: str | None
     near_duplicates: int | None
+    to: str | None
 
     @property
     def records(self) -> OnRecord:
@@ -99,7 +103,7 @@ def add_to(app: typer.Typer) -> None:
     """Registers the subcommands in the order of the work."""
     _add(app, "run", _run, "All stages; started again, it goes on where it stopped.")
     for stage, work, own in (
-        (table.PREPARE, _prepare, ("near_duplicates",)),
+        (table.PREPARE, _prepare, ("near_duplicates", "to")),
         (table.FETCH, _fetch, ()),
         (table.TRAIN, _train, ("single_writer",)),
         (table.SELECT, _select, ()),
@@ -134,6 +138,7 @@ def _add(
         release: ReleaseOption = None,
         accept_anyway: AcceptAnywayOption = None,
         near_duplicates: NearDuplicatesOption = None,
+        to: ToOption = None,
         single_writer: SingleWriterOption = False,
         sign_with: SignWithOption = None,
         data: DataOption = None,
@@ -163,12 +168,12 @@ def _add(
             ranks=ranks,
             scale_lr=scale_lr,
         )
-        refuse_credentials(sign_with)
+        refuse_credentials(sign_with, to)
         context = replace(context, single_writer=single_writer, sign_with=sign_with)
         with TerminalWatch(quiet=quiet) as watch:
             results = work(
                 Invocation(
-                    context.watched_by(watch), watch, release, accept_anyway, near_duplicates
+                    context.watched_by(watch), watch, release, accept_anyway, near_duplicates, to
                 )
             )
         if as_json:
@@ -251,8 +256,14 @@ def _run(invocation: Invocation) -> Results:
 
 
 def _prepare(invocation: Invocation) -> Results:
-    dataset = prepare(invocation.context, invocation.override)
+    context, to = invocation.context, invocation.to
+    if to is not None:
+        expect_copyable(context.recipe.data.layout, to)
+    dataset = prepare(context, invocation.override)
     results = _finished(invocation, "prepare", dataset)
+    if to is not None:
+        results["copy"] = copy_to(context, dataset, to)
+        invocation.watch.finished("prepare", summary(results["copy"]))
     if invocation.near_duplicates is not None:
 
         def on_image(done: int, total: int) -> None:

@@ -37,6 +37,7 @@ from mixnet_core.data.overlap import Copy, counted, duplicates
 from mixnet_core.errors import DatasetError, IntegrityError
 from mixnet_core.runs.values import Overlap, PreparedDataset
 from mixnet_core.storage.files import os_errors_explained, read_json
+from mixnet_core.storage.mirror.holding import hold
 
 FORMAT = 2
 SPLITS = ("train", "select", "val")
@@ -99,6 +100,8 @@ def read_index(root: Path, split: str) -> Index:
     sizes = np.array([row.bytes for row in rows], np.int64)
     sizes.setflags(write=False)
     manifest = read_manifest(root)
+    # Where they are a store's mirror, nobody removes that to make room.
+    hold(images_root(root, manifest))
     return Index(
         images_root(root, manifest),
         tuple(row.path for row in rows),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mixnet_core.data.prepare import Fits
 from mixnet_core.data.source import source_of
 from mixnet_core.data.splits import cut
+from mixnet_core.data.stored import outline
 from mixnet_core.recipe.sections import Data
 
 
@@ -37,15 +38,32 @@ def found_images(data: Data, datasets: Path, fits: Fits | None = None) -> Found:
     Raises:
         MixnetError: as `data.prepare.prepare_dataset`, for whatever shows without decoding images.
     """
+    where = source_of(data).described(data)
+    with outline(data) as (there, fetched):
+        if there is None:
+            return Found(f"{where}: {fetched}")
+        found = _found(there, where, datasets, fits)
+    # Of a store it comes first: how long it takes is decided by it.
+    return replace(found, more=[fetched, *found.more]) if fetched else found
+
+
+def _found(data: Data, where: str, datasets: Path, fits: Fits | None) -> Found:
     source = source_of(data)
+    stated = source.stated(data)
+    if stated is not None:
+        if fits is not None:
+            fits(len(stated.classes), stated.counts.get("train", 0))
+        counts = ", ".join(f"{count:,} {split}" for split, count in stated.counts.items())
+        line = f"{where}: prepared, {len(stated.classes):,} classes, {counts} images"
+        return Found(line, classes=stated.classes)
     opened = source.quick(data, datasets)
     if opened is None:
-        return Found(source.look(data, datasets))
+        return Found(source.look(data, datasets).replace(source.described(data), where))
     parts = cut(opened, data)
     if fits is not None:
         fits(len(opened.classes), len(parts[0].positions))
     counts = ", ".join(f"{len(part.positions):,} {part.split}" for part in parts)
-    line = f"{source.described(data)}: {len(opened.classes):,} classes, {counts} images"
+    line = f"{where}: {len(opened.classes):,} classes, {counts} images"
     account = opened.account
     more = account.lines if account.left else account.notes
     return Found(line, more, opened.classes)

@@ -17,7 +17,7 @@ from mixnet_core.storage.files import os_errors_explained
 
 # Taken without a look into the file, which is read when it is prepared: a million looks take
 # minutes on a network disk. Of any other name the first bytes decide.
-_KNOWN_SUFFIXES = frozenset(
+KNOWN_SUFFIXES = frozenset(
     [
         ".jpg",
         ".jpeg",
@@ -63,12 +63,12 @@ class Pictures:
         expect_whole(folder, entry)
         suffix = _suffix(entry.name)
         if not entry.is_file():
-            if suffix not in _KNOWN_SUFFIXES:
+            if suffix not in KNOWN_SUFFIXES:
                 self._tally.leave("no regular files", entry.path)
                 return False
             raise DatasetError(f"{folder / entry.name} is no regular file: remove or replace it")
-        head = b"" if suffix in _KNOWN_SUFFIXES else _head(entry)
-        found = "" if suffix in _KNOWN_SUFFIXES else format_of(head, entry.name)
+        head = b"" if suffix in KNOWN_SUFFIXES else _head(entry)
+        found = "" if suffix in KNOWN_SUFFIXES else format_of(head, entry.name)
         if found in _NO_PICTURES:
             self._tally.leave(no_picture(entry.name), entry.path)
             return False
@@ -103,7 +103,7 @@ def is_picture(entry: os.DirEntry[str]) -> bool:
     Raises:
         MachineError: it cannot be read.
     """
-    return _suffix(entry.name) in _KNOWN_SUFFIXES or (
+    return _suffix(entry.name) in KNOWN_SUFFIXES or (
         format_of(_head(entry), entry.name) not in _NO_PICTURES
     )
 

@@ -28,6 +28,7 @@ from mixnet_core.data.rows import OnImage, all_rows
 from mixnet_core.data.shards import SHARD_BYTES
 from mixnet_core.data.source import Source, source_of
 from mixnet_core.data.splits import Part, cut, whole_val
+from mixnet_core.data.stored import ignored, local
 from mixnet_core.errors import DatasetError, IntegrityError, MachineError
 from mixnet_core.processes.requests import PackedDataset, PackRequest
 from mixnet_core.recipe.sections import Data
@@ -35,6 +36,7 @@ from mixnet_core.runs.values import DUPLICATES_FILE, PreparedDataset
 from mixnet_core.storage.asides import remove_left_asides
 from mixnet_core.storage.files import fingerprint as fingerprint_of
 from mixnet_core.storage.files import folder_aside, write_json
+from mixnet_core.storage.mirror.mirror import OnFetched
 
 Pack = Callable[[PackRequest], PackedDataset]
 """Writes MindRecord shards; it needs MindSpore, so in a process of its own."""
@@ -55,6 +57,7 @@ def prepare_dataset(
     fetch: Fetch = download,
     pack: Pack | None = None,
     fits: Fits | None = None,
+    on_fetched: OnFetched = ignored,
 ) -> PreparedDataset:
     """Checks, splits and indexes the recipe's images in `<datasets>/<source>-<key>/`.
 
@@ -71,6 +74,8 @@ def prepare_dataset(
         pack: writes the shards of layout mindrecord, which needs it.
         fits: raises where so many classes and training images are not for the recipe, before an
             image is read.
+        on_fetched: told of progress where the images are in a store (`data.stored`), which are
+            fetched first.
 
     Raises:
         DatasetError: the source is missing or malformed, images do not decode, a class has too few
@@ -78,18 +83,31 @@ def prepare_dataset(
         MachineError: a package is missing, something cannot be read or written, the disk is full.
         DigestMismatch, TransientError: a download failed.
     """
-    if data.layout == "mindrecord" and pack is None:
-        raise DatasetError("data.layout mindrecord is for `mixnet prepare` and flows: use those")
-    source = source_of(data).open(data, datasets, fetch)
-    settings = _settings(data, source)
+    kind = source_of(data)
+    with local(data, on_fetched) as here:
+        if (ready := kind.ready(here)) is not None:
+            if "train" not in ready.counts:
+                raise DatasetError(
+                    f"{kind.described(data)} has images to measure only: name a dataset that was "
+                    "prepared for training"
+                )
+            if fits is not None:
+                fits(len(ready.classes), ready.counts["train"])
+            return ready
+        if data.layout == "mindrecord" and pack is None:
+            raise DatasetError(
+                "data.layout mindrecord is for `mixnet prepare` and flows: use those"
+            )
+        source = kind.open(here, datasets, fetch)
+        settings = _settings(here, source)
 
-    def cut_parts() -> Sequence[Part]:
-        parts = cut(source, data)
-        if fits is not None:
-            fits(len(source.classes), len(parts[0].positions))
-        return parts
+        def cut_parts() -> Sequence[Part]:
+            parts = cut(source, here)
+            if fits is not None:
+                fits(len(source.classes), len(parts[0].positions))
+            return parts
 
-    return _prepared(data, datasets, source, settings, cut_parts, on_image, pack)
+        return _prepared(here, datasets, source, settings, cut_parts, on_image, pack)
 
 
 def prepare_val(
@@ -101,6 +119,7 @@ def prepare_val(
     fingerprint: str | None = None,
     on_image: OnImage | None = None,
     fetch: Fetch = download,
+    on_fetched: OnFetched = ignored,
 ) -> PreparedDataset:
     """Checks and indexes the images to measure, where they are; no training image is read.
 
@@ -119,29 +138,29 @@ def prepare_val(
         MixnetError: as `prepare_dataset`.
     """
     kind = source_of(data)
-    source = kind.open_val(data, classes)
-    if source is not None:
-        data = data.model_copy(update={"layout": "in_place"})
-        parts = partial(_val_alone, source)
-        settings: dict[str, Any] = {"splits": ["val"]}
-        if (place := source.places.get("val")) != "val/":
-            # The same images may be named by their folder, or by the one above.
-            settings["place"] = place
-        return _prepared(data, datasets, source, settings, parts, on_image)
+    with local(data, on_fetched) as here:
+        stated = kind.stated(here)
+        if stated is not None and (stated.own_val or trained_on):
+            ready = kind.ready(here)
+            assert ready is not None
+            _expect_same_classes(ready, classes, kind.described(data))
+            return ready
+        source = kind.open_val(here, classes)
+        if source is not None:
+            here = here.model_copy(update={"layout": "in_place"})
+            parts = partial(_val_alone, source)
+            settings: dict[str, Any] = {"splits": ["val"]}
+            if (place := source.places.get("val")) != "val/":
+                # The same images may be named by their folder, or by the one above.
+                settings["place"] = place
+            return _prepared(here, datasets, source, settings, parts, on_image)
     if kind.needs_path and not trained_on:
         raise DatasetError(
             f"{kind.described(data)} has no val split, only training images: name the folder of "
             "the images to measure, or put them into val/"
         )
-    dataset = prepare_dataset(data, datasets, on_image, fetch)
-    if classes not in (None, dataset.classes):
-        # Refuses other names, and says which.
-        labels_by_name(dataset.classes, classes or (), kind.described(data))
-        raise DatasetError(
-            f"{kind.described(data)} has the classes {', '.join(dataset.classes[:3])}, ... in "
-            "another order or fewer than these weights were trained for: put the images into "
-            "folders named by their classes"
-        )
+    dataset = prepare_dataset(data, datasets, on_image, fetch, on_fetched=on_fetched)
+    _expect_same_classes(dataset, classes, kind.described(data))
     if kind.needs_path and dataset.val_fingerprint != fingerprint:
         raise DatasetError(
             f"{kind.described(data)} has no val split, and what is cut from its training images "
@@ -149,6 +168,19 @@ def prepare_val(
             "back, or name a folder of others"
         )
     return dataset
+
+
+def _expect_same_classes(
+    dataset: PreparedDataset, classes: tuple[str, ...] | None, where: str
+) -> None:
+    if classes in (None, dataset.classes):
+        return
+    # Refuses other names, and says which.
+    labels_by_name(dataset.classes, classes or (), where)
+    raise DatasetError(
+        f"{where} has the classes {', '.join(dataset.classes[:3])}, ... in another order or fewer "
+        "than these weights were trained for: put the images into folders named by their classes"
+    )
 
 
 def _prepared(

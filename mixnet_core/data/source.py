@@ -21,7 +21,9 @@ from mixnet_core.data.room import SMALL_IMAGE_BYTES, Room, split_room
 from mixnet_core.errors import MixnetError
 from mixnet_core.recipe.kinds import SOURCES
 from mixnet_core.recipe.sections import Data
+from mixnet_core.runs.values import PreparedDataset
 from mixnet_core.storage.files import os_errors_explained
+from mixnet_core.storage.uris import shown
 
 
 class ImageFile(NamedTuple):
@@ -88,6 +90,18 @@ class Source:
     account: Account = field(default_factory=Account)
     places: Mapping[str, str] = field(default_factory=dict)
     sparse: bool = False
+
+
+class Stated(NamedTuple):
+    """Says what a prepared dataset holds: names in label order, and images of each split.
+
+    Attributes:
+        own_val: whether its val images were a split of their own, and not cut from the others.
+    """
+
+    classes: tuple[str, ...]
+    counts: Mapping[str, int]
+    own_val: bool
 
 
 class Claim(IntEnum):
@@ -184,9 +198,57 @@ class DataSource(ABC):
         """
         return f"{self.described(data)}: looked at when it is prepared"
 
+    def stored_at(self, uri: str) -> str:
+        """Returns the URI of what is fetched of data in a store, which is named by another one.
+
+        Raises:
+            MixnetError: it is none of this source.
+        """
+        return uri
+
+    def expect_digests(  # noqa: B027, most data says nothing
+        self, folder: Path, digests: Mapping[str, str]
+    ) -> None:
+        """Makes sure that a store handed out what its data says of itself, if that says digests.
+
+        Args:
+            folder: of the mirror.
+            digests: path in it -> hex sha256 of what was fetched.
+
+        Raises:
+            IntegrityError: it handed out something else.
+        """
+
+    def settings(self, folder: Path) -> dict[str, Any]:
+        """Returns keys of the section, dotted, that a folder which somebody names decides.
+
+        Raises:
+            MixnetError: as `ready`.
+        """
+        return {}
+
+    def stated(self, data: Data) -> Stated | None:
+        """Returns what a dataset that is prepared already says of itself; None: it is to be made.
+
+        Raises:
+            MixnetError: as `ready`.
+        """
+        return None
+
+    def ready(self, data: Data) -> PreparedDataset | None:
+        """Opens a dataset that is prepared already; None: it is to be made of `open`'s images.
+
+        Raises:
+            DatasetError: there is none, or it was cut otherwise than the section says.
+            IntegrityError: it is damaged.
+            MachineError: it cannot be read.
+        """
+        return None
+
     def described(self, data: Data) -> str:
         """Names it in a line about it."""
-        return str(Path(data.path or "").expanduser())
+        path = data.path or ""
+        return shown(path) if "://" in path else str(Path(path).expanduser())
 
     def rooms(self, data: Data) -> list[Room]:
         """Estimates what copies of its images take.

@@ -125,12 +125,14 @@ class Data(Section):
 
     source: Annotated[str, one_of(SOURCES)] = Field(
         description="image_folder: classes are the folders of train/; imagenet: the 1,000 of "
-        "ILSVRC2012, whatever folders are there; lists: train.csv and optionally val.csv"
+        "ILSVRC2012, whatever folders are there; lists: train.csv and optionally val.csv; "
+        "prepared: what `mixnet prepare` left"
     )
     path: Place | None = Field(
         description="image_folder, imagenet: the folder with train/ and optionally val/; lists: "
         "the folder of the lists, from which their paths start; fashion_mnist: the folder of IDX "
-        "files, null looks in known places, then downloads; digits: null"
+        "files, null looks in known places, then downloads; digits: null; prepared: what `mixnet "
+        "prepare --to URI` wrote. A folder, or s3://bucket/prefix"
     )
     train_limit: Annotated[int, Field(ge=1)] | None = Field(
         description="use at most so many training images, class-balanced; null: all"

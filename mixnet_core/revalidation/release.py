@@ -30,7 +30,7 @@ from mixnet_core.revalidation.seen import fetch_seen
 from mixnet_core.revalidation.states import Revalidation, judged_claims, judged_state
 from mixnet_core.runs.markup import literal
 from mixnet_core.runs.run_dir import Workspace
-from mixnet_core.runs.ticks import Tick, Watch, unwatched
+from mixnet_core.runs.ticks import Tick, Watch, fetching_ticks, unwatched
 from mixnet_core.runs.values import PreparedDataset
 from mixnet_core.stages.release_to_measure import (
     AnyRelease,
@@ -252,6 +252,7 @@ def _dataset(fetched: Fetched, workspace: Workspace, watch: Watch) -> PreparedDa
         trained_on=fetched.own_images,
         fingerprint=fetched.release.claimed_on,
         on_image=lambda done, total: watch(Tick(STAGE, done, total, "img", detail="dataset")),
+        on_fetched=fetching_ticks(STAGE, watch),
     )
     expect_classes(dataset, ready.recipe.network.num_classes)
     return dataset

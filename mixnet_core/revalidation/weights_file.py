@@ -26,7 +26,7 @@ from mixnet_core.revalidation.seen import seen_by
 from mixnet_core.revalidation.states import judged_claims
 from mixnet_core.runs.markup import literal
 from mixnet_core.runs.run_dir import Workspace
-from mixnet_core.runs.ticks import Tick, Watch, unwatched
+from mixnet_core.runs.ticks import Tick, Watch, fetching_ticks, unwatched
 from mixnet_core.runs.values import Evaluation, MeasuredOn, PreparedDataset, seen_line
 from mixnet_core.stages.file_to_measure import FileToMeasure, look_at, recipe_of
 from mixnet_core.stages.labels import Labels, labels_of
@@ -138,6 +138,7 @@ def _dataset(
         workspace.datasets,
         classes=labels.classes,
         on_image=lambda done, total: watch(Tick(STAGE, done, total, "img", detail="dataset")),
+        on_fetched=fetching_ticks(STAGE, watch),
     )
     folder = recipe.data.path
     if len(dataset.classes) != checkpoint.network.num_classes:

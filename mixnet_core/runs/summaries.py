@@ -11,6 +11,7 @@ from mixnet_core.runs.values import (
     FetchedWeights,
     NearDuplicates,
     Overlap,
+    PreparedCopy,
     PreparedDataset,
     Release,
     Score,
@@ -19,6 +20,7 @@ from mixnet_core.runs.values import (
     Validation,
     Value,
 )
+from mixnet_core.storage.sizes import size
 
 
 @singledispatch
@@ -41,6 +43,11 @@ def _(value: PreparedDataset) -> str:
     counts = ", ".join(f"{count:,} {split}" for split, count in value.counts.items())
     found = f"{counts} images of {len(value.classes)} classes in {value.root}"
     return "; ".join((found, *value.notes, *_duplicates(value))) + _skipped(value.reused)
+
+
+@summary.register
+def _(value: PreparedCopy) -> str:
+    return f"{size(value.bytes)} of shards in {value.uri}{_skipped(value.reused)}"
 
 
 @summary.register

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mixnet_core.runs.values import WEIGHTS_FILE
+from mixnet_core.storage.mirror.mirror import Fetched, OnFetched
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,17 @@ Watch = Callable[[Tick], None]
 
 def unwatched(tick: Tick) -> None:
     """Does nothing: for callers that do not watch."""
+
+
+def fetching_ticks(stage: str, watch: Watch) -> OnFetched:
+    """Returns what turns steps of fetching data from a store into ticks."""
+
+    def on_fetched(step: Fetched) -> None:
+        detail = step.said or "from the store"
+        total = step.total or None
+        watch(Tick(stage, step.done, total, "B", detail=detail, milestone=bool(step.said)))
+
+    return on_fetched
 
 
 class TrainingTicks:

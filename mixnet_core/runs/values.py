@@ -78,6 +78,22 @@ class PreparedDataset(Value):
     reused: bool = False
 
 
+class PreparedCopy(Value):
+    """Describes the shards of a prepared dataset in a store.
+
+    Attributes:
+        uri: of the folder or prefix.
+        fingerprint: the dataset's, hex sha256.
+        bytes: of all files.
+        reused: whether it was there already and nothing was transferred.
+    """
+
+    uri: str
+    fingerprint: str
+    bytes: int
+    reused: bool = False
+
+
 class FetchedWeights(Value):
     """Describes a verified weights file on this machine.
 

@@ -25,7 +25,7 @@ from mixnet_core.recipe.recipe import stored_recipe
 from mixnet_core.release.manifest import PublishedRelease
 from mixnet_core.runs.export_values import Exported, ExportProof
 from mixnet_core.runs.run_dir import Workspace
-from mixnet_core.runs.ticks import Tick, Watch, unwatched
+from mixnet_core.runs.ticks import Tick, Watch, fetching_ticks, unwatched
 from mixnet_core.runs.values import PreparedDataset
 from mixnet_core.stages.named_weights import find_released
 from mixnet_core.stages.on_record import OnRecord
@@ -143,8 +143,9 @@ def _images(
     def on_image(done: int, total: int) -> None:
         watch(Tick(STAGE, done, total, "img", detail="dataset"))
 
+    on_fetched = fetching_ticks(STAGE, watch)
     if any(FORMATS.load(name).parent for name in wanted.formats):
-        dataset = prepare_dataset(section, workspace.datasets, on_image)
+        dataset = prepare_dataset(section, workspace.datasets, on_image, on_fetched=on_fetched)
     else:
         dataset = prepare_val(
             section,
@@ -153,6 +154,7 @@ def _images(
             trained_on=data is None,
             fingerprint=_measured_on(released),
             on_image=on_image,
+            on_fetched=on_fetched,
         )
     classes = released.classes or dataset.classes
     if len(classes) != item.width:

@@ -15,6 +15,7 @@ import typer
 from pydantic import Field
 
 from mixnet_core.data.source import source_of, source_of_folder
+from mixnet_core.data.stored import canonical, glimpse, glimpsed
 from mixnet_core.errors import InputError, RecipeError
 from mixnet_core.recipe.kinds import SOURCES
 from mixnet_core.recipe.recipe import Recipe, RecipeFile, read_recipe
@@ -34,7 +35,8 @@ _SHOWN = 100
 HELP = {
     "recipe": "A bundled recipe's name (`mixnet recipe list`), or the path of a YAML file, ours or "
     "MindCV's.",
-    "data": "Folder of images with train/ and val/ (or of IDX files) instead of the recipe's data.",
+    "data": "Folder of images with train/ and val/ (or of IDX files) instead of the recipe's data; "
+    "or s3://BUCKET/PREFIX that holds such a folder.",
     "run": "Name of the run; given again, it goes on where it stopped. Default: the recipe's name "
     "and fingerprint, so that equal recipes share a run.",
     "workspace": "Folder for datasets, runs and releases. Default: $MIXNET_HOME, else ./workspace.",
@@ -119,7 +121,8 @@ def adjusted_recipe(
 
     Args:
         recipe: name of a bundled recipe or path of a YAML file.
-        data: folder of images, or of IDX files where the recipe's source is Fashion-MNIST. With a
+        data: folder of images, or of IDX files where the recipe's source is Fashion-MNIST, on this
+            machine or s3://bucket/prefix. With a
             folder of images the class count is taken from it, unless it is ImageNet; which kind of
             folder it is shows in what is there (`data.source.source_of_folder`).
         weights: name or URI of the release to start from, or the path of a file of weights.
@@ -168,7 +171,8 @@ def adjusted_recipe(
     if registry is None or name is None:
         return chosen
     start = find_start(name, registry)
-    classes = source_of(chosen.data).classes(chosen.data)
+    with glimpsed(chosen.data) as shown_data:
+        classes = source_of(shown_data).classes(shown_data)
     return file.recipe(changes | start_overrides(chosen, start, classes, settled=settings or ()))
 
 
@@ -238,11 +242,14 @@ def _data_overrides(file: RecipeFile, data: str | None) -> dict[str, Any]:
         source: str = file.recipe().data.source
     except RecipeError:
         source = "image_folder"
-    path = Path(data).expanduser().absolute()
-    found = source_of_folder(path, expected=source)
-    changes: dict[str, Any] = {"data.source": found, "data.path": str(path)}
+    path = canonical(data)
+    with glimpse(path) as folder:
+        found = source_of_folder(folder, expected=source)
+        decided = SOURCES.load(found).settings(folder)
+    changes: dict[str, Any] = {"data.source": found, "data.path": path}
     if found != source:
         changes["data.layout"] = SOURCES.load(found).layout
+    changes |= decided
     if found != source or not SOURCES.load(found).fixed_classes:
         changes["network.num_classes"] = None
     return changes

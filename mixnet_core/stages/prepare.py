@@ -5,16 +5,30 @@ from __future__ import annotations
 from typing import Any
 
 from mixnet_core.data.prepare import expect_class_count, prepare_dataset
+from mixnet_core.data.prepared_copy import write_copy
 from mixnet_core.evaluate.job import patience_of
 from mixnet_core.processes.launch import run_job
 from mixnet_core.processes.requests import PackedDataset, PackRequest
 from mixnet_core.runs.records import write_record
-from mixnet_core.runs.ticks import Tick
-from mixnet_core.runs.values import PreparedDataset
+from mixnet_core.runs.ticks import Tick, fetching_ticks
+from mixnet_core.runs.values import PreparedCopy, PreparedDataset
 from mixnet_core.stages.acceptance import require_images
 from mixnet_core.stages.context import Context
 from mixnet_core.stages.demand import judged_images
 from mixnet_core.stages.made_from import prepare_inputs
+
+
+def copy_to(context: Context, dataset: PreparedDataset, uri: str) -> PreparedCopy:
+    """Writes the shards of a prepared dataset to a store (`data.prepared_copy.write_copy`).
+
+    Raises:
+        MixnetError: as `write_copy`.
+    """
+
+    def on_bytes(done: int, total: int | None) -> None:
+        context.watch(Tick("prepare", done, total, "B", detail="to the store"))
+
+    return write_copy(dataset, uri, on_bytes)
 
 
 def prepare(context: Context, override: str | None = None) -> PreparedDataset:
@@ -57,7 +71,14 @@ def prepare(context: Context, override: str | None = None) -> PreparedDataset:
         # they may be prepared for another recipe, too.
         expect_class_count(classes, recipe.network.num_classes)
 
-    dataset = prepare_dataset(recipe.data, workspace.datasets, on_image, pack=pack, fits=fits)
+    dataset = prepare_dataset(
+        recipe.data,
+        workspace.datasets,
+        on_image,
+        pack=pack,
+        fits=fits,
+        on_fetched=fetching_ticks("prepare", watch),
+    )
     # What was prepared before was prepared for another recipe perhaps.
     expect_class_count(len(dataset.classes), recipe.network.num_classes)
     write_record(run, "prepare", prepare_inputs(recipe), dataset)

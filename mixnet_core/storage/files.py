@@ -34,6 +34,7 @@ __all__ = [
     "os_errors_explained",
     "read_json",
     "sha256_of",
+    "sync",
     "write_json",
     "write_text",
 ]
@@ -136,10 +137,10 @@ def file_aside(target: Path, mode: int = 0o644) -> Iterator[Path]:
             aside = held.path / target.name
             aside.touch(0o600)
             yield aside
-            _sync(aside)
+            sync(aside)
             aside.chmod(mode)
             aside.replace(target)
-            _sync(target.parent)
+            sync(target.parent)
 
 
 def expect_writable(target: Path) -> None:
@@ -213,9 +214,9 @@ def folder_aside(target: Path, *, unless: Callable[[], bool] = lambda: False) ->
             yield aside
             for path in aside.rglob("*"):
                 if path.is_file():
-                    _sync(path)
+                    sync(path)
                     _piece_done()
-            _sync(aside)
+            sync(aside)
             aside.chmod(0o755)
             # Before it is asked: what comes after that is not taken away, and makes renaming fail.
             exists = target.exists()
@@ -231,7 +232,7 @@ def folder_aside(target: Path, *, unless: Callable[[], bool] = lambda: False) ->
                 elif unless():
                     return
                 raise
-            _sync(target.parent)
+            sync(target.parent)
 
 
 def write_text(target: Path, text: str, mode: int = 0o644) -> None:
@@ -274,8 +275,12 @@ def read_json(path: Path) -> Any:
         ) from error
 
 
-def _sync(path: Path) -> None:
-    """Flushes a file or folder to disk, so that the rename after it cannot overtake its content."""
+def sync(path: Path) -> None:
+    """Flushes a file or folder to disk, so that the rename after it cannot overtake its content.
+
+    Raises:
+        OSError: it cannot be opened or flushed.
+    """
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -35,6 +35,68 @@ class Stored(NamedTuple):
     upload: str = ""
 
 
+class Listed(NamedTuple):
+    """Describes an object of a store as it was when the store was listed.
+
+    Attributes:
+        key: below the place that was listed; a marker of a folder ends in a slash.
+        bytes: its size.
+        etag: changes with its content, without the quotes around it.
+        modified: when it was written: seconds since 1970 by the store's clock.
+    """
+
+    key: str
+    bytes: int
+    etag: str
+    modified: float
+
+
+class Objects(Protocol):
+    """Offers what a mirror of a store's place needs (`storage.mirror`); each raises as `Storage`.
+
+    Attributes:
+        uri: of the place, canonical, without a slash at the end.
+        address: of the service, for two may have buckets of one name.
+    """
+
+    uri: str
+    address: str
+
+    def objects(self, most: int | None = None, beginning: str = "") -> list[Listed]:
+        """Lists every object below the place by key, hidden ones and folders' markers too.
+
+        Args:
+            most: stop with the page that has this many; None: all.
+            beginning: only keys that begin so.
+        """
+        ...
+
+    def stands_at(self) -> bool:
+        """Tells whether the place itself is an object, as `s3://bucket/file.tar` may be."""
+        ...
+
+    def receive(
+        self,
+        listed: Listed,
+        begin: Callable[[], None],
+        write: Callable[[bytes], object],
+        *,
+        start: int = 0,
+        length: int | None = None,
+    ) -> bool:
+        """Reads an object, or a stretch of it, as long as it is the one that was listed.
+
+        Args:
+            begin: called before the first byte of each attempt.
+            write: is given each piece.
+            start, length: of the stretch, bytes; None: to the end.
+
+        Returns:
+            False where the object is another one by now, or gone: what was written is none.
+        """
+        ...
+
+
 class Storage(Protocol):
     """Offers the verbs that publishing and fetching need.
 

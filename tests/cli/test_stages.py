@@ -246,3 +246,32 @@ def test_preparing_counts_what_looks_alike_where_that_is_asked_for(tmp_path: Pat
     assert len(listing.read_text().splitlines()) == 3
     assert "near_duplicates" not in json.loads(typed(*arguments, "--json").stdout)
     assert typed(*arguments, "--near-duplicates=11").returncode == 2
+
+
+def test_only_shards_are_written_somewhere_and_that_is_said_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["prepare", "digits", f"--to={tmp_path / 'share'}"])
+    assert isinstance(result.exception, InputError)
+    assert "give --set data.layout=mindrecord" in str(result.exception)
+    assert not (tmp_path / "workspace/datasets").exists()
+
+
+@pytest.mark.long
+def test_shards_are_written_by_the_option_and_another_workspace_takes_them_as_data(
+    tmp_path: Path,
+) -> None:
+    def prepared(*arguments: str) -> Any:
+        command = [sys.executable, "-m", "mixnet_core.cli", "prepare", "digits", "--json"]
+        done = subprocess.run(
+            [*command, *arguments], cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+        return json.loads(done.stdout)
+
+    written = prepared("--set=data.layout=mindrecord", "--to=share", "--workspace=one")
+    assert written["copy"]["fingerprint"] == written["prepare"]["fingerprint"]
+    taken = prepared("--data=share", "--workspace=two")
+    assert taken["prepare"]["fingerprint"] == written["prepare"]["fingerprint"]
+    assert not (tmp_path / "two/datasets").exists()
+    assert prepared("--data=share", "--workspace=two", "--to=share")["copy"]["reused"]

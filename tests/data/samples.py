@@ -20,7 +20,7 @@ from mixnet_core.runs.values import PreparedDataset
 SIDE = 6
 
 
-def data(source: str, path: Path | None = None, **changes: Any) -> Data:
+def data(source: str, path: Path | str | None = None, **changes: Any) -> Data:
     settings = {
         "source": source,
         "path": str(path) if path else None,

@@ -71,7 +71,7 @@ def test_the_dataset_that_another_process_finished_while_ours_went_to_the_disk_s
 ) -> None:
     settings = data("fashion_mnist", idx)
     finished: dict[str, int] = {}
-    real = files._sync
+    real = files.sync
 
     def meanwhile(path: Path) -> None:
         if path.suffix == ".png" and not finished:
@@ -80,7 +80,7 @@ def test_the_dataset_that_another_process_finished_while_ours_went_to_the_disk_s
             finished["inode"] = Path(theirs.root).stat().st_ino
         real(path)
 
-    monkeypatch.setattr(files, "_sync", meanwhile)
+    monkeypatch.setattr(files, "sync", meanwhile)
     dataset = prepare_dataset(settings, tmp_path / "datasets")
     assert dataset.reused
     assert Path(dataset.root).stat().st_ino == finished["inode"]

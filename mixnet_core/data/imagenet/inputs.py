@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 from mixnet_core.data.imagenet.archives import Archive, val_images
 from mixnet_core.data.imagenet.classes import wnids
 from mixnet_core.data.imagenet.devkit import Devkit, read_devkit
 from mixnet_core.data.imagenet.digests import expect_md5, md5_of, read_md5sums
 from mixnet_core.data.imagenet.edition import Edition, Role
+from mixnet_core.data.imagenet.progress import STAGE
 from mixnet_core.data.imagenet.val_labels import read_val_labels
 from mixnet_core.errors import InputError
+from mixnet_core.runs.ticks import Watch, fetching_ticks
+from mixnet_core.storage.files import is_address
+from mixnet_core.storage.mirror.one_object import fetched_file
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,22 @@ def expect_options(archives: Archives) -> None:
         raise InputError("two sources of val's labels, --devkit and --val-labels: give one")
     if archives.val_labels and not archives.val_tar:
         raise InputError("--val-labels is for --val-tar: give that too, or leave both out")
+
+
+def archives_here(archives: Archives, watch: Watch) -> Archives:
+    """Fetches what is named by s3://bucket/key, and names the files that it is here.
+
+    Raises:
+        MixnetError: as `storage.mirror.one_object.fetched_file`.
+    """
+    on_fetched = fetching_ticks(STAGE, watch)
+    fetched: dict[str, Any] = {}
+    for item in fields(archives):
+        path = getattr(archives, item.name)
+        if isinstance(path, Path) and is_address(path):
+            # A path has kept one of the two slashes.
+            fetched[item.name] = fetched_file(str(path).replace(":/", "://", 1), on_fetched)
+    return replace(archives, **fetched)
 
 
 def expected_md5(archives: Archives, edition: Edition) -> dict[Role, str]:

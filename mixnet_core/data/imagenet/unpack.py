@@ -22,6 +22,7 @@ from mixnet_core.data.imagenet.edition import ILSVRC2012, Edition, Role
 from mixnet_core.data.imagenet.finishing import expect_usable, finish
 from mixnet_core.data.imagenet.inputs import (
     Archives,
+    archives_here,
     expect_options,
     expected_md5,
     labels_of,
@@ -68,6 +69,7 @@ def unpack_imagenet(
     needs for that.
 
     Args:
+        archives: files, or objects as s3://bucket/key, which are fetched first.
         max_unusable: images that may be left out because they cannot be used.
         decode: whether every image is decoded once; otherwise only its header is read.
         edition: what the archives have to be, where they are the whole.
@@ -82,6 +84,7 @@ def unpack_imagenet(
     started = time.monotonic()
     refuse_credentials(*(str(path) for path in (*vars(archives).values(), to)))
     expect_options(archives)
+    archives = archives_here(archives, watch)
     with ExitStack() as stack:
         opened: dict[Split, Archive] = {}
         if archives.train_tar:

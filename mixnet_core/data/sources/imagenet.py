@@ -6,7 +6,7 @@ train/<wnid>/ and val/<wnid>/; or train/<wnid>/ and a flat val/ with a file of l
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -100,6 +100,21 @@ class ImageNet(DataSource):
             )
         counts = ", ".join(f"{count:,} {split} images" for split, count in facts["counts"].items())
         return f"{found}, {counts}, fingerprint {actual[:12]} as listed"
+
+    def expect_digests(self, folder: Path, digests: Mapping[str, str]) -> None:
+        """Compares what was fetched with a listing, whose digests are taken for known later.
+
+        Raises:
+            IntegrityError: an image is another one, or lacks.
+        """
+        for split in SPLITS if has_listing(folder) else ():
+            for row in iterate_listing(folder, split):
+                found = digests.get(row.path, "nothing")
+                if found != row.sha256:
+                    raise IntegrityError(
+                        f"{folder}/{row.path} has sha256 {found[:12]}, the listing beside it says "
+                        f"{row.sha256[:12]}: upload it again"
+                    )
 
     def open(self, data: Data, datasets: Path, fetch: Fetch) -> Source:
         """Lists the images, as `open_imagenet`."""

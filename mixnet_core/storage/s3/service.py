@@ -37,6 +37,7 @@ NO_PARTS = "it refuses uploads in parts: large files go in one request"
 NO_CONDITION = "it refuses If-None-Match: that nobody else publishes there is taken on trust"
 
 _BACKOFF_SECONDS = 0.1
+_CONNECTIONS = 32
 # A body that ended early, or arrived otherwise than it was sent.
 _CUT_SHORT = (
     boto.ConnectionError, boto.HTTPClientError, boto.IncompleteReadError, boto.FlexibleChecksumError
@@ -83,6 +84,8 @@ class Service:
         self._config = Config(
             connect_timeout=connect_seconds,
             read_timeout=read_seconds,
+            # As many as fetch at once, and some (`storage.mirror.fetching`).
+            max_pool_connections=_CONNECTIONS,
             retries={"mode": "standard", "total_max_attempts": attempts},
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
@@ -142,6 +145,8 @@ class Service:
         write: Callable[[bytes, int | None], None],
         *,
         size: int | None = None,
+        etag: str | None = None,
+        whole: bool = True,
     ) -> bool:
         """Reads an object, from its beginning again where an answer is cut short.
 
@@ -150,6 +155,9 @@ class Service:
             begin: called before the first byte of each attempt.
             write: is given each piece, and how many bytes there are in all, if that is known.
             size: an object of another one is not read; None: any.
+            etag: an object of another one is not read, without its quotes; None: any.
+            whole: whether it is the object; of a stretch no checksum is asked for, as the service
+                keeps none of it.
 
         Returns:
             Whether it was read.
@@ -159,15 +167,22 @@ class Service:
         """
         attempt = 1
         while True:
-            answer = self.or_without(
-                VALIDATION,
-                lambda **more: self.client.get_object(**where, **more),
-                {"ChecksumMode": "ENABLED"},
+            answer = (
+                self.or_without(
+                    VALIDATION,
+                    lambda **more: self.client.get_object(**where, **more),
+                    {"ChecksumMode": "ENABLED"},
+                )
+                if whole
+                else self.client.get_object(**where)
             )
             total = answer.get("ContentLength")
             # Not `with body`: that yields the raw stream, which checks neither length nor checksum.
             with closing(answer["Body"]) as body:
                 if size not in (None, total):
+                    return False
+                # Not every service heeds If-Match.
+                if etag not in (None, str(answer.get("ETag", etag)).strip('"')):
                     return False
                 begin()
                 try:

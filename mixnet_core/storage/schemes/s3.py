@@ -11,7 +11,7 @@ import hashlib
 import logging
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,10 +22,12 @@ from mixnet_core.storage.files import ASIDE_PREFIX, file_aside, os_errors_explai
 from mixnet_core.storage.s3.answers import code_of, is_missing, may_pass, s3_errors_explained
 from mixnet_core.storage.s3.kept import checksum, digests_of, kept, part_bytes, verifies
 from mixnet_core.storage.s3.listing import abort_upload, list_objects, list_uploads, store_time
+from mixnet_core.storage.s3.objects import is_object, list_all, receive_listed
 from mixnet_core.storage.s3.parts import try_parts
 from mixnet_core.storage.s3.sending import Unconditional, send_file, send_if_absent
 from mixnet_core.storage.s3.service import CHECKSUMS, Service
 from mixnet_core.storage.storage import (
+    Listed,
     OnBytes,
     Storage,
     Stored,
@@ -88,6 +90,8 @@ class S3Storage:
                 attempts=MAX_ATTEMPTS,
             )
         self._client = self._service.client
+        endpoint = self._service.endpoint
+        self.address = f"{endpoint.scheme}://{endpoint.address}"
 
     def is_there(self) -> bool:
         """Tells whether the bucket, and anything below the prefix, exists."""
@@ -145,6 +149,33 @@ class S3Storage:
         prefix = self._key(folder.rstrip("/")) + "/" if folder else self._prefix
         with self._explained(folder):
             return list_objects(self._service, self.bucket, prefix, below=self._prefix)
+
+    def objects(self, most: int | None = None, beginning: str = "") -> list[Listed]:
+        """Lists every object, as `storage.Objects.objects`."""
+        with self._explained(""):
+            return list_all(self._service, self.bucket, self._prefix, most, beginning)
+
+    def stands_at(self) -> bool:
+        """Tells whether the prefix is an object's key, as `storage.Objects.stands_at`."""
+        with self._explained(""):
+            return bool(self._prefix) and is_object(
+                self._service, self.bucket, self._prefix.removesuffix("/")
+            )
+
+    def receive(
+        self,
+        listed: Listed,
+        begin: Callable[[], None],
+        write: Callable[[bytes], object],
+        *,
+        start: int = 0,
+        length: int | None = None,
+    ) -> bool:
+        """Reads an object as it was listed, as `storage.Objects.receive`."""
+        with self._explained(listed.key):
+            return receive_listed(
+                self._service, self.bucket, self._prefix, listed, begin, write, start, length
+            )
 
     def is_link(self, folder: str) -> bool:
         """Returns False: S3 has no links."""
