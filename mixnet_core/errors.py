@@ -107,13 +107,17 @@ class JobFailed(MixnetError):
     """A job, which is a supervised child process, did not finish.
 
     `retryable` is the instance's: a killed worker may succeed again, a diverged loss will not.
+
+    Attributes:
+        of_peer: whether it only missed another rank, which may tell more.
     """
 
     exit_code = 6
 
-    def __init__(self, message: str, *, retryable: bool) -> None:
+    def __init__(self, message: str, *, retryable: bool, of_peer: bool = False) -> None:
         super().__init__(message)
         self.retryable = retryable
+        self.of_peer = of_peer
 
 
 class Diverged(JobFailed):

@@ -53,6 +53,7 @@ from mixnet_core.stages.options import (
     parse_settings,
     registry_uri,
 )
+from mixnet_core.stages.which_host import hosts_told, which_host
 from mixnet_core.storage import transfer
 from mixnet_core.storage.mirror.room import most_bytes
 from mixnet_core.storage.open import open_object, open_storage
@@ -231,6 +232,7 @@ def ways(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> dict[str, Way
         with devices_held("Ascend", 1, "a job", lambda line: None, dev=no_dev) as devices:
             return devices
 
+    two_hosts = load_recipe("digits", {"devices.hosts": 2}).devices
     found: dict[str, Way] = {
         "open_storage": open_storage,
         "open_object": open_object,
@@ -329,6 +331,17 @@ def ways(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> dict[str, Way
         "ASCEND_RT_VISIBLE_DEVICES": with_variable("ASCEND_RT_VISIBLE_DEVICES", held),
         "HCCL_IF_BASE_PORT": with_variable(
             "HCCL_IF_BASE_PORT", lambda: hccl_ports(dict(os.environ))
+        ),
+        "--master": lambda text: which_host(two_hosts, node_rank=0, master=text, environment={}),
+        "MIXNET_MASTER": lambda text: which_host(
+            two_hosts, node_rank=0, environment={"MIXNET_MASTER": text}
+        ),
+        "MIXNET_NODE_RANK": lambda text: which_host(
+            two_hosts, environment={"MIXNET_NODE_RANK": text}
+        ),
+        "MIXNET_HOSTS": lambda text: hosts_told(None, {"MIXNET_HOSTS": text}),
+        "SLURM_JOB_NODELIST": lambda text: which_host(
+            two_hosts, node_rank=0, environment={"SLURM_JOB_NODELIST": text, "PATH": ""}
         ),
         "https_proxy": with_variable("https_proxy", lambda: check_served("https://host/x")),
         "an endpoint": with_variable(

@@ -91,6 +91,35 @@ SignWithOption = Annotated[
         metavar="KEY",
     ),
 ]
+HostsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--hosts",
+        help="Machines that train together, each with the recipe's ranks; this command runs on "
+        "each. Default: $MIXNET_HOSTS, a Slurm step's nodes, else devices.hosts.",
+        metavar="N",
+        min=1,
+    ),
+]
+NodeRankOption = Annotated[
+    int | None,
+    typer.Option(
+        "--node-rank",
+        help="Which of them this one is, from 0; host 0 leads. Default: $MIXNET_NODE_RANK, "
+        "$SLURM_NODEID, $JOB_COMPLETION_INDEX.",
+        metavar="I",
+        min=0,
+    ),
+]
+MasterOption = Annotated[
+    str | None,
+    typer.Option(
+        "--master",
+        help="Host 0's address in the hosts' network; without a port it takes a free one. Default: "
+        "$MIXNET_MASTER, else the first of Slurm's nodes.",
+        metavar="ADDRESS[:PORT]",
+    ),
+]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 
 

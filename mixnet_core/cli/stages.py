@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,8 +13,11 @@ import typer
 from mixnet_core.cli import imagenet as cli_imagenet
 from mixnet_core.cli.options import (
     EPILOG,
+    HostsOption,
     JsonOption,
+    MasterOption,
     NearDuplicatesOption,
+    NodeRankOption,
     QuietOption,
     RecipeArgument,
     RecipeOption,
@@ -26,6 +30,7 @@ from mixnet_core.cli.outcome import print_json
 from mixnet_core.data.near_duplicates import find_near_duplicates
 from mixnet_core.data.prepared_copy import expect_copyable
 from mixnet_core.errors import InputError, Stopped
+from mixnet_core.processes.host_ranks import HostRanks
 from mixnet_core.recipe.lines import recipe_lines
 from mixnet_core.recipe.recipe import Recipe, stored_recipe
 from mixnet_core.runs.records import existing_run
@@ -66,13 +71,15 @@ from mixnet_core.stages.publish import publish
 from mixnet_core.stages.select import select
 from mixnet_core.stages.train import train
 from mixnet_core.stages.validate import validate
+from mixnet_core.stages.which_host import hosts_told, which_host
 from mixnet_core.storage.uris import refuse_credentials
 
 Results = dict[str, Value | None]
 
 # Of publishing, mostly: a stage that does not heed one refuses it.
 _OF_A_RUN = ("accept_anyway", "release", "single_writer")
-_NOT_OF_EVERY_STAGE = (*_OF_A_RUN, "near_duplicates", "sign_with", "to")
+_OF_HOSTS = ("hosts", "node_rank", "master")
+_NOT_OF_EVERY_STAGE = (*_OF_A_RUN, "near_duplicates", "sign_with", "to", *_OF_HOSTS)
 
 
 @dataclass(frozen=True)
@@ -84,6 +91,7 @@ class Invocation:
         override: a reason to publish it whatever is demanded.
         near_duplicates: bits within which images that look alike are counted too.
         to: URI that the prepared shards are written to; None: nowhere.
+        host: which of several hosts this one is; None: there is one.
     """
 
     context: Context
@@ -92,6 +100,7 @@ class Invocation:
     override: str | None
     near_duplicates: int | None
     to: str | None
+    host: HostRanks | None = None
 
     @property
     def records(self) -> OnRecord:
@@ -105,7 +114,7 @@ def add_to(app: typer.Typer) -> None:
     for stage, work, own in (
         (table.PREPARE, _prepare, ("near_duplicates", "to")),
         (table.FETCH, _fetch, ()),
-        (table.TRAIN, _train, ("single_writer",)),
+        (table.TRAIN, _train, ("single_writer", *_OF_HOSTS)),
         (table.SELECT, _select, ()),
         (table.VALIDATE, _validate, ()),
         (table.ACCEPT, _accept, ("accept_anyway",)),
@@ -147,12 +156,18 @@ def _add(
         global_batch: GlobalBatchOption = None,
         lr: LrOption = None,
         ranks: RanksOption = None,
+        hosts: HostsOption = None,
+        node_rank: NodeRankOption = None,
+        master: MasterOption = None,
         scale_lr: ScaleLrOption = False,
         set_: SetOption = None,
         as_json: JsonOption = False,
         quiet: QuietOption = False,
     ) -> None:
         opened = open_workspace(workspace)
+        refuse_credentials(master)
+        if name == "train":
+            hosts = hosts_told(hosts, os.environ)
         context = _context(
             name,
             one_recipe(recipe, recipe_option),
@@ -166,14 +181,25 @@ def _add(
             global_batch=global_batch,
             lr=lr,
             ranks=ranks,
+            hosts=hosts,
             scale_lr=scale_lr,
         )
+        host = None
+        if name == "train":
+            devices = context.recipe.devices
+            host = which_host(devices, node_rank=node_rank, master=master, environment=os.environ)
         refuse_credentials(sign_with, to)
         context = replace(context, single_writer=single_writer, sign_with=sign_with)
         with TerminalWatch(quiet=quiet) as watch:
             results = work(
                 Invocation(
-                    context.watched_by(watch), watch, release, accept_anyway, near_duplicates, to
+                    context.watched_by(watch),
+                    watch,
+                    release,
+                    accept_anyway,
+                    near_duplicates,
+                    to,
+                    host,
                 )
             )
         if as_json:
@@ -209,6 +235,9 @@ def _context(
         )
         _expect_use(named_registry, stage, chosen, named=True)
         return open_context(chosen, workspace, run=run, registry=registry)
+    # Where it trains a begun run may change: it is no key of what it computes.
+    if (hosts := options.pop("hosts", None)) is not None:
+        settings = {"devices.hosts": hosts} | settings
     # A number that is 0 is given too.
     given = [
         f"--{key.replace('_', '-')}"
@@ -247,11 +276,15 @@ def _expect_use(registry: str | None, stage: str, recipe: Recipe, *, named: bool
 
 
 def _run(invocation: Invocation) -> Results:
-    check(invocation.context)
+    context = invocation.context
+    if not context.run.record("train").is_file():
+        # Said now, not once the images are prepared: this command is of one host.
+        which_host(context.recipe.devices, environment={})
+    check(context)
     results: Results = {}
     for work in (_prepare, _fetch, _train_checked, _select, _validate, _accept, _publish):
         results |= work(invocation)
-    invocation.watch.line("report", str(invocation.context.run.report_page))
+    invocation.watch.line("report", str(context.run.report_page))
     return results
 
 
@@ -292,7 +325,7 @@ def _train_checked(invocation: Invocation) -> Results:
     for line in recipe_lines(invocation.context.recipe):
         invocation.watch.line("recipe", line)
     try:
-        trained = train(invocation.context, dataset, weights)
+        trained = train(invocation.context, dataset, weights, invocation.host)
     except BaseException as interruption:
         # Here, because typer makes a plain exit code of Ctrl-C.
         if isinstance(interruption.__cause__, Stopped):

@@ -99,7 +99,7 @@ def rank_order(images: int, recipe: Recipe, epoch: int, rank: int) -> NDArray[np
     Raises:
         RecipeError: as `steps_per_epoch`.
     """
-    shares, own = recipe.shares, recipe.shares // recipe.devices.ranks
+    shares, own = recipe.shares, recipe.shares // recipe.ranks
     size = recipe.training.global_batch // shares
     steps = _order(images, recipe, epoch).reshape(-1, size, shares)
     return steps[:, :, rank * own : (rank + 1) * own].swapaxes(1, 2).reshape(-1)

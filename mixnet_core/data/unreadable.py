@@ -1,7 +1,8 @@
 """Images that training cannot read: counted, reported, and survived up to the recipe's limit.
 
-Every rank appends one line of JSON per image to a file of the run: {"epoch", "rank", "path",
-"reason"}. An epoch that is entered again reports its images again, so they are counted by `path`.
+Every rank appends one line of JSON per image to a file of the run, one for each host: {"epoch",
+"rank", "path", "reason"}. An epoch that is entered again reports its images again, so they are
+counted by `path`.
 """
 
 from __future__ import annotations
@@ -88,15 +89,17 @@ class UnreadableImages:
 
 
 def count_unreadable(file: Path) -> int:
-    """Counts the different images that the file names; 0 if it is not there.
+    """Counts the different images that the file names, and those of other hosts beside it.
 
     Raises:
         MachineError: it cannot be read.
     """
-    if not file.is_file():
-        return 0
+    lines: list[str] = []
     with os_errors_explained(file, "read"):
-        lines = file.read_text(encoding="utf-8").splitlines()
+        # `runs.run_dir.RunDir.unreadable_on` names them.
+        for each in (file, *file.parent.glob(f"{file.stem}-host-*{file.suffix}")):
+            if each.is_file():
+                lines += each.read_text(encoding="utf-8").splitlines()
     return len({path for line in lines if (path := _path(line)) is not None})
 
 

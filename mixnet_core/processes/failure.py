@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from mixnet_core import errors
 from mixnet_core.errors import InputError, IntegrityError, JobFailed, MachineError, MixnetError
 from mixnet_core.processes import child
 from mixnet_core.processes.device_faults import Fault, awaited_rank, fault_in
+from mixnet_core.processes.host_ranks import HostRanks
 from mixnet_core.processes.oom_kills import OomKills
 from mixnet_core.processes.rank_logs import LOG, WORKERS, tail
 from mixnet_core.storage.files import read_json
@@ -51,6 +52,7 @@ def cause_of(
     ranks: int,
     kills: OomKills | None = None,
     stopped: Sequence[str] = (),
+    host: HostRanks | None = None,
 ) -> MixnetError:
     """Returns the error that a rank raised, as the same type; else one from exit codes and logs.
 
@@ -61,8 +63,9 @@ def cause_of(
         ranks: processes that were started.
         kills: counting since before the attempt.
         stopped: ranks that were stopped, as by SIGSTOP, when last seen alive.
+        host: of several, which this one is; None: all ranks were started here.
     """
-    return _Attempt(module, attempt, ranks).cause(code, kills, stopped)
+    return _Attempt(module, attempt, ranks, host).cause(code, kills, stopped)
 
 
 def stalled(module: str, attempt: Path, what: str, *, ranks: int) -> JobFailed:
@@ -82,29 +85,30 @@ def stalled(module: str, attempt: Path, what: str, *, ranks: int) -> JobFailed:
     )
 
 
-def failed_worker(attempt: Path) -> tuple[int, int] | None:
+def failed_worker(attempt: Path, host: HostRanks | None = None) -> tuple[int, int] | None:
     """Finds the worker that msrun saw fail, in msrun's log.
 
     Args:
         attempt: the attempt's folder.
+        host: whose msrun, of several.
 
     Returns:
         Its process id and its exit code, negative for a signal; None if msrun named no worker.
     """
-    found = _WORKER_FAILED.search(tail(attempt / LOG))
+    found = _WORKER_FAILED.search(tail(host.log(attempt) if host else attempt / LOG))
     return (int(found[1]), int(found[2])) if found else None
 
 
 class _Attempt:
-    def __init__(self, module: str, folder: Path, ranks: int) -> None:
-        self._module, self._folder, self._ranks = module, folder, ranks
+    def __init__(self, module: str, folder: Path, ranks: int, host: HostRanks | None) -> None:
+        self._module, self._folder, self._ranks, self._host = module, folder, ranks, host
 
     def cause(self, code: int, kills: OomKills | None, stopped: Sequence[str]) -> MixnetError:
         failures = [read_json(path) for path in self._folder.glob("failure-*.json")]
         # Expected ones first, then the earliest: a rank that lost its peer fails too, later.
         failures.sort(key=lambda failure: (not failure["expected"], failure["time"]))
         if failures and failures[0]["expected"]:
-            return _same_error(failures[0])
+            return same_error(failures[0])
         rank, who, code = self._ended(code)
         missed = self._missed(rank, code)
         if missed:
@@ -129,9 +133,10 @@ class _Attempt:
         what = f"{who} ended with exit code {code}, last line {last!r}"
         return self._failed(what, False, rank)
 
-    def _failed(self, what: str, retryable: bool, rank: str) -> JobFailed:
+    def _failed(self, what: str, retryable: bool, rank: str, *, of_peer: bool = False) -> JobFailed:
         verdict = AGAIN if retryable else NOT_AGAIN
-        return JobFailed(f"{what}: {verdict}; its log is {self._log(rank)}", retryable=retryable)
+        text = f"{what}: {verdict}; its log is {self._log(rank)}"
+        return JobFailed(text, retryable=retryable, of_peer=of_peer)
 
     def _ended(self, code: int) -> tuple[str, str, int]:
         """Finds the rank that failed.
@@ -143,7 +148,7 @@ class _Attempt:
             The rank, "" if it cannot be told; who that is in words; its exit code, negative for a
             signal.
         """
-        worker = failed_worker(self._folder) if self._ranks > 1 else None
+        worker = failed_worker(self._folder, self._host) if self._ranks > 1 else None
         if worker is not None:
             for rank, pid in self._pids().items():
                 if pid == worker[0]:
@@ -171,7 +176,7 @@ class _Attempt:
         held = [rank for rank in missed if rank in stopped]
         why = "it was stopped (SIGSTOP)" if held else "it or its network hangs"
         what = f"{self._module} lost rank {missed[0]}, of which the others heard nothing ({why})"
-        return self._failed(what, True, missed[0])
+        return self._failed(what, True, missed[0], of_peer=True)
 
     def _killed(self, rank: str, who: str, kills: OomKills | None) -> JobFailed:
         evidence = kills.evidence(self._pids().values()) if kills else None
@@ -223,11 +228,12 @@ class _Attempt:
         text = f"{where}: {what} ({line}); {fault.remedy}: {verdict}; its log is {log}"
         if fault.memory:
             return MachineError(text)
-        return JobFailed(text, retryable=fault.retryable)
+        return JobFailed(text, retryable=fault.retryable, of_peer=fault.of_peer)
 
     def _pids(self) -> dict[str, int]:
+        """Returns the process ids of this host's ranks."""
         found = {}
-        for rank in map(str, range(self._ranks)):
+        for rank in map(str, self._host.here if self._host else range(self._ranks)):
             try:
                 found[rank] = int(read_json(self._folder / child.process_file(rank)))
             except (InputError, IntegrityError):
@@ -235,10 +241,17 @@ class _Attempt:
         return found
 
     def _log(self, rank: str) -> Path:
+        if not rank and self._host is not None:
+            return self._host.log(self._folder)
         return _log_of(self._folder, rank, ranks=self._ranks)
 
 
-def _same_error(failure: dict[str, Any]) -> MixnetError:
+def same_error(failure: Mapping[str, Any]) -> MixnetError:
+    """Returns an error as it was raised elsewhere.
+
+    Args:
+        failure: its "type", a name of `errors`, "message" and "retryable".
+    """
     kind = getattr(errors, failure["type"], None)
     if isinstance(kind, type) and issubclass(kind, MixnetError) and kind is not JobFailed:
         error = _of_kind(kind, failure["message"])

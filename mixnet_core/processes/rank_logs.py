@@ -1,6 +1,7 @@
 """The logs that the ranks of a job left in its attempt's folder, and their last lines.
 
 attempt-001/log.txt                the output of a job of one process, or msrun's
+attempt-001/log-host-1.txt         msrun's on another host, of several
 attempt-001/workers/worker_N.log   rank N's, where there are several; scheduler.log is MindSpore's
 """
 
@@ -22,6 +23,7 @@ _TAIL_BYTES = 1 << 18
 _MOST_LETTERS = 400
 _ATTEMPT = re.compile(r"attempt-(\d+)")
 _WORKER = re.compile(r"worker_(\d+)\.log")
+_HOST = re.compile(r"log-host-(\d+)\.txt")
 
 
 @dataclass(frozen=True)
@@ -68,11 +70,22 @@ def rank_logs(attempt: Path) -> list[RankLog]:
     ]
     ranks = [RankLog(f"rank {rank}", path) for rank, path in sorted(workers)]
     scheduler = attempt / WORKERS / "scheduler.log"
+    elsewhere = [
+        (int(match[1]), path)
+        for path in attempt.glob("log-host-*.txt")
+        if (match := _HOST.fullmatch(path.name))
+    ]
     others = (
         RankLog("msrun" if ranks else "the job", attempt / LOG),
+        *(RankLog(f"msrun of host {host}", path) for host, path in sorted(elsewhere)),
         RankLog("MindSpore's scheduler", scheduler),
     )
     return [*ranks, *(log for log in others if log.path.is_file())]
+
+
+def log_of_host(host: int) -> str:
+    """Names what a job of several hosts prints on one of them, from 0; host 0's is LOG."""
+    return f"log-host-{host}.txt" if host else LOG
 
 
 def tail(log: Path, most_bytes: int = _TAIL_BYTES) -> str:

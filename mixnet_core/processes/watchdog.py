@@ -82,6 +82,8 @@ class Watchdog:
         attempt: the attempt's folder.
         ranks: processes that were started.
         patience: how long they may be silent; None: for ever.
+        here: those of them that run on this machine; None: all. Of others only their signs are
+            seen, and nothing says that they have ended.
         clock: seconds that never go back.
     """
 
@@ -89,6 +91,7 @@ class Watchdog:
     ranks: int
     patience: Patience | None
     clock: Callable[[], float] = time.monotonic
+    here: range | None = None
     _known: list[_Rank] = field(init=False)
     _looked: float = field(init=False)
     _time: float = field(init=False, default=0.0)
@@ -172,6 +175,8 @@ class Watchdog:
             if changed != rank.changed:
                 rank.changed, rank.seen = changed, self._time
                 rank.first_step_done = changed != child.FIRST_BEAT
+        if self.here is not None and int(name) not in self.here:
+            return
         if rank.pid is None:
             with suppress(InputError, IntegrityError):
                 rank.pid = int(read_json(self.attempt / child.process_file(name)))

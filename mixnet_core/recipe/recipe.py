@@ -90,10 +90,10 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
-        if self.training.global_batch % self.devices.ranks:
+        if self.training.global_batch % self.ranks:
             raise ValueError(
                 f"training.global_batch {self.training.global_batch} is not divisible by "
-                f"devices.ranks {self.devices.ranks}"
+                f"{self._said_ranks}"
             )
         self._expect_virtual_ranks_that_fit()
         if self.schedule.warmup_epochs >= self.training.epochs:
@@ -124,7 +124,7 @@ class Recipe(Section):
         return self
 
     def _expect_virtual_ranks_that_fit(self) -> None:
-        virtual, ranks = self.training.virtual_ranks, self.devices.ranks
+        virtual = self.training.virtual_ranks
         if virtual is None:
             return
         batch, most = self.training.global_batch, self.devices.micro_batch
@@ -133,9 +133,9 @@ class Recipe(Section):
                 f"training.global_batch {batch} is not divisible by training.virtual_ranks "
                 f"{virtual}: name a divisor of it"
             )
-        if virtual % ranks:
+        if virtual % self.ranks:
             raise ValueError(
-                f"training.virtual_ranks {virtual} is not divisible by devices.ranks {ranks}: run "
+                f"training.virtual_ranks {virtual} is not divisible by {self._said_ranks}: run "
                 f"it on {self.ranks_of_the_same} ranks"
             )
         if most is not None and batch // virtual > most:
@@ -144,6 +144,19 @@ class Recipe(Section):
                 f"devices.micro_batch allows {most}: name more virtual ranks before a run begins, "
                 "or allow more"
             )
+
+    @property
+    def _said_ranks(self) -> str:
+        """Names the keys that say how many ranks there are, with their values."""
+        hosts, each = self.devices.hosts, self.devices.ranks
+        if hosts == 1:
+            return f"devices.ranks {each}"
+        return f"devices.hosts {hosts} x devices.ranks {each}"
+
+    @property
+    def ranks(self) -> int:
+        """Returns how many ranks train together: those of all hosts."""
+        return self.devices.hosts * self.devices.ranks
 
     @property
     def fingerprint(self) -> str:
@@ -190,7 +203,7 @@ class Recipe(Section):
     @property
     def rank_batch(self) -> int:
         """Images a step on one rank."""
-        return self.training.global_batch // self.devices.ranks
+        return self.training.global_batch // self.ranks
 
     @property
     def accumulation(self) -> int:
@@ -199,7 +212,7 @@ class Recipe(Section):
         With `training.virtual_ranks` each is one of those.
         """
         if self.training.virtual_ranks is not None:
-            return self.training.virtual_ranks // self.devices.ranks
+            return self.training.virtual_ranks // self.ranks
         most = self.devices.micro_batch or self.rank_batch
         return next(
             parts
@@ -210,14 +223,14 @@ class Recipe(Section):
     @property
     def shares(self) -> int:
         """Returns how many parts of the global batch are drawn apart: ranks, or virtual ones."""
-        return self.training.virtual_ranks or self.devices.ranks
+        return self.training.virtual_ranks or self.ranks
 
     @property
     def ranks_of_the_same(self) -> str:
         """Names the numbers of ranks that compute the same, as in "1, 2 or 4"."""
         virtual = self.training.virtual_ranks
         if virtual is None:
-            return str(self.devices.ranks)
+            return str(self.ranks)
         *first, last = [str(n) for n in range(1, virtual + 1) if virtual % n == 0]
         return f"{', '.join(first)} or {last}" if first else last
 
@@ -251,10 +264,12 @@ class Recipe(Section):
     def batch_sentence(self) -> str:
         """Says how the global batch comes about, with the peak rate, as in "global batch 256 = 2
         ranks x 128, learning rate 0.05 = 0.2 scaled by 256/1024", or "= 8 virtual ranks x 32 on 2
-        ranks".
+        ranks"; of several hosts "= 4 hosts x 8 ranks x 32".
         """
         batch, ranks, parts = self.training.global_batch, self.devices.ranks, self.accumulation
         on = f"{ranks} rank{'s' if ranks > 1 else ''}"
+        if self.devices.hosts > 1:
+            on = f"{self.devices.hosts} hosts x {on}"
         if self.training.virtual_ranks is not None:
             factors = [f"{self.training.virtual_ranks} virtual ranks"]
             on = f" on {on}"

@@ -376,11 +376,21 @@ class Training(Section):
 
 
 class Devices(Section):
-    """Where it runs. Not part of what is computed, except for the global batch's division."""
+    """Where it runs. Not part of what is computed, except for the global batch's division.
+
+    `ranks` are those of one host: hosts x ranks train together (`recipe.Recipe.ranks`), and one
+    host, which selects and measures, has as many devices.
+    """
 
     target: Literal["CPU", "Ascend", "GPU"]
+    hosts: Annotated[int, Field(ge=1)] = Field(
+        default=1,
+        description="machines that train together, each with devices.ranks ranks; more than one: "
+        "`mixnet train` on each, told which one it is",
+    )
     ranks: Annotated[int, Field(ge=1)] = Field(
-        description="training processes, one per device; 1 runs without msrun"
+        description="training processes on each host, one per device; a single one runs without "
+        "msrun"
     )
     micro_batch: Annotated[int, Field(ge=1)] | None = Field(
         default=None,
@@ -399,6 +409,14 @@ class Devices(Section):
         description="what training that is asked to stop may take to end its step and save it, "
         "10 s less than whoever asks gives it before SIGKILL: Prefect and Kubernetes give 30 s; 0: "
         "it is ended at once",
+    )
+    join_seconds: Positive = Field(
+        default=120.0, description="how long a host waits for the others before training begins"
+    )
+    lost_seconds: Annotated[float, Field(ge=3)] = Field(
+        default=30.0,
+        description="a host that gives no sign of life for so long is lost, and the others end the "
+        "attempt",
     )
     restarts: Annotated[int, Field(ge=0)] = Field(
         default=3,

@@ -100,6 +100,11 @@ class RunDir:
         """Returns the path of JSON lines, one per unreadable image; see `data.unreadable`."""
         return self.root / "unreadable.jsonl"
 
+    def unreadable_on(self, host: int) -> Path:
+        """Returns the path of the same of the ranks of a host, from 0; host 0's is `unreadable`."""
+        name = self.unreadable
+        return name if host == 0 else name.with_name(f"{name.stem}-host-{host}{name.suffix}")
+
     @property
     def diverged(self) -> Path:
         """Returns the path of JSON lines, one per batch at which training diverged and went back.
@@ -166,6 +171,11 @@ class RunDir:
     def lock(self) -> Path:
         """Returns the path of the lock of whoever works on the run; see `records.exclusive`."""
         return self.root / ".lock"
+
+    @property
+    def hosts(self) -> Path:
+        """Returns the folder by which several hosts train together; see `runs.lease`."""
+        return self.root / "hosts"
 
     def attempts(self, stage: str) -> Path:
         """Returns the folder with one folder per attempt of a job: request, result, logs."""

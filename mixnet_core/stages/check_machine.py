@@ -159,7 +159,7 @@ def check_engine(devices: Devices) -> CheckResult:
 
 def check_msrun(devices: Devices, *, python: Path = Path(sys.executable)) -> CheckResult:
     """MindSpore's launcher stands beside the interpreter, where more than one rank needs it."""
-    if devices.ranks == 1:
+    if devices.hosts * devices.ranks == 1:
         return CheckResult(name="msrun", ok=True, detail="one rank runs without msrun")
     msrun = python.parent / "msrun"
     if not os.access(msrun, os.X_OK):

@@ -49,7 +49,8 @@ HELP = {
     "epochs": "Length; the schedule is stretched with it.",
     "global_batch": "Images an optimizer step, over all ranks.",
     "lr": "Peak learning rate; where rates are scaled, the one for schedule.lr_batch.",
-    "ranks": "Training processes, one per device; 1 runs without msrun. The global batch stays.",
+    "ranks": "Training processes on each host, one per device; a single one runs without msrun. "
+    "The global batch stays.",
     "scale_lr": "With ranks: keep the images per rank instead, so that the global batch follows. "
     "The learning rates are scaled with the global batch.",
     "accept_anyway": "A reason to publish whatever acceptance.* demands; it is recorded.",
@@ -114,6 +115,7 @@ def adjusted_recipe(
     global_batch: int | None = None,
     lr: float | None = None,
     ranks: int | None = None,
+    hosts: int | None = None,
     scale_lr: bool = False,
     settings: Mapping[str, Any] | None = None,
 ) -> Recipe:
@@ -132,9 +134,11 @@ def adjusted_recipe(
             looked up.
         epochs: the schedule's warm-up and decay are stretched or shortened with it.
         lr: the peak, for schedule.lr_batch images per step where the recipe or scale_lr sets that.
-        ranks: the global batch stays; devices.micro_batch says when gradients are accumulated.
+        ranks: on each host; the global batch stays, devices.micro_batch says when gradients are
+            accumulated.
+        hosts: as for `ranks`.
         scale_lr: instead, the images per rank stay and the global batch grows or shrinks with
-            `ranks`, unless it is given; the rates with the global batch, linearly.
+            `ranks` and `hosts`, unless it is given; the rates with the global batch, linearly.
 
     Raises:
         InputError: scale_lr with nothing that changes the global batch; no such release; a
@@ -163,8 +167,10 @@ def adjusted_recipe(
         changes["schedule.min_lr"] = min(base.schedule.min_lr, float(lr))
     if ranks is not None:
         changes["devices.ranks"] = ranks
+    if hosts is not None:
+        changes["devices.hosts"] = hosts
     if scale_lr:
-        changes |= _scale_overrides(base, global_batch, ranks)
+        changes |= _scale_overrides(base, global_batch, ranks, hosts)
     changes |= dict(settings or {})
     chosen = file.recipe(changes)
     name = chosen.weights.name
@@ -264,8 +270,10 @@ def _epochs_overrides(recipe: Recipe, epochs: int) -> dict[str, Any]:
     }
 
 
-def _scale_overrides(recipe: Recipe, global_batch: int | None, ranks: int | None) -> dict[str, Any]:
-    if global_batch is None and ranks is None:
+def _scale_overrides(
+    recipe: Recipe, global_batch: int | None, ranks: int | None, hosts: int | None
+) -> dict[str, Any]:
+    if global_batch is None and ranks is None and hosts is None:
         raise InputError(
             "--scale-lr (scale_lr) scales the rates with the global batch: give --ranks or "
             "--global-batch too"
@@ -273,6 +281,7 @@ def _scale_overrides(recipe: Recipe, global_batch: int | None, ranks: int | None
     changes: dict[str, Any] = {}
     if recipe.schedule.lr_batch is None:
         changes["schedule.lr_batch"] = recipe.training.global_batch
-    if global_batch is None and ranks is not None:
-        changes["training.global_batch"] = recipe.rank_batch * ranks
+    if global_batch is None:
+        count = (ranks or recipe.devices.ranks) * (hosts or recipe.devices.hosts)
+        changes["training.global_batch"] = recipe.rank_batch * count
     return changes

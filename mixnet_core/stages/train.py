@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -13,11 +14,12 @@ from mixnet_core.checkpoints.bundle import (
 )
 from mixnet_core.checkpoints.retention import clear_leftovers
 from mixnet_core.data.unreadable import count_unreadable
-from mixnet_core.errors import MixnetError, Stopped
+from mixnet_core.errors import MixnetError, Stopped, TransientError
 from mixnet_core.evaluate.job import patience_of, threads_of
 from mixnet_core.model.native.choice import Operators, choose_operators
 from mixnet_core.processes import stopping
 from mixnet_core.processes.held_devices import devices_held
+from mixnet_core.processes.host_ranks import HostRanks
 from mixnet_core.processes.launch import run_job
 from mixnet_core.processes.requests import TrainRequest
 from mixnet_core.recipe.recipe import Recipe
@@ -28,23 +30,38 @@ from mixnet_core.runs.run_dir import RunDir
 from mixnet_core.runs.ticks import TrainingTicks
 from mixnet_core.runs.values import FetchedWeights, PreparedDataset, TrainedRun
 from mixnet_core.stages.context import Context
-from mixnet_core.stages.made_from import train_inputs
+from mixnet_core.stages.following import MODULE, follow
+from mixnet_core.stages.leading import led
+from mixnet_core.stages.made_from import Inputs, train_inputs
 from mixnet_core.stages.restarts import Restarts
 from mixnet_core.stages.rewinding import Rewinding
 from mixnet_core.stages.room import RoomNotice
+from mixnet_core.stages.which_host import which_host
 from mixnet_core.train.recorder import Recorder
 
 
-def train(context: Context, dataset: PreparedDataset, weights: FetchedWeights | None) -> TrainedRun:
+def train(
+    context: Context,
+    dataset: PreparedDataset,
+    weights: FetchedWeights | None,
+    host: HostRanks | None = None,
+) -> TrainedRun:
     """Trains to the recipe's last epoch, resuming from the newest complete checkpoint.
 
     After a failure that may pass it starts again by itself: at once where the attempt left a newer
     checkpoint, else after a pause, `devices.restarts` times in a row. Where training diverged,
     `training.on_divergence` says whether it goes back. Everything else is raised.
 
+    On several hosts it is called on each, with the workspace on a disk that they share. Host 0
+    leads; what it returns or raises, the others do too.
+
+    Args:
+        host: which of several hosts this one is (`stages.which_host`); None: there is one.
+
     Raises:
-        InputError: the run was begun with another dataset or other weights.
-        TransientError: another process trains this run.
+        InputError: the run was begun with another dataset or other weights, or the recipe is for
+            several hosts and nothing says which this is.
+        TransientError: another process trains this run, or another host has not joined.
         Stopped: it was asked to save and end; called again, it goes on from there.
         JobFailed: the child process failed; its `retryable` says whether again helps, after as many
             restarts as the recipe allows.
@@ -53,12 +70,17 @@ def train(context: Context, dataset: PreparedDataset, weights: FetchedWeights | 
     recipe, run = context.recipe, context.run
     inputs = train_inputs(recipe, dataset, weights)
     ticks = TrainingTicks(context.watch)
+    if host is not None and not host.leads:
+        return _followed(recipe, run, inputs, host, ticks)
     with ExitStack() as stack:
         lock = stack.enter_context(exclusive(run))
         record = stack.enter_context(Recorder(recipe, run, ticks))
         done = finished(run, "train", inputs, TrainedRun)
         if done and set(done.checkpoints) <= set(complete_bundles(run.checkpoints)):
             return done
+        # After that: what its hosts have trained may be selected and measured on one of them.
+        ranks = host or which_host(recipe.devices, environment={})
+        leader = stack.enter_context(led(run, recipe, ranks, ticks.say))
         begin(run, "train", key_of(**inputs), _otherwise(dataset), dataset)
         forget(run, "train")
         if (said := said_of(recipe.rules or NEWEST)) is not None:
@@ -74,36 +96,37 @@ def train(context: Context, dataset: PreparedDataset, weights: FetchedWeights | 
         restarts.begin(step)
         # Over all attempts: in between another run would take them, perhaps for days.
         held = stack.enter_context(
-            devices_held(
-                recipe.devices.target, recipe.devices.ranks, f"train of {run.name}", ticks.say
-            )
+            devices_held(recipe.devices.target, ranks.each, f"train of {run.name}", ticks.say)
         )
         while True:
+            leader.gather()
             request = TrainRequest(
                 recipe=recipe,
                 run_dir=str(run.root),
                 dataset=dataset,
                 weights=weights,
-                threads=threads_of(recipe, recipe.devices.ranks),
+                threads=threads_of(recipe, ranks.each),
                 operators=_training_operators(recipe),
                 resume_from=str(newest) if newest else None,
                 left_out=rewinding.left_out,
             )
             try:
-                result = run_job(
-                    "mixnet_core.train",
-                    request,
-                    attempts=run.attempts("train"),
-                    ranks=recipe.devices.ranks,
-                    threads=recipe.fixed_threads or request.threads,
-                    env=held.environment,
-                    progress=run.metrics,
-                    on_progress=record,
-                    on_look=room,
-                    keep_open=(lock, *held.handles),
-                    patience=patience_of(recipe),
-                    grace_seconds=recipe.devices.grace_seconds,
-                )
+                with leader.attempt():
+                    result = run_job(
+                        MODULE,
+                        request,
+                        attempts=run.attempts("train"),
+                        ranks=ranks,
+                        threads=recipe.fixed_threads or request.threads,
+                        env=held.environment,
+                        progress=run.metrics,
+                        on_progress=record,
+                        on_start=leader.start,
+                        on_look=leader.looking(room),
+                        keep_open=(lock, *held.handles),
+                        patience=patience_of(recipe),
+                        grace_seconds=recipe.devices.grace_seconds,
+                    )
                 break
             except Stopped:
                 raise
@@ -124,6 +147,24 @@ def train(context: Context, dataset: PreparedDataset, weights: FetchedWeights | 
             }
         )
         write_record(run, "train", inputs, trained)
+        leader.end(trained.model_dump(mode="json"), None)
+    return trained
+
+
+def _followed(
+    recipe: Recipe, run: RunDir, inputs: Inputs, ranks: HostRanks, ticks: TrainingTicks
+) -> TrainedRun:
+    """Trains as another host leads."""
+
+    def done() -> TrainedRun | None:
+        recorded = finished(run, "train", inputs, TrainedRun)
+        there = recorded and set(recorded.checkpoints) <= set(complete_bundles(run.checkpoints))
+        return recorded if there else None
+
+    result = follow(recipe, run, ranks, ticks.say, lambda: done() is not None)
+    trained = TrainedRun.model_validate_json(json.dumps(result)) if result else done()
+    if trained is None:
+        raise TransientError(f"the training of run {run.name} went off record: start it again")
     return trained
 
 

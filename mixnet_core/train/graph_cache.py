@@ -47,6 +47,11 @@ _NOT_IN_THE_GRAPH: dict[str, Any] = {
         "stall_seconds",
         "compile_seconds",
         "grace_seconds",
+        # How many ranks there are, and which this is, counts; not on how many hosts they are.
+        "hosts",
+        "ranks",
+        "join_seconds",
+        "lost_seconds",
         "restarts",
         "full_disk_seconds",
     },

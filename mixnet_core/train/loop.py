@@ -67,10 +67,12 @@ def train(request: TrainRequest) -> TrainedRun:
     """
     began = time.monotonic()
     recipe, run = request.recipe, RunDir(Path(request.run_dir))
-    ranks = join_ranks(recipe.devices.target, recipe.devices.ranks)
+    ranks = join_ranks(recipe.devices.target, recipe.ranks, each=recipe.devices.ranks)
     average_gradients(ranks)
     index = read_index(Path(request.dataset.root), "train")
-    unreadable = UnreadableImages(run.unreadable, recipe.data.max_unreadable, ranks.rank)
+    # No two hosts append to one file: on a network's disk one would overwrite the other's rows.
+    unread = run.unreadable_on(ranks.rank // recipe.devices.ranks)
+    unreadable = UnreadableImages(unread, recipe.data.max_unreadable, ranks.rank)
     classes = len(request.dataset.classes)
     rates = learning_rates(
         recipe.schedule,

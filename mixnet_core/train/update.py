@@ -48,7 +48,7 @@ class Update(nn.Cell):
 
     def __init__(self, net: nn.Cell, optimizer: nn.Optimizer, recipe: Recipe) -> None:
         super().__init__(auto_prefix=False)
-        precision, ranks = recipe.precision, recipe.devices.ranks
+        precision, ranks = recipe.precision, recipe.ranks
         self.optimizer = optimizer
         self.trained = optimizer.parameters
         self.values = ParameterTuple(list(net.get_parameters()))

@@ -15,6 +15,7 @@ from mixnet_core.data.index import Index
 from mixnet_core.data.unreadable import Unreadable, UnreadableImages, count_unreadable
 from mixnet_core.errors import DatasetError
 from mixnet_core.recipe.recipe import Recipe, load_recipe
+from mixnet_core.runs.run_dir import RunDir
 from tests.data.augment.photographs import CLASSES, write_photographs
 
 BROKEN = (3, 11)
@@ -89,6 +90,12 @@ def test_each_is_a_line_of_the_runs_file_and_a_warning(
     assert all("image" in row["reason"] for row in rows)
     assert "2 of at most 2 in epoch 7 of rank 5" in caplog.text
     assert count_unreadable(file) == 2
+    # Another host's ranks have a file of their own; an image that both met is one.
+    rows[0]["path"] = "train/a/other.jpg"
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    RunDir(tmp_path).unreadable_on(1).write_text(text)
+    assert RunDir(tmp_path).unreadable_on(0) == file
+    assert count_unreadable(file) == 3
 
 
 def test_one_more_than_allowed_ends_the_run_and_says_how_many(

@@ -9,6 +9,7 @@ from mixnet_core.errors import DatasetError, JobFailed, MachineError
 from mixnet_core.processes import child
 from mixnet_core.processes.device_faults import FAULTS
 from mixnet_core.processes.failure import cause_of
+from mixnet_core.processes.host_ranks import HostRanks
 from mixnet_core.storage.files import write_json
 
 WORKER_KILLED = (
@@ -337,3 +338,16 @@ def test_numbers_are_codes_only_where_a_line_calls_them_so(attempt: Path) -> Non
 def test_the_last_line_told_is_not_mindspores_chatter(attempt: Path) -> None:
     (attempt / "log.txt").write_text("the reason\n[INFO] DISTRIBUTED(1,2,python): started\n\n")
     assert "last line 'the reason'" in str(cause_of("m", attempt, 3, ranks=1))
+
+
+def test_a_host_knows_its_own_ranks_by_their_process_ids(attempt: Path) -> None:
+    # Another host's rank may have the same one.
+    write_json(attempt / child.process_file("0"), 71)
+    write_json(attempt / child.process_file("1"), 71)
+    host = HostRanks(each=1, hosts=2, host=1)
+    host.log(attempt).write_text(WORKER_KILLED)
+    cause = cause_of("m", attempt, 1, ranks=2, host=host)
+    assert str(cause).startswith("m on rank 1 was ended by SIGKILL")
+    # Host 0's own msrun saw nothing fail.
+    nothing = cause_of("m", attempt, 1, ranks=2, host=HostRanks(each=1, hosts=2))
+    assert "SIGKILL" not in str(nothing)

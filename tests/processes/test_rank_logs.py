@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mixnet_core.processes.rank_logs import named, newest_attempt, rank_logs
+from mixnet_core.processes.rank_logs import log_of_host, named, newest_attempt, rank_logs
 
 
 def attempt(root: Path, number: int, **logs: str) -> Path:
@@ -28,9 +28,12 @@ def test_the_newest_attempt_is_found_by_its_number(tmp_path: Path) -> None:
 def test_ranks_come_in_their_order_and_who_started_them_last(tmp_path: Path) -> None:
     logs = {f"worker_{rank}": f"of {rank}" for rank in (10, 2, 0)}
     folder = attempt(tmp_path, 1, log="msrun's", scheduler="x", **logs)
+    for host in (10, 9):
+        (folder / log_of_host(host)).touch()
     found = rank_logs(folder)
     assert [log.whose for log in found] == [
-        "rank 0", "rank 2", "rank 10", "msrun", "MindSpore's scheduler",
+        "rank 0", "rank 2", "rank 10", "msrun", "msrun of host 9", "msrun of host 10",
+        "MindSpore's scheduler",
     ]  # fmt: skip
     assert found[1].last_lines(5) == ["of 2"]
     assert named(found[:1]) == f"rank 0: {folder / 'workers/worker_0.log'}"

@@ -284,3 +284,22 @@ def test_a_digest_of_a_file_on_a_slow_disk_is_no_hang(
     monkeypatch.setattr(files.hashlib, "sha256", Slow)
     assert files.sha256_of(tmp_path / "large") == digest.hexdigest()
     assert slow_job.seconds > 5 * STALL_SECONDS
+
+
+def test_of_ranks_of_other_hosts_only_their_signs_count(tmp_path: Path, time: Time) -> None:
+    # Its process id is another process's here, or nobody's.
+    write_json(tmp_path / child.process_file("0"), os.getpid())
+    write_json(tmp_path / child.process_file("1"), 2**22 + 1)
+    patience = Patience(first_seconds=100, stall_seconds=10)
+    dog = Watchdog(tmp_path, 2, patience, clock=time, here=range(1))
+    for moment in (child.FIRST_BEAT, 50, 51):
+        for rank in range(2):
+            sign(tmp_path, rank, moment)
+        assert looks(dog, time, 5) is None
+    # Rank 1 lives as far as this host knows: it is waited for, and named.
+    for moment in range(52, 56):
+        sign(tmp_path, 0, moment)
+        answer = looks(dog, time, 3)
+    assert answer is not None
+    assert "rank 1 is silent for longer than the others" in answer
+    assert dog.stopped() == ()

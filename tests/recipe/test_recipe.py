@@ -204,6 +204,10 @@ def test_a_value_out_of_range_is_named(changes: dict[str, Any], message: str) ->
             "training.global_batch 33 is not divisible by devices.ranks 2",
         ),
         (
+            {"training__global_batch": 32, "devices__hosts": 3},
+            "training.global_batch 32 is not divisible by devices.hosts 3 x devices.ranks 2",
+        ),
+        (
             {"schedule__warmup_epochs": 12, "training__epochs": 12},
             "schedule.warmup_epochs 12.0 leaves none of training.epochs 12",
         ),
@@ -345,6 +349,9 @@ LATER = (
     "devices.stall_seconds",
     "devices.compile_seconds",
     "devices.grace_seconds",
+    "devices.hosts",
+    "devices.join_seconds",
+    "devices.lost_seconds",
     "devices.restarts",
     "devices.full_disk_seconds",
 )
@@ -427,6 +434,11 @@ def test_reading_a_recipe_once_serves_several_sets_of_overrides() -> None:
             {"schedule__lr_batch": 1024, "training__global_batch": 256, "schedule__lr": 0.2},
             1,
             "global batch 256 = 2 ranks x 128, learning rate 0.05 = 0.2 scaled by 256/1024",
+        ),
+        (
+            {"devices__hosts": 4, "devices__micro_batch": 2},
+            2,
+            "global batch 32 = 4 hosts x 2 ranks x 2 accumulated x 2, learning rate 0.002",
         ),
         (
             {"schedule__lr_batch": 32},

@@ -67,6 +67,11 @@ def test_it_is_said_how_the_batch_comes_about() -> None:
             "ranks",
         ),
         (
+            {"training__virtual_ranks": 6, "devices__hosts": 2, "devices__ranks": 2},
+            "training.virtual_ranks 6 is not divisible by devices.hosts 2 x devices.ranks 2: run "
+            "it on 1, 2, 3 or 6 ranks",
+        ),
+        (
             {"training__virtual_ranks": 1, "devices__ranks": 2},
             "training.virtual_ranks 1 is not divisible by devices.ranks 2: run it on 1 ranks",
         ),

@@ -81,6 +81,13 @@ def test_scaled_on_other_ranks_it_keeps_the_images_a_rank_and_scales_the_rates()
     assert (recipe.schedule.lr, recipe.schedule.lr_batch, recipe.lr_factor) == (0.2, 1024, 0.25)
 
 
+def test_on_several_hosts_each_has_the_recipes_ranks() -> None:
+    recipe = adjusted_recipe("mixnet_s", hosts=4)
+    assert (recipe.ranks, recipe.devices.ranks, recipe.rank_batch) == (32, 8, 32)
+    scaled = adjusted_recipe("mixnet_s", hosts=4, ranks=4, scale_lr=True)
+    assert (scaled.training.global_batch, scaled.rank_batch, scaled.lr_factor) == (2048, 128, 2.0)
+
+
 def test_scaled_to_a_given_global_batch_only_the_rates_follow() -> None:
     recipe = adjusted_recipe("mixnet_s", global_batch=512, scale_lr=True)
     assert (recipe.training.global_batch, recipe.devices.ranks, recipe.lr_factor) == (512, 8, 0.5)

@@ -1,0 +1,258 @@
+"""A host of several that does not lead: joins each attempt that host 0 plans, and ends as it does.
+
+    waits for a leader that lives -> says that it is ready -> joins attempt after attempt -> the end
+
+A leader that falls silent is waited for again, as at first: another one goes on from the newest
+checkpoint. What is said how is in `runs.lease`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NoReturn
+from uuid import uuid4
+
+from mixnet_core.errors import MachineError, MixnetError, Stopped, TransientError
+from mixnet_core.evaluate.job import patience_of
+from mixnet_core.processes import stopping
+from mixnet_core.processes.child import REQUEST
+from mixnet_core.processes.failure import same_error
+from mixnet_core.processes.held_devices import HeldDevices, devices_held
+from mixnet_core.processes.host_ranks import HostRanks
+from mixnet_core.processes.launch import join_job
+from mixnet_core.recipe.recipe import Recipe
+from mixnet_core.runs.lease import Lease, newest_lease, owner_of, said_in, say_in
+from mixnet_core.runs.pulse import Pulse, PulseWatch
+from mixnet_core.runs.run_dir import RunDir
+from mixnet_core.stages.leading import told_to
+from mixnet_core.storage.files import read_json
+
+MODULE = "mixnet_core.train"
+_POLL_SECONDS = 0.2
+_SECONDS_BETWEEN_LOOKS = 1.0
+
+
+class _LeaderLost(Exception):
+    """The leader is silent, or another one leads."""
+
+
+class _Over(Exception):
+    """The leader says that the attempt is over."""
+
+
+def follow(
+    recipe: Recipe,
+    run: RunDir,
+    ranks: HostRanks,
+    say: Callable[[str], None],
+    is_finished: Callable[[], bool],
+) -> dict[str, Any] | None:
+    """Trains with this host's ranks as host 0 plans it.
+
+    Args:
+        ranks: this host's.
+        say: is told what goes on, in a line.
+        is_finished: tells whether the run's training is on record.
+
+    Returns:
+        The result, as host 0 says it; None if it is on record already.
+
+    Raises:
+        TransientError: no host leads within `devices.join_seconds`.
+        MixnetError: what host 0 ended with.
+    """
+    with devices_held(recipe.devices.target, ranks.each, f"train of {run.name}", say) as held:
+        while not is_finished():
+            led_by = _leader(run, ranks, say, is_finished)
+            if led_by is None:
+                break
+            lease, watch = led_by
+            follower = _Follower(recipe, run, ranks, lease, watch, held, say)
+            with Pulse(lease.pulse(ranks.host)):
+                try:
+                    return follower.follow()
+                except _LeaderLost as lost:
+                    say(f"{lost}; waiting for another leader")
+                except BaseException as error:
+                    follower.leave(error)
+                    raise
+    return None
+
+
+def _leader(
+    run: RunDir, ranks: HostRanks, say: Callable[[str], None], is_finished: Callable[[], bool]
+) -> tuple[Lease, PulseWatch] | None:
+    """Waits for a leader that lives; None if training is finished meanwhile."""
+    watches: dict[int, PulseWatch] = {}
+    began, said = time.monotonic(), False
+    while True:
+        newest = newest_lease(run)
+        if newest is not None and not newest.has_ended:
+            if newest.number not in watches:
+                watches[newest.number] = PulseWatch(newest.pulse(0))
+            watch = watches[newest.number]
+            watch.silent()
+            if watch.has_grown:
+                say(f"{ranks.named} follows {owner_of(newest)}")
+                return newest, watch
+        if is_finished():
+            return None
+        if time.monotonic() > began + ranks.join_seconds:
+            raise TransientError(
+                f"host 0 of {ranks.hosts} has not joined within {ranks.join_seconds:g} s: start "
+                "the same command there, with --node-rank 0 and the same workspace on a disk that "
+                "all hosts share"
+            )
+        if not said and time.monotonic() > began + 2 * _SECONDS_BETWEEN_LOOKS:
+            say(f"{ranks.named} waits for host 0")
+            said = True
+        time.sleep(_POLL_SECONDS)
+
+
+class _Follower:
+    """Follows one leader to its end."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        run: RunDir,
+        ranks: HostRanks,
+        lease: Lease,
+        watch: PulseWatch,
+        held: HeldDevices,
+        say: Callable[[str], None],
+    ) -> None:
+        self._recipe, self._ranks, self._lease, self._watch = recipe, ranks, lease, watch
+        self._held, self._say = held, say
+        self._state: dict[str, Any] = {
+            **told_to(recipe, run, ranks),
+            "session": uuid4().hex,
+            "done": None,
+            "error": None,
+        }
+        self._next_look = 0.0
+
+    def follow(self) -> dict[str, Any]:
+        """Joins attempt after attempt; returns what the leader says that training left.
+
+        Raises:
+            MixnetError: what the leader ended with.
+            _LeaderLost: it is silent.
+        """
+        self._note()
+        while True:
+            said = said_in(self._lease.owner)
+            if said.get("end") is not None:
+                return _result(said["end"])
+            newest = int(said.get("attempt", 0))
+            if said and (newest == 0 or said.get("over")):
+                if self._state["done"] != newest:
+                    self._note(done=newest, error=None)
+            # One that others were at before this process is not its own.
+            elif said and self._state["done"] == newest - 1:
+                self._join(said["plan"], newest)
+            self._expect_leader()
+            time.sleep(_POLL_SECONDS)
+
+    def leave(self, error: BaseException) -> None:
+        """Says that this host ends."""
+        with suppress(MachineError):
+            self._note(left=type(error).__name__)
+
+    def _join(self, plan: Mapping[str, Any], number: int) -> None:
+        attempt = Path(plan["attempt"])
+        ranks = HostRanks(
+            self._ranks.each,
+            self._ranks.hosts,
+            self._ranks.host,
+            plan["address"],
+            plan["port"],
+            self._ranks.join_seconds,
+        )
+        recipe = self._recipe
+        self._say(f"{ranks.named}: ranks {_span(ranks)} of {ranks.count}, {attempt.name}")
+
+        def look(_: Path) -> None:
+            now = time.monotonic()
+            if now < self._next_look:
+                return
+            self._next_look = now + _SECONDS_BETWEEN_LOOKS
+            self._expect_leader()
+            if self._is_over(number):
+                raise _Over
+
+        try:
+            join_job(
+                MODULE,
+                attempt,
+                ranks,
+                threads=recipe.fixed_threads or int(read_json(attempt / REQUEST)["threads"]),
+                env=self._held.environment,
+                on_look=look,
+                keep_open=self._held.handles,
+                patience=patience_of(recipe),
+                grace_seconds=recipe.devices.grace_seconds,
+            )
+            said = None
+        except (_Over, Stopped):
+            said = None
+        except MixnetError as error:
+            self._say(f"{ranks.named} stopped: {error}")
+            said = {
+                "type": type(error).__name__,
+                "message": str(error),
+                "retryable": error.retryable,
+                "of_peer": getattr(error, "of_peer", False),
+            }
+        except Exception:
+            # Of the leader.
+            raise
+        except BaseException as interruption:
+            if stopping.requested(attempt) is not None and stopping.heeds(attempt):
+                self._raise_saved(interruption)
+            raise
+        self._note(done=number, error=said)
+
+    def _raise_saved(self, interruption: BaseException) -> NoReturn:
+        """Raises what interrupted this host, with `Stopped` as its cause if host 0 saved."""
+        until = time.monotonic() + self._recipe.devices.grace_seconds
+        while time.monotonic() < until and not self._lease.has_ended:
+            time.sleep(_POLL_SECONDS)
+        failed = (said_in(self._lease.owner).get("end") or {}).get("error")
+        error = same_error(failed) if failed else None
+        raise interruption from (error if isinstance(error, Stopped) else None)
+
+    def _is_over(self, number: int) -> bool:
+        said = said_in(self._lease.owner)
+        return said.get("end") is not None or (
+            said.get("attempt") == number and said.get("over") is True
+        )
+
+    def _expect_leader(self) -> None:
+        limit = self._recipe.devices.lost_seconds
+        if self._lease.is_lost:
+            raise _LeaderLost(f"{owner_of(self._lease.next)} leads now")
+        if self._watch.silent() >= limit:
+            raise _LeaderLost(
+                f"host 0 of {self._ranks.hosts} has given no sign of life for {limit:g} s"
+            )
+
+    def _note(self, **more: Any) -> None:
+        self._state |= more
+        say_in(self._lease.host(self._ranks.host), self._state)
+
+
+def _result(end: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what the leader ended with, or raises it."""
+    if failed := end.get("error"):
+        raise same_error(failed)
+    result: dict[str, Any] = end["result"]
+    return result
+
+
+def _span(ranks: HostRanks) -> str:
+    first, last = ranks.here.start, ranks.here.stop - 1
+    return f"{first}" if first == last else f"{first} to {last}"

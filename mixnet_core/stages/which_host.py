@@ -1,0 +1,187 @@
+"""Which of how many hosts this one is, and where they meet: as told, or from the environment.
+
+    of              option        environment
+    how many        --hosts       MIXNET_HOSTS, SLURM_STEP_NUM_NODES
+    which one       --node-rank   MIXNET_NODE_RANK, SLURM_NODEID, JOB_COMPLETION_INDEX
+    host 0's place  --master      MIXNET_MASTER, else the first of Slurm's nodes
+
+The first that is there counts. Slurm's count is the step's, which `srun` sets: a batch script of
+four nodes runs on one of them by itself, and must not wait for three others. JOB_COMPLETION_INDEX
+is what Kubernetes gives the pods of an indexed Job, as JobSet's are; how many they are it does not
+say.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+import subprocess
+from collections.abc import Mapping
+
+import psutil
+
+from mixnet_core.errors import InputError, MachineError, TransientError
+from mixnet_core.processes.host_ranks import HostRanks
+from mixnet_core.recipe.sections import Devices
+from mixnet_core.storage.uris import shown
+
+_COUNTS = ("MIXNET_HOSTS", "SLURM_STEP_NUM_NODES")
+_NUMBERS = ("MIXNET_NODE_RANK", "SLURM_NODEID", "JOB_COMPLETION_INDEX")
+_MASTER = "MIXNET_MASTER"
+_NODES = ("SLURM_STEP_NODELIST", "SLURM_JOB_NODELIST")
+_SCONTROL_SECONDS = 30.0
+
+
+def hosts_told(hosts: int | None, environment: Mapping[str, str]) -> int | None:
+    """Returns how many hosts are to train together; None where nobody says.
+
+    Args:
+        hosts: as --hosts.
+        environment: of the command.
+
+    Raises:
+        InputError: a variable holds no number, or this is not the one task of its host.
+    """
+    if hosts is not None:
+        return hosts
+    found = _number(_COUNTS, environment)
+    if found is None or found[1] < 1:
+        return None
+    if found[0].startswith("SLURM") and found[1] > 1:
+        local = environment.get("SLURM_LOCALID", "0").strip()
+        if local not in ("", "0"):
+            raise InputError(
+                f"this is task {shown(local)} of its host: have Slurm start one on each, with "
+                "--ntasks-per-node=1; `mixnet train` starts that host's ranks"
+            )
+    return found[1]
+
+
+def which_host(
+    devices: Devices,
+    *,
+    node_rank: int | None = None,
+    master: str | None = None,
+    environment: Mapping[str, str],
+) -> HostRanks:
+    """Returns which ranks this host starts.
+
+    Args:
+        devices: how many hosts there are, and ranks on each.
+        node_rank: as --node-rank.
+        master: as --master, ADDRESS or ADDRESS:PORT. Host 0 needs it: the others read it in the
+            run's folder.
+        environment: of the command.
+
+    Raises:
+        InputError: it is not said which host this is or where they meet; or it cannot be.
+        TransientError: the address cannot be found by its name.
+        MachineError: `scontrol` fails.
+    """
+    hosts, each = devices.hosts, devices.ranks
+    if hosts == 1:
+        if node_rank or master is not None:
+            given = "--master" if not node_rank else f"--node-rank {node_rank}"
+            raise InputError(f"{given} is of several hosts: say how many with --hosts")
+        return HostRanks(each=each)
+    number = node_rank
+    if number is None and (found := _number(_NUMBERS, environment)) is not None:
+        number = found[1]
+    if number is None:
+        raise InputError(
+            f"devices.hosts is {hosts}, and nothing says which of them this is: run `mixnet train "
+            f"--hosts {hosts} --node-rank I --master ADDRESS` on each, with I from 0 to {hosts - 1}"
+        )
+    if not 0 <= number < hosts:
+        raise InputError(f"--node-rank {number}: expected 0 to {hosts - 1}, of {hosts} hosts")
+    here = HostRanks(each, hosts, number, join_seconds=devices.join_seconds)
+    if not here.leads:
+        return here
+    named = master or environment.get(_MASTER, "").strip() or _first_of_slurm(environment)
+    if not named:
+        raise InputError(
+            f"{here.named} leads, and does not know its address: give --master ADDRESS[:PORT], one "
+            "of this host's that the others reach"
+        )
+    name, port = _place(named)
+    return HostRanks(each, hosts, 0, _own_address(name), port, devices.join_seconds)
+
+
+def _number(variables: tuple[str, ...], environment: Mapping[str, str]) -> tuple[str, int] | None:
+    """Returns the first variable that is set, and what it says."""
+    for name in variables:
+        # Set but empty is what a script leaves that meant to unset it.
+        if text := environment.get(name, "").strip():
+            if not re.fullmatch(r"[0-9]{1,6}", text):
+                raise InputError(f"{name} is {shown(text)!r}: expected a number")
+            return name, int(text)
+    return None
+
+
+def _first_of_slurm(environment: Mapping[str, str]) -> str:
+    """Returns the name of the first of a Slurm step's nodes; "" outside of Slurm."""
+    nodes = next((said for name in _NODES if (said := environment.get(name, "").strip())), "")
+    if not nodes:
+        return ""
+    try:
+        listed = subprocess.run(
+            ["scontrol", "show", "hostnames", nodes],
+            capture_output=True,
+            text=True,
+            timeout=_SCONTROL_SECONDS,
+            check=True,
+            env=dict(environment),
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise MachineError(
+            f"`scontrol show hostnames {shown(nodes)}` fails ({type(error).__name__}): give "
+            f"--master, or set {_MASTER}, to the first host's address"
+        ) from error
+    return next(iter(listed.stdout.split()), "")
+
+
+def _place(named: str) -> tuple[str, int | None]:
+    """Takes ADDRESS, ADDRESS:PORT, [IPv6] or [IPv6]:PORT apart."""
+    match = re.fullmatch(r"\[([^\]]+)\](?::([0-9]+))?", named) or re.fullmatch(
+        r"([^:\s/]+)(?::([0-9]+))?", named
+    )
+    if match is None and re.fullmatch(r"[0-9a-fA-F:.]+", named):
+        return named, None
+    port = int(match[2]) if match and match[2] else None
+    if match is None or (port is not None and not 0 < port < 65536):
+        raise InputError(
+            f"--master {shown(named)!r}: expected ADDRESS or ADDRESS:PORT, as in 10.0.0.1:29500"
+        )
+    return match[1], port
+
+
+def _own_address(name: str) -> str:
+    """Returns the address of host 0, which this host is, in numbers.
+
+    MindSpore's scheduler is started by whoever has the address: a wrong one leaves all waiting.
+    """
+    try:
+        found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise TransientError(
+            f"--master {shown(name)} is not known here ({error.strerror or error}): give an "
+            "address, or a name that this host resolves"
+        ) from error
+    addresses = [str(row[4][0]).partition("%")[0] for row in found]
+    local = {
+        row.address.partition("%")[0] for rows in psutil.net_if_addrs().values() for row in rows
+    }
+    own = [address for address in addresses if address in local]
+    if not own:
+        raise InputError(
+            f"--master {shown(name)} is {addresses[0]}, no address of this host, which leads as "
+            "host 0: give one of its own, or start --node-rank 0 where it belongs"
+        )
+    reached = [address for address in own if not ipaddress.ip_address(address).is_loopback]
+    if not reached:
+        raise InputError(
+            f"--master {shown(name)} is {own[0]} here, which other hosts cannot reach: give the "
+            "address of this host in their network"
+        )
+    return reached[0]

@@ -1,0 +1,130 @@
+"""Which host this is of how many comes from options, or from Slurm's and Kubernetes' variables."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from mixnet_core.errors import InputError, MachineError, TransientError
+from mixnet_core.processes.host_ranks import HostRanks
+from mixnet_core.recipe.recipe import load_recipe
+from mixnet_core.recipe.sections import Devices
+from mixnet_core.stages.which_host import hosts_told, which_host
+
+STEP = {"SLURM_STEP_NUM_NODES": "2", "SLURM_NODEID": "1", "SLURM_LOCALID": "0"}
+
+
+def devices(hosts: int = 2, **more: Any) -> Devices:
+    settings = {"devices.hosts": hosts, "devices.ranks": 2, "training.global_batch": 24}
+    return load_recipe("digits", settings | more).devices
+
+
+def own_address() -> str:
+    for rows in psutil.net_if_addrs().values():
+        for row in rows:
+            if row.family == socket.AF_INET and not row.address.startswith("127."):
+                return row.address
+    pytest.skip("this machine has no address but its own loopback")
+
+
+@pytest.mark.parametrize(
+    ("hosts", "environment", "told"),
+    [
+        (None, {}, None),
+        (3, STEP, 3),
+        (None, STEP, 2),
+        (None, STEP | {"MIXNET_HOSTS": "4"}, 4),
+        (None, STEP | {"MIXNET_HOSTS": " "}, 2),
+        # A batch script, which runs on one of its job's nodes.
+        (None, {"SLURM_NNODES": "4", "SLURM_NODEID": "0"}, None),
+        (None, {"JOB_COMPLETION_INDEX": "3"}, None),
+        (None, {"SLURM_STEP_NUM_NODES": "1", "SLURM_LOCALID": "3"}, 1),
+    ],
+)
+def test_the_first_that_says_how_many_counts(
+    hosts: int | None, environment: dict[str, str], told: int | None
+) -> None:
+    assert hosts_told(hosts, environment) == told
+
+
+def test_a_host_has_one_task() -> None:
+    with pytest.raises(InputError, match=r"task 3 of its host: .*--ntasks-per-node=1"):
+        hosts_told(None, STEP | {"SLURM_LOCALID": "3"})
+
+
+@pytest.mark.parametrize(
+    ("node_rank", "environment", "host"),
+    [
+        (1, {"SLURM_NODEID": "0"}, 1),
+        (None, {"SLURM_NODEID": "1"}, 1),
+        (None, {"JOB_COMPLETION_INDEX": "1"}, 1),
+        (None, {"MIXNET_NODE_RANK": "1", "JOB_COMPLETION_INDEX": "0"}, 1),
+    ],
+)
+def test_a_host_that_does_not_lead_needs_its_number_alone(
+    node_rank: int | None, environment: dict[str, str], host: int
+) -> None:
+    found = which_host(devices(), node_rank=node_rank, environment=environment)
+    assert (found.host, found.hosts, found.each, found.count) == (host, 2, 2, 4)
+    assert list(found.here) == [2, 3]
+    assert not found.leads
+    assert found.named == "host 1 of 2"
+
+
+def test_the_leader_takes_an_address_of_its_own() -> None:
+    address = own_address()
+    told: dict[str, Any] = {"node_rank": 0, "environment": {}}
+    assert which_host(devices(), master=address, **told).port is None
+    found = which_host(devices(), master=f"{address}:29500", **told)
+    assert (found.address, found.port, found.leads) == (address, 29500, True)
+    by_variable = which_host(devices(), node_rank=0, environment={"MIXNET_MASTER": address})
+    assert by_variable.address == address
+
+
+def test_the_first_of_slurms_nodes_leads(tmp_path: Path) -> None:
+    address = own_address()
+    (tmp_path / "scontrol").write_text(f'#!/bin/sh\necho "{address} $*" | tr " " "\\n"\n')
+    (tmp_path / "scontrol").chmod(0o755)
+    slurm = {
+        "SLURM_NODEID": "0",
+        "SLURM_JOB_NODELIST": "n[1-2]",
+        "PATH": f"{tmp_path}:/usr/bin:/bin",
+    }
+    assert which_host(devices(), environment=slurm).address == address
+    (tmp_path / "scontrol").write_text("#!/bin/sh\nexit 1\n")
+    with pytest.raises(MachineError, match=r"`scontrol show hostnames n\[1-2\]` fails .*--master"):
+        which_host(devices(), environment=slurm)
+
+
+@pytest.mark.parametrize(
+    ("told", "error", "message"),
+    [
+        ({}, InputError, "nothing says which of them this is: run `mixnet train --hosts 2"),
+        ({"node_rank": 2}, InputError, "--node-rank 2: expected 0 to 1, of 2 hosts"),
+        ({"node_rank": 0}, InputError, "host 0 of 2 leads, and does not know its address"),
+        ({"node_rank": 0, "master": "127.0.0.1"}, InputError, "which other hosts cannot reach"),
+        ({"node_rank": 0, "master": "192.0.2.1"}, InputError, "no address of this host"),
+        ({"node_rank": 0, "master": "[::1]:x"}, InputError, "expected ADDRESS or ADDRESS:PORT"),
+        ({"node_rank": 0, "master": "192.0.2.1:0"}, InputError, "expected ADDRESS or ADDRESS:PORT"),
+        ({"node_rank": 0, "master": "no.invalid"}, TransientError, "is not known here"),
+        ({"environment": {"SLURM_NODEID": "x"}}, InputError, "SLURM_NODEID is 'x': expected a num"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_a_line(
+    told: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message.replace("[", r"\[")):
+        which_host(devices(), **{"environment": {}, **told})
+
+
+def test_one_host_asks_nothing_and_takes_nothing_of_several() -> None:
+    found = which_host(devices(1), environment=STEP | {"MIXNET_MASTER": "x"})
+    assert found == HostRanks(each=2)
+    with pytest.raises(InputError, match="--node-rank 1 is of several hosts"):
+        which_host(devices(1), node_rank=1, environment={})
+    with pytest.raises(InputError, match="--master is of several hosts"):
+        which_host(devices(1), master="h", environment={})
