@@ -115,7 +115,9 @@ def goodput(folder: Path, minutes: float, every: float, seed: int, epochs: int) 
         while time.monotonic() - began < 60 * minutes:
             number += 1
             name = f"run-{number}"
-            steps, more = disturbed(here, name, epochs, draw, every, began + 60 * minutes)
+            steps, more = disturbed(
+                here, name, epochs, draw, every, began + 60 * minutes, followed.newest
+            )
             kills += more
             counted += steps.newest
             done += steps.done
@@ -156,9 +158,15 @@ def await_end(here: Host, name: str, flow_run: str) -> None:
 
 
 def disturbed(
-    here: Host, name: str, epochs: int, draw: random.Random, every: float, until: float
+    here: Host,
+    name: str,
+    epochs: int,
+    draw: random.Random,
+    every: float,
+    until: float,
+    last_step: int,
 ) -> tuple[Steps, list[Kill]]:
-    """One run, of which something is killed as long as there is time."""
+    """One run, of which something is killed as long as there are time and steps to do."""
     flow_run = begin(here, name, epochs)
     run = here.deployed.workspace.run(name)
     steps, kills, trained = Steps(run), list[Kill](), run.record("train")
@@ -172,7 +180,9 @@ def disturbed(
                 if kill.next_step_at is None and kill.went_on(attempts):
                     kill.next_step_at = steps.at
         # What is not there at the moment is drawn again at the next look.
-        if next_kill < time.monotonic() < until and (made := struck(here, flow_run, steps, draw)):
+        # After the last step there is none to wait for.
+        is_due = next_kill < time.monotonic() < until and steps.newest < last_step
+        if is_due and (made := struck(here, flow_run, steps, draw)):
             kills.append(made)
             next_kill += every
         if time.monotonic() - steps.at > _MOST_SECONDS_WITHOUT_STEP:
@@ -242,7 +252,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--every", type=float, default=30, help="seconds between two kills")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, default=40, help="37 steps each")
+    parser.add_argument("--epochs", type=int, default=24, help="37 steps each")
     parser.add_argument("--folder", type=Path, help="kept; default: a temporary one, deleted")
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
