@@ -138,15 +138,15 @@ def test_an_object_that_changes_while_it_is_fetched_is_listed_again(
 
     def objects(most: int | None = None) -> Any:
         listings[0] += 1
-        change("before")
+        change("older")
         listed = real(most)
         if listings[0] != 3:
-            change("after")
+            change("newer")
         return listed
 
     monkeypatch.setattr(of._objects, "objects", objects)
     told: list[Fetched] = []
-    assert found(fetched(of, told))["train/cat/1.png"] == b"3 before"
+    assert found(fetched(of, told))["train/cat/1.png"] == b"3 older"
     assert len([step for step in told if "changed while they were fetched" in step.said]) == 2
     with pytest.raises(TransientError, match="changes while it is fetched, as train/cat/1"):
         fetched(of)
