@@ -205,6 +205,10 @@ OPENED = {
     ("mixnet_core/release/signing.py", "storage.uri"),
     ("mixnet_core/release/standing.py", "storage.uri"),
     ("mixnet_core/release/views.py", "storage.uri"),
+    ("mixnet_core/data/prepared_copy.py", "storage.uri"),
+    ("mixnet_core/data/sources/prepared.py", "storage.uri"),
+    ("mixnet_core/storage/mirror/mirror.py", "objects.uri"),
+    ("mixnet_core/storage/mirror/one_object.py", "objects.uri"),
     # Of a release that was read: `shown_uri`.
     ("mixnet_core/release/catalog.py", "uri"),
     ("flows/mixnet_flows/demo.py", "release.uri"),

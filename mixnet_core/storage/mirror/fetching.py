@@ -291,7 +291,7 @@ class _Crew:
         # Twice the same bytes are the object's: bytes that were lost on the way are others.
         if md5 != again:
             return False
-        log.debug("%s: the ETag of %s is not its MD5", self._objects.uri, shown(listed.key))
+        log.debug("%s: the ETag of %s is not its MD5", shown(self._objects.uri), shown(listed.key))
         with self._lock:
             self._others_seen += 1
             self._etags_are_others = self._others_seen >= _ENOUGH

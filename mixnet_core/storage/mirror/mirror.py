@@ -76,6 +76,8 @@ class Plan:
         files = f"{len(self.shape.files):,} objects, {size(self.shape.bytes)}"
         if not self.missing:
             return f"{files}, all of them on this machine"
+        if len(self.missing) == len(self.shape.files):
+            return f"{files}, all of them to be fetched"
         missing = f"{len(self.missing):,} of them, {size(total(self.missing))}, are to be fetched"
         return f"{files}; {missing}"
 

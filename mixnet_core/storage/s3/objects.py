@@ -10,6 +10,9 @@ from mixnet_core.storage.s3.answers import code_of, is_missing, status_of
 from mixnet_core.storage.s3.service import Service
 from mixnet_core.storage.storage import Listed
 
+# Objects of an answer; S3 gives no more.
+PAGE = 1000
+
 # Of an object that is another one by now; a stretch of one that is shorter is none of it.
 _CHANGED_CODES = ("PreconditionFailed", "InvalidRange")
 _CHANGED = (412, 416)
@@ -29,7 +32,7 @@ def list_all(
     """
     found: dict[str, Listed] = {}
     pages = service.client.get_paginator("list_objects_v2").paginate(
-        Bucket=bucket, Prefix=prefix + beginning
+        Bucket=bucket, Prefix=prefix + beginning, PaginationConfig={"PageSize": PAGE}
     )
     for page in pages:
         for item in page.get("Contents", []):

@@ -109,9 +109,7 @@ def test_who_is_killed_in_mid_fetch_goes_on_where_it_was(how: signal.Signals) ->
     while process.poll() is None and not (index.is_file() and index.stat().st_size):
         time.sleep(0.005)
     process.send_signal(how)
-    began = time.monotonic()
-    assert process.wait(10) != 0
-    assert time.monotonic() - began < 3
+    assert process.wait(20) != 0
     plan = of.plan()
     assert plan is not None
     missing = len(plan.missing)
