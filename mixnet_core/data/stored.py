@@ -105,13 +105,13 @@ def outline(data: Data) -> Iterator[tuple[Data | None, str]]:
     Pictures have no content there. Nothing but what lists and other small files say is fetched.
 
     Yields:
-        None instead of a section where there are too many objects to look at; "" where all is on
-        this machine anyway.
+        None instead of a section where there are too many objects to look at, or into; "" where
+        all is on this machine anyway.
 
     Raises:
         MixnetError: as `local`.
     """
-    data = _labels_here(data, ignored)
+    data = _labels_here(data, ignored, seconds=0)
     if not is_stored(data.path):
         yield data, ""
         return
@@ -126,6 +126,9 @@ def outline(data: Data) -> Iterator[tuple[Data | None, str]]:
         plan = mirror.plan(MOST_LOOKED_AT)
     if plan is None:
         yield None, f"more than {MOST_LOOKED_AT:,} objects, looked at when they are prepared"
+        return
+    if (unnamed := _unnamed(plan)) > _MOST_READ:
+        yield None, f"{plan}; what {unnamed:,} without a suffix are is looked at then"
         return
     with mirror.outlined(plan, _needed(plan)) as folder, _in_words_of(uri, folder):
         yield data.model_copy(update={"path": str(folder)}), str(plan)
@@ -198,12 +201,12 @@ def _glimpsed(storage: Storage, root: Path) -> None:
                 (root / name).write_bytes(storage.read(name))
 
 
-def _labels_here(data: Data, on_fetched: OnFetched) -> Data:
+def _labels_here(data: Data, on_fetched: OnFetched, seconds: float = OUTAGE_SECONDS) -> Data:
     """Fetches the file of labels where it is an object: it is small, and named by itself."""
     if not is_stored(data.val_labels):
         return data
     with _as_data():
-        path = fetched_file(data.val_labels or "", on_fetched)
+        path = fetched_file(data.val_labels or "", on_fetched, seconds)
     return data.model_copy(update={"val_labels": str(path)})
 
 
@@ -230,6 +233,11 @@ def _needed(plan: Plan) -> Callable[[Listed], bool]:
     others.sort(key=lambda key: (key.count("/"), key))
     read = lists | set(others[:_MOST_READ])
     return lambda file: file.key in read
+
+
+def _unnamed(plan: Plan) -> int:
+    """Counts objects that only their first bytes tell from pictures, as names have no suffix."""
+    return sum(1 for file in plan.missing if not posixpath.splitext(file.key)[1])
 
 
 def _folder(uri: str) -> Path | None:

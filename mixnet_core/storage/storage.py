@@ -6,6 +6,7 @@ parameters: see each scheme in `storage.schemes`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -14,6 +15,8 @@ from mixnet_core.errors import InputError, IntegrityError, MachineError
 from mixnet_core.storage.uris import shown
 
 CHUNK_BYTES = 1 << 20
+
+_MD5 = re.compile(r"[0-9a-f]{32}")
 
 OnBytes = Callable[[int, "int | None"], None]
 """Called while bytes arrive: how many there are so far, and how many in all if that is known."""
@@ -41,7 +44,7 @@ class Listed(NamedTuple):
     Attributes:
         key: below the place that was listed; a marker of a folder ends in a slash.
         bytes: its size.
-        etag: changes with its content, without the quotes around it.
+        etag: the service's, without the quotes around it.
         modified: when it was written: seconds since 1970 by the store's clock.
     """
 
@@ -49,6 +52,15 @@ class Listed(NamedTuple):
     bytes: int
     etag: str
     modified: float
+
+    @property
+    def version(self) -> str:
+        """Returns what is another one as soon as the content is.
+
+        That is the ETag where it looks like an MD5, so that a copy of the same bytes is the same.
+        Others are no matter of the content everywhere: some services have one for all objects.
+        """
+        return self.etag if _MD5.fullmatch(self.etag) else f"{self.etag} {self.modified!r}"
 
 
 class Objects(Protocol):

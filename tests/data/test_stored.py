@@ -8,14 +8,17 @@ from typing import Any
 
 import pytest
 
+from mixnet_core.data import stored
 from mixnet_core.data.imagenet.classes import wnids
 from mixnet_core.data.index import read_index
 from mixnet_core.data.looking import found_images
 from mixnet_core.data.prepare import prepare_dataset, prepare_val
 from mixnet_core.data.stored import canonical, glimpse
-from mixnet_core.errors import DatasetError, InputError
+from mixnet_core.errors import DatasetError, InputError, TransientError
 from mixnet_core.recipe.recipe import load_recipe
 from mixnet_core.stages.options import adjusted_recipe
+from mixnet_core.storage.mirror import patience
+from mixnet_core.storage.schemes import s3 as storage_s3
 from mixnet_core.storage.user_cache import VARIABLE
 from tests.data.samples import data, write_idx_folder, write_image_folder
 from tests.object_store import ObjectStore
@@ -105,6 +108,35 @@ def test_a_check_sees_what_preparing_would_and_fetches_no_picture(
     assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
     prepare_dataset(stored, tmp_path / "datasets")
     assert "all of them on this machine" in found_images(stored, tmp_path).more[0]
+
+
+def test_a_check_says_what_it_cannot_know_without_fetching(
+    store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored, "_MOST_READ", 5)
+    folder = image_folder(tmp_path / "folder")
+    for path in list(folder.rglob("*.png")):
+        path.rename(path.with_suffix(""))
+    there = data("image_folder", copied(store, folder, "unnamed"))
+    found = found_images(there, tmp_path)
+    assert "20 objects" in found.line
+    assert "what 20 without a suffix are is looked at then" in found.line
+    assert prepare_dataset(there, tmp_path / "datasets").counts["val"] == 4
+    assert "2 classes" in found_images(there, tmp_path).line
+
+
+def test_a_check_does_not_wait_for_a_file_of_labels(
+    tmp_path: Path, s3_environment: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+    monkeypatch.setattr(storage_s3, "MAX_ATTEMPTS", 1)
+    waited: list[Any] = []
+    monkeypatch.setattr(patience.Patience, "_waits", lambda *args: waited.append(args))
+    labels = {"val_labels": "s3://releases/labels.txt", "subset": True}
+    there = data("imagenet", imagenet(tmp_path / "folder"), layout="in_place", **labels)
+    with pytest.raises(TransientError, match="no answer from 127"):
+        found_images(there, tmp_path)
+    assert all(of._seconds == 0 for of, *_ in waited)
 
 
 def test_an_object_that_changed_makes_another_dataset(store: ObjectStore, tmp_path: Path) -> None:

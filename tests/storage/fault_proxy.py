@@ -48,6 +48,7 @@ class Answer:
 
     Attributes:
         length: what Content-Length says; None: the body's. A body that is shorter is cut short.
+            Below 0 none is sent, as by proxies that rewrite answers.
     """
 
     status: int
@@ -337,7 +338,8 @@ class FaultProxy:
                 self.send_response_only(answer.status)
                 for name, value in answer.headers:
                     self.send_header(name, value)
-                self.send_header("Content-Length", str(length))
+                if length >= 0:
+                    self.send_header("Content-Length", str(length))
                 self.send_header("Connection", "close")
                 self.end_headers()
                 if self.command != "HEAD":

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from mixnet_core.errors import IntegrityError
 from mixnet_core.storage.asides import held_aside
 from mixnet_core.storage.files import os_errors_explained, sha256_of
 from mixnet_core.storage.mirror.patience import Patience
@@ -33,6 +34,8 @@ _TICK_SECONDS = 0.5
 _MD5_DIGITS = 32
 # So many objects whose ETags are no MD5s, and the store is one that has others.
 _ENOUGH = 20
+# So many times in a row with other bytes, and something on the way changes them.
+_ARRIVALS = 4
 
 log = logging.getLogger(__name__)
 
@@ -48,12 +51,17 @@ class _Work(NamedTuple):
 
 
 class _Result(NamedTuple):
-    """Says what became of it: an object's digest and time, or nothing where it changed."""
+    """Says what became of it: an object's digest and time, or nothing where it changed.
+
+    Attributes:
+        is_wrong: it came in stretches that do not fit its ETag together: once more.
+    """
 
     work: _Work
     sha256: str = ""
     changed: int = 0
     is_other: bool = False
+    is_wrong: bool = False
     error: BaseException | None = None
 
 
@@ -79,7 +87,8 @@ def fetch(
         Those that are not any more what was listed.
 
     Raises:
-        IntegrityError: bytes do not fit the checksum that the store keeps of them.
+        IntegrityError: bytes do not fit the checksum that the store keeps of them, or are others
+            each time that they arrive.
         MachineError: a full disk, no permission.
         TransientError: the store was away for too long.
     """
@@ -108,6 +117,8 @@ class _Crew:
         self._results: queue.SimpleQueue[_Result] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._arrived = 0
+        # By name, the MD5s that an object arrived with and that are not its ETag.
+        self._md5s: dict[str, list[str]] = {}
         # Where no object is read twice for its ETag any more.
         self._etags_are_others, self._others_seen = False, 0
         # Daemons: one that waits for a store's answer does not hold up Ctrl-C.
@@ -138,7 +149,12 @@ class _Crew:
                 raise result.error
             work = result.work
             left[work.listed.key].discard(work)
-            if result.is_other:
+            if result.is_wrong:
+                left[work.listed.key] = self._begun(work.listed)
+                open_works += len(left[work.listed.key])
+                for again in left[work.listed.key]:
+                    self._todo.put(again)
+            elif result.is_other:
                 others[work.listed.key] = work.listed
             elif work.stretch is not None and work.stretch >= 0:
                 self._pool.stretch_done(work.listed, work.stretch)
@@ -193,12 +209,8 @@ class _Crew:
             return self._finished(work)
         return self._stretch(work, work.stretch)
 
-    def _whole(self, work: _Work, file: Path, *, again: str = "") -> _Result:
-        """Fetches an object that is small.
-
-        Args:
-            again: the MD5 that the first attempt had, which was not its ETag.
-        """
+    def _whole(self, work: _Work, file: Path) -> _Result:
+        """Fetches an object that is small."""
         listed = work.listed
         sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
         with file.open("wb") as out:
@@ -216,8 +228,8 @@ class _Crew:
 
             if not self._received(listed, begin, write, 0, listed.bytes):
                 return _Result(work, is_other=True)
-        if not self._is_as_tagged(listed, md5.hexdigest(), again):
-            return self._whole(work, file, again=md5.hexdigest())
+        if not self._is_as_tagged(listed, md5.hexdigest()):
+            return self._whole(work, file)
         return _Result(work, sha256.hexdigest(), self._pool.put(file, listed))
 
     def _stretch(self, work: _Work, number: int) -> _Result:
@@ -237,6 +249,9 @@ class _Crew:
         """Verifies an object whose stretches are all there, and puts it into its place."""
         listed, path = work.listed, self._pool.stretches(work.listed)
         sha256 = sha256_of(path)
+        if self._has_md5(listed) and not self._is_as_tagged(listed, _md5_of(path)):
+            self._pool.forget_stretches(listed)
+            return _Result(work, is_wrong=True)
         changed = self._pool.put(path, listed)
         self._pool.forget_stretches(listed)
         return _Result(work, sha256, changed)
@@ -279,23 +294,43 @@ class _Crew:
             count(-arrived)
         return is_one
 
-    def _is_as_tagged(self, listed: Listed, md5: str, again: str) -> bool:
-        """Tells whether bytes are those of the ETag, where it is an MD5; False: look once more.
+    def _has_md5(self, listed: Listed) -> bool:
+        """Tells whether an ETag may be an MD5.
 
         It is none of an object that came to the store in parts, or that the store encrypted.
         """
-        if len(listed.etag) != _MD5_DIGITS or self._etags_are_others:
+        return len(listed.etag) == _MD5_DIGITS and not self._etags_are_others
+
+    def _is_as_tagged(self, listed: Listed, md5: str) -> bool:
+        """Tells whether bytes are those of the ETag, where it is an MD5; False: look once more.
+
+        Raises:
+            IntegrityError: they are others each time.
+        """
+        if not self._has_md5(listed) or md5 == listed.etag:
             return True
-        if md5 == listed.etag:
-            return True
+        with self._lock:
+            before = self._md5s.setdefault(listed.key, [])
+            before.append(md5)
         # Twice the same bytes are the object's: bytes that were lost on the way are others.
-        if md5 != again:
-            return False
+        if md5 not in before[:-1]:
+            if len(before) < _ARRIVALS:
+                return False
+            raise IntegrityError(
+                f"{shown(self._objects.uri)}/{shown(listed.key)} arrived {len(before)} times with "
+                "other bytes than its ETag says, each time with others: something between here and "
+                "the store changes them; reach it by https, or by another way"
+            )
         log.debug("%s: the ETag of %s is not its MD5", shown(self._objects.uri), shown(listed.key))
         with self._lock:
             self._others_seen += 1
             self._etags_are_others = self._others_seen >= _ENOUGH
         return True
+
+
+def _md5_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def total(objects: Iterable[Listed]) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import cast
 
 from mixnet_core.storage.mirror.mirror import Mirror, OnFetched
+from mixnet_core.storage.mirror.patience import OUTAGE_SECONDS
 from mixnet_core.storage.open import open_object
 from mixnet_core.storage.schemes.file import FileStorage
 from mixnet_core.storage.storage import Listed, Objects
@@ -41,11 +42,12 @@ class OneObject:
         return self._objects.receive(listed, begin, write, start=start, length=length)
 
 
-def fetched_file(uri: str, on_fetched: OnFetched) -> Path:
+def fetched_file(uri: str, on_fetched: OnFetched, seconds: float = OUTAGE_SECONDS) -> Path:
     """Returns the path of an object's content, which is fetched unless it is here.
 
     Args:
         uri: s3://bucket/key, or file:///path.
+        seconds: as of `Mirror.fetched`.
 
     Raises:
         InputError: there is no such object.
@@ -54,4 +56,4 @@ def fetched_file(uri: str, on_fetched: OnFetched) -> Path:
     storage, key = open_object(uri)
     if isinstance(storage, FileStorage):
         return storage.root / key
-    return Mirror(OneObject(cast(Objects, storage), key)).fetched(on_fetched) / key
+    return Mirror(OneObject(cast(Objects, storage), key)).fetched(on_fetched, seconds) / key

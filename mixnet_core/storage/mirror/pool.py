@@ -1,4 +1,4 @@
-"""Objects that were fetched, each under a name made of key, ETag and size, with its digest.
+"""Objects that were fetched, each under a name made of key, version and size, with its digest.
 
     pool/3f/3f9a...     a whole object; it appears when it is verified and on the disk
     pool/index.jsonl    a line for each: {"name", "sha256", "bytes", "changed": mtime in ns}
@@ -66,7 +66,7 @@ class Pool:
     @staticmethod
     def name(listed: Listed) -> str:
         """Returns the name of an object's file."""
-        text = f"{listed.key}\0{listed.etag}\0{listed.bytes}"
+        text = f"{listed.key}\0{listed.version}\0{listed.bytes}"
         return hashlib.sha256(text.encode()).hexdigest()
 
     def path(self, listed: Listed) -> Path:

@@ -39,7 +39,7 @@ class Shape:
         """Returns hex sha256 of what is where: another one as soon as an object changed."""
         digest = hashlib.sha256()
         for file in self.files:
-            digest.update(f"{file.key}\0{file.bytes}\0{file.etag}\0".encode())
+            digest.update(f"{file.key}\0{file.bytes}\0{file.version}\0".encode())
         digest.update("\0".join(("", *self.folders)).encode())
         return digest.hexdigest()
 

@@ -78,6 +78,7 @@ def receive_listed(
         prefix: what stands before `listed.key` in the bucket.
 
     Raises:
+        MachineError: as `Service.receive`.
         BotoCoreError, ClientError: as boto3.
     """
     wanted = listed.bytes - start if length is None else length
@@ -99,7 +100,7 @@ def receive_listed(
             take,
             size=wanted,
             etag=listed.etag or None,
-            whole=whole,
+            start=None if whole else start,
         )
     except boto.ClientError as error:
         if code_of(error) in _CHANGED_CODES or status_of(error) in _CHANGED or is_missing(error):

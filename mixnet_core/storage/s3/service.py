@@ -19,9 +19,11 @@ import botocore.session
 from botocore import exceptions as boto
 from botocore.config import Config
 
+from mixnet_core.errors import MachineError
 from mixnet_core.storage.s3.answers import is_conflict, lacks_something, may_pass
 from mixnet_core.storage.s3.endpoint import Endpoint, refuse_page, refuse_redirect
 from mixnet_core.storage.storage import CHUNK_BYTES
+from mixnet_core.storage.uris import shown
 
 # What not every service knows.
 CHECKSUMS = "checksums"
@@ -146,7 +148,7 @@ class Service:
         *,
         size: int | None = None,
         etag: str | None = None,
-        whole: bool = True,
+        start: int | None = None,
     ) -> bool:
         """Reads an object, from its beginning again where an answer is cut short.
 
@@ -156,13 +158,14 @@ class Service:
             write: is given each piece, and how many bytes there are in all, if that is known.
             size: an object of another one is not read; None: any.
             etag: an object of another one is not read, without its quotes; None: any.
-            whole: whether it is the object; of a stretch no checksum is asked for, as the service
-                keeps none of it.
+            start: of a stretch, `size` bytes long, which `where` asks for; of it no checksum is
+                asked for, as the service keeps none. None: the whole object.
 
         Returns:
             Whether it was read.
 
         Raises:
+            MachineError: it, or what stands before it, answers with another stretch.
             BotoCoreError, ClientError: as boto3.
         """
         attempt = 1
@@ -173,21 +176,28 @@ class Service:
                     lambda **more: self.client.get_object(**where, **more),
                     {"ChecksumMode": "ENABLED"},
                 )
-                if whole
+                if start is None
                 else self.client.get_object(**where)
             )
             total = answer.get("ContentLength")
             # Not `with body`: that yields the raw stream, which checks neither length nor checksum.
             with closing(answer["Body"]) as body:
-                if size not in (None, total):
-                    return False
                 # Not every service heeds If-Match.
                 if etag not in (None, str(answer.get("ETag", etag)).strip('"')):
                     return False
+                if start is not None and size is not None:
+                    self._expect_stretch(answer, where["Key"], start, size)
+                # A proxy may leave out how long an answer is: it shows when it was read.
+                if size not in (None, total) and total is not None:
+                    return False
                 begin()
                 try:
+                    arrived = 0
                     for chunk in body.iter_chunks(CHUNK_BYTES):
+                        arrived += len(chunk)
                         write(chunk, total)
+                    if size not in (None, arrived):
+                        raise boto.IncompleteReadError(actual_bytes=arrived, expected_bytes=size)
                 except _CUT_SHORT:
                     if attempt >= self._attempts:
                         raise
@@ -195,6 +205,15 @@ class Service:
                     return True
             time.sleep(random.uniform(0.5, 1) * _BACKOFF_SECONDS * 2**attempt)
             attempt += 1
+
+    def _expect_stretch(self, answer: Mapping[str, Any], key: str, start: int, size: int) -> None:
+        found = str(answer.get("ContentRange", ""))
+        if not found.startswith(f"bytes {start}-{start + size - 1}/"):
+            raise MachineError(
+                f"{self.endpoint} answers with another stretch of {shown(key)} than was asked for "
+                f"(from byte {start:,}): it, or a proxy before it, has no ranges; reach the "
+                "service without the proxy, or choose another one"
+            )
 
     def _leave_out(self, feature: str) -> None:
         self._sends.discard(feature)

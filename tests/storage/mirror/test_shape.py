@@ -7,10 +7,11 @@ from mixnet_core.storage.mirror.shape import shape_of
 from mixnet_core.storage.storage import Listed
 
 URI = "s3://bucket/data"
+TAG = "0" * 32
 
 
 def listed(*keys: str, size: int = 3) -> list[Listed]:
-    return [Listed(key, 0 if key.endswith("/") else size, "tag", 1.0) for key in sorted(keys)]
+    return [Listed(key, 0 if key.endswith("/") else size, TAG, 1.0) for key in sorted(keys)]
 
 
 def test_keys_are_files_and_markers_are_folders() -> None:
@@ -63,4 +64,7 @@ def test_the_digest_changes_with_whatever_changes() -> None:
     assert digest != shape_of(URI, listed("a.png", "b/", size=4)).digest
     assert digest != shape_of(URI, [Listed("a.png", 3, "other", 1.0), *listed("b/")]).digest
     # A copy of equal content is no other content.
-    assert digest == shape_of(URI, [Listed("a.png", 3, "tag", 9.0), *listed("b/")]).digest
+    assert digest == shape_of(URI, [Listed("a.png", 3, TAG, 9.0), *listed("b/")]).digest
+    # What is no MD5 may be the same for all contents.
+    parts = [shape_of(URI, [Listed("a.png", 3, f"{TAG}-2", at)]).digest for at in (1.0, 9.0)]
+    assert parts[0] != parts[1]
