@@ -164,10 +164,12 @@ class _Attempt:
         """Lists ranks whose heartbeat MindSpore's scheduler missed.
 
         Empty where an end that is known explains it: the failed rank is among them, or was
-        SIGKILLed.
+        SIGKILLed. On another host than the scheduler's a rank that is cut off ends by SIGTERM.
         """
         log = tail(self._folder / WORKERS / f"{child.SCHEDULER}.log")
         found = list(dict.fromkeys(_RANK_TIMED_OUT.findall(log)))
+        if self._host is not None and not self._host.leads and code == -signal.SIGTERM:
+            return found
         if code in (0, -signal.SIGKILL) or rank in found:
             return []
         return found
@@ -175,7 +177,13 @@ class _Attempt:
     def _missing(self, missed: list[str], stopped: Sequence[str]) -> JobFailed:
         held = [rank for rank in missed if rank in stopped]
         why = "it was stopped (SIGSTOP)" if held else "it or its network hangs"
-        what = f"{self._module} lost rank {missed[0]}, of which the others heard nothing ({why})"
+        where = ""
+        if self._host is not None and self._host.hosts > 1:
+            where = f" of host {int(missed[0]) // self._host.each}"
+        what = (
+            f"{self._module} lost rank {missed[0]}{where}, of which the others heard nothing "
+            f"({why})"
+        )
         return self._failed(what, True, missed[0], of_peer=True)
 
     def _killed(self, rank: str, who: str, kills: OomKills | None) -> JobFailed:

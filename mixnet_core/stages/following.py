@@ -8,6 +8,7 @@ checkpoint. What is said how is in `runs.lease`.
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -15,11 +16,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 from uuid import uuid4
 
-from mixnet_core.errors import MachineError, MixnetError, Stopped, TransientError
+from mixnet_core.errors import JobFailed, MachineError, MixnetError, Stopped, TransientError
 from mixnet_core.evaluate.job import patience_of
 from mixnet_core.processes import stopping
 from mixnet_core.processes.child import REQUEST
-from mixnet_core.processes.failure import same_error
+from mixnet_core.processes.failure import AGAIN, same_error
 from mixnet_core.processes.held_devices import HeldDevices, devices_held
 from mixnet_core.processes.host_ranks import HostRanks
 from mixnet_core.processes.launch import join_job
@@ -33,6 +34,7 @@ from mixnet_core.storage.files import read_json
 MODULE = "mixnet_core.train"
 _POLL_SECONDS = 0.2
 _SECONDS_BETWEEN_LOOKS = 1.0
+_SECONDS_TO_CONNECT = 2.0
 
 
 class _LeaderLost(Exception):
@@ -199,7 +201,8 @@ class _Follower:
             said = None
         except (_Over, Stopped):
             said = None
-        except MixnetError as error:
+        except MixnetError as failed:
+            error = _cut_off(failed, ranks) or failed
             self._say(f"{ranks.named} stopped: {error}")
             said = {
                 "type": type(error).__name__,
@@ -251,6 +254,27 @@ def _result(end: Mapping[str, Any]) -> dict[str, Any]:
         raise same_error(failed)
     result: dict[str, Any] = end["result"]
     return result
+
+
+def _cut_off(failed: MixnetError, ranks: HostRanks) -> JobFailed | None:
+    """Returns the error for a job that failed while this host does not reach host 0.
+
+    None where it does. It says more than what MindSpore makes of it.
+    """
+    if type(failed) is not JobFailed or ranks.port is None:
+        return None
+    try:
+        with socket.create_connection((ranks.address, ranks.port), _SECONDS_TO_CONNECT):
+            return None
+    except ConnectionRefusedError:
+        # Its scheduler has ended, and the host says so.
+        return None
+    except OSError as error:
+        return JobFailed(
+            f"does not reach host 0 at {ranks.address}:{ranks.port} ({error.strerror or error}): "
+            f"look at the network between them; {AGAIN}",
+            retryable=True,
+        )
 
 
 def _span(ranks: HostRanks) -> str:

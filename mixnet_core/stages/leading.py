@@ -32,7 +32,7 @@ _POLL_SECONDS = 0.2
 # A look reads a file or two of each host on a network's disk.
 _SECONDS_BETWEEN_LOOKS = 1.0
 # What a host says that failed at the same moment explains more than that the others miss it.
-_SECONDS_FOR_REPORTS = 3.0
+_SECONDS_FOR_REPORTS = 5.0
 # A host whose pulse stands still for longer is not ready; it may still come back.
 _SECONDS_OF_LIFE = 5.0
 

@@ -351,3 +351,16 @@ def test_a_host_knows_its_own_ranks_by_their_process_ids(attempt: Path) -> None:
     # Host 0's own msrun saw nothing fail.
     nothing = cause_of("m", attempt, 1, ranks=2, host=HostRanks(each=1, hosts=2))
     assert "SIGKILL" not in str(nothing)
+
+
+def test_a_rank_of_another_host_that_the_scheduler_missed_was_cut_off(attempt: Path) -> None:
+    write_json(attempt / child.process_file("1"), 71)
+    (attempt / "workers").mkdir()
+    (attempt / "workers/scheduler.log").write_text("UpdateTopoState] The node: 1 is timed out.\n")
+    host = HostRanks(each=1, hosts=2, host=1)
+    host.log(attempt).write_text(WORKER_KILLED.replace("-9", "-15"))
+    cause = cause_of("m", attempt, 1, ranks=2, host=host)
+    assert isinstance(cause, JobFailed)
+    expected = "m lost rank 1 of host 1, of which the others heard nothing (it or its network hangs"
+    assert str(cause).startswith(expected)
+    assert (cause.retryable, cause.of_peer) == (True, True)

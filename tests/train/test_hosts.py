@@ -30,9 +30,9 @@ pytestmark = pytest.mark.slow
 
 EPOCHS = 2
 ROOT = Path(__file__).parents[2]
-# MindSpore's scheduler misses a rank after 30 s; devices.lost_seconds is 5 here, and ending takes
-# ten seconds at most.
-CUT_SECONDS, LOST_SECONDS = 60.0, 20.0
+# MindSpore's scheduler misses a rank after 30 s, ranks end ten seconds later, and what was saved
+# is tried once more. devices.lost_seconds is 5 here, and ending takes ten seconds at most.
+CUT_SECONDS, LOST_SECONDS = 90.0, 20.0
 Hosts = tuple[Host, Host]
 
 
@@ -162,28 +162,29 @@ def test_a_cable_that_is_cut_ends_both_by_name_and_costs_no_bit(
     assert seconds < CUT_SECONDS
     for host in hosts:
         assert host.end() == JobFailed.exit_code
-        assert "trying again helps" in host.last_line()
-        assert "rank 1" in host.last_line() or "host 1" in host.last_line()
-    assert hosts[0].last_line() == hosts[1].last_line()
+        assert "mixnet: host 1 of 2: does not reach host 0 at 10.83.0.1:" in host.last_line()
+        assert "look at the network between them; trying again helps" in host.last_line()
     wait_until(lambda: no_process_is_left(hosts), "every process gone", seconds=15)
     hosts[1].cut(False)
     goes_on_to_the_same_bytes(hosts, workspace, reference)
 
 
 @pytest.mark.long
-def test_a_host_whose_power_fails_ends_the_other_by_name_and_costs_no_bit(
+def test_a_host_whose_power_fails_is_named_waited_for_and_costs_no_bit(
     hosts: Hosts, prepared: Workspace, reference: Workspace, tmp_path: Path
 ) -> None:
     workspace = begun_like(prepared, tmp_path, reference)
     start(hosts, workspace)
     trained_past(hosts, workspace, 5)
     hosts[1].kill()
-    seconds = seconds_until(hosts[0].has_ended, "host 0 ended")
+    lost = re.compile(
+        r"stopped: host 1 of 2 has given no sign of life for \d+ s: .*; going on from"
+    )
+    seconds = seconds_until(lambda: bool(lost.search(hosts[0].log.read_text())), "host 1 missed")
     assert seconds < LOST_SECONDS
-    assert hosts[0].end() == JobFailed.exit_code
-    assert "1" in hosts[0].last_line()
-    wait_until(lambda: no_process_is_left(hosts), "every process gone", seconds=15)
-    goes_on_to_the_same_bytes(hosts, workspace, reference)
+    hosts[1].train(workspace, master=hosts[0].address)
+    both_end_well(hosts)
+    assert differences(outcome(run_of(reference)), outcome(run_of(workspace))) == []
 
 
 @pytest.mark.long
@@ -209,8 +210,8 @@ def test_when_the_leader_is_killed_the_other_stops_and_follows_the_next_one(
     start(hosts, workspace)
     trained_past(hosts, workspace, 5)
     hosts[0].kill()
-    lost = "host 0 of 2 has given no sign of life for 5 s; waiting for another leader"
-    seconds = seconds_until(lambda: lost in hosts[1].log.read_text(), "host 0 missed")
+    lost = re.compile(r"host 0 of 2 has given no sign of life for \d+ s; waiting for another lead")
+    seconds = seconds_until(lambda: bool(lost.search(hosts[1].log.read_text())), "host 0 missed")
     assert seconds < LOST_SECONDS
     hosts[0].train(workspace, master=hosts[0].address)
     both_end_well(hosts)
@@ -264,14 +265,6 @@ def test_the_jobsets_command_trains_with_the_variables_of_its_pods(
     assert hosts[1].end() == 0
     hosts[1].start(workspace, "train", f"--run={RUN}")
     assert hosts[1].end() == 0
-    # The index alone, where the pods' other variables say the rest.
-    again = begun_like(prepared, tmp_path / "again", reference)
-    variables = {"MIXNET_HOSTS": "2", "MIXNET_MASTER": hosts[0].address}
-    for host in hosts:
-        index = str(host.number)
-        host.start(again, "train", f"--run={RUN}", **variables, JOB_COMPLETION_INDEX=index)
-    both_end_well(hosts)
-    assert differences(outcome(run_of(reference)), outcome(run_of(again))) == []
 
 
 @contextmanager
@@ -336,14 +329,29 @@ def test_slurms_script_trains_on_all_nodes_of_its_job(
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=900,
     )
     assert done.returncode == 0, done.stderr
     assert differences(outcome(run_of(reference)), outcome(run_of(workspace))) == []
-    # Without a word: the step's variables say it all.
-    again = begun_like(prepared, tmp_path / "again", reference)
-    for host in hosts:
-        step = {"SLURM_STEP_NUM_NODES": "2", "SLURM_NODEID": str(host.number)}
-        host.start(again, "train", f"--run={RUN}", **slurm, **step)
+
+
+@pytest.mark.long
+def test_variables_alone_say_which_host_it_is(
+    hosts: Hosts, prepared: Workspace, reference: Workspace, tmp_path: Path
+) -> None:
+    """Of a Slurm step on one, of a pod of an indexed Job on the other."""
+    workspace = begun_like(prepared, tmp_path, reference)
+    (tmp_path / "scontrol").write_text(f"#!/bin/sh\necho {hosts[0].address}\necho other\n")
+    (tmp_path / "scontrol").chmod(0o755)
+    step = {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "SLURM_STEP_NUM_NODES": "2",
+        "SLURM_STEP_NODELIST": "n[0-1]",
+        "SLURM_NODEID": "0",
+        "SLURM_LOCALID": "0",
+    }
+    hosts[0].start(workspace, "train", f"--run={RUN}", **step)
+    pod = {"MIXNET_HOSTS": "2", "JOB_COMPLETION_INDEX": "1"}
+    hosts[1].start(workspace, "train", f"--run={RUN}", **pod)
     both_end_well(hosts)
-    assert differences(outcome(run_of(reference)), outcome(run_of(again))) == []
+    assert differences(outcome(run_of(reference)), outcome(run_of(workspace))) == []
