@@ -15,7 +15,7 @@ from mixnet_core.storage.files import os_errors_explained
 PLACE = "place.json"
 """Stands in each mirror's folder, and says what it is of."""
 
-_USED, _BUSY = ".used", ".busy"
+_USED, _BUSY, _ROOM = ".used", ".busy", ".room"
 _LOOK_SECONDS = 0.3
 
 # Descriptors that hold what this process uses; the kernel lets go when it ends, however it ends.
@@ -31,6 +31,9 @@ def hold(path: Path) -> None:
     if mirror is None:
         return
     with suppress(OSError):
+        # One that somebody removed all the same, and that was fetched anew, is another one.
+        if mirror in _held and not _is_at(_held[mirror], mirror / _USED):
+            os.close(_held.pop(mirror))
         if mirror not in _held:
             # Read only: so may its disk be, for whoever trains.
             handle = os.open(mirror / _USED, os.O_RDONLY | os.O_CREAT, 0o644)
@@ -69,6 +72,40 @@ def if_unused(mirror: Path, *, fetched_here: bool = False) -> Iterator[bool]:
     finally:
         for handle in handles:
             os.close(handle)
+
+
+def is_fetched(mirror: Path) -> bool:
+    """Tells whether a process fetches into a mirror just now."""
+    try:
+        handle = os.open(mirror / _BUSY, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return False
+
+
+@contextmanager
+def one_at_a_time(mirrors: Path) -> Iterator[None]:
+    """Lets one process at a time decide what room mirrors have; waits for others.
+
+    Raises:
+        MachineError: it cannot be locked.
+    """
+    with os_errors_explained(mirrors):
+        handle = os.open(mirrors / _ROOM, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        with os_errors_explained(mirrors, "lock"):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
     mirrors/<bucket>-<digest of the place>/
         place.json      URI and address of the store
         .busy, .used    locks: of the one process that fetches, of all that read (`holding`)
+        .wanted         how many bytes it will have when it is fetched (`room`)
         pool/           what was fetched (`pool`)
         <digest>/NAME/  the prefix as it was listed once, as links into the pool: what is read
 

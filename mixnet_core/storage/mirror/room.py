@@ -11,7 +11,13 @@ from pathlib import Path
 
 from mixnet_core.errors import InputError, MachineError
 from mixnet_core.storage.files import os_errors_explained
-from mixnet_core.storage.mirror.holding import PLACE, if_unused, last_used
+from mixnet_core.storage.mirror.holding import (
+    PLACE,
+    if_unused,
+    is_fetched,
+    last_used,
+    one_at_a_time,
+)
 from mixnet_core.storage.sizes import size
 from mixnet_core.storage.uris import shown
 
@@ -22,6 +28,8 @@ VARIABLE = "MIXNET_MIRRORS"
 SPARE_BYTES = 256 << 20
 log = logging.getLogger(__name__)
 
+# In a mirror's folder while it is fetched: how many bytes it will have.
+_WANTED = ".wanted"
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|kB|MB|GB|TB)", re.IGNORECASE)
 _UNITS = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 
@@ -92,14 +100,25 @@ def make_room(uri: str, mirror: Path, missing: int, tidy: Callable[[], None]) ->
         MachineError: what is used leaves too little; or a disk cannot be asked.
         InputError: as `most_bytes`.
     """
+    with one_at_a_time(mirror.parent):
+        _make_room(uri, mirror, missing, tidy)
+        with os_errors_explained(mirror):
+            (mirror / _WANTED).write_text(str(taken_by(mirror) + missing))
+
+
+def _make_room(uri: str, mirror: Path, missing: int, tidy: Callable[[], None]) -> None:
     mirrors = mirror.parent
     most = most_bytes(mirrors)
-    taken = {other: taken_by(other) for other in _all(mirrors)}
+    others = [other for other in _all(mirrors) if other != mirror]
+    taken = {other: taken_by(other) for other in (*others, mirror)}
+    # What others fetch just now has its room already, and is not all on the disk.
+    coming = {other: max(0, _wanted(other) - taken[other]) for other in others}
 
     def lacks() -> bool:
         with os_errors_explained(mirrors, "read"):
-            free = shutil.disk_usage(mirrors).free
-        return sum(taken.values()) + missing > most or free < missing + SPARE_BYTES
+            free = shutil.disk_usage(mirrors).free - sum(coming.values())
+        all_of_them = sum(taken.values()) + sum(coming.values())
+        return all_of_them + missing > most or free < missing + SPARE_BYTES
 
     if lacks():
         with if_unused(mirror, fetched_here=True) as unused:
@@ -115,8 +134,8 @@ def make_room(uri: str, mirror: Path, missing: int, tidy: Callable[[], None]) ->
     if lacks():
         raise MachineError(
             f"{shown(uri)} needs {size(missing)} more in {mirrors}, where mirrors that are in use "
-            f"have {size(sum(taken.values()))} and may take {size(most)}: wait until they are not, "
-            f"free space, or set {VARIABLE} to more"
+            f"have {size(sum(taken.values()) + sum(coming.values()))} and may take {size(most)}: "
+            f"wait until they are not, free space, or set {VARIABLE} to more"
         )
 
 
@@ -136,6 +155,14 @@ def taken_by(mirror: Path) -> int:
                 except FileNotFoundError:
                     continue
     return total
+
+
+def _wanted(mirror: Path) -> int:
+    """Returns how many bytes a mirror will have whose process fetches just now; 0: none does."""
+    try:
+        return int((mirror / _WANTED).read_text()) if is_fetched(mirror) else 0
+    except (OSError, ValueError):
+        return 0
 
 
 def _all(mirrors: Path) -> list[Path]:

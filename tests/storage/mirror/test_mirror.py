@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -302,6 +303,43 @@ def test_listings_that_nobody_reads_any_more_make_room_too(
         assert len(found(folder)) == 1
         assert room.taken_by(of.root) < 2_500_000
         let_go(of.root)
+
+
+def test_two_that_fetch_at_once_share_the_room(
+    store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(room.VARIABLE, "3MB")
+    mirrors = []
+    for name in ("first", "second"):
+        put(store, f"both-{name}", {str(n): os.urandom(1_000_000) for n in range(2)})
+        mirrors.append(opened(store, f"both-{name}"))
+    real, refused = mirror.fetch, []
+
+    def while_one_is_fetched(*args: Any, **more: Any) -> Any:
+        monkeypatch.setattr(mirror, "fetch", real)
+        with pytest.raises(MachineError, match=r"needs 2\.0 MB more") as error:
+            fetched(mirrors[1])
+        refused.append(error)
+        return real(*args, **more)
+
+    monkeypatch.setattr(mirror, "fetch", while_one_is_fetched)
+    fetched(mirrors[0])
+    assert refused
+    let_go(mirrors[0].root)
+    fetched(mirrors[1])
+    assert not mirrors[0].root.exists()
+
+
+def test_a_mirror_that_was_removed_by_hand_is_in_use_again_once_it_is_fetched(
+    store: ObjectStore,
+) -> None:
+    put(store, "by-hand", FILES)
+    of = opened(store, "by-hand")
+    fetched(of)
+    shutil.rmtree(of.root)
+    fetched(of)
+    with holding.if_unused(of.root) as unused:
+        assert not unused
 
 
 def let_go(root: Path) -> None:
