@@ -9,6 +9,8 @@ the first that ends is named.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from mixnet_core.storage.uris import shown
 ENTRY = "prepared.json"
 _FORMAT = 1
 _DIGITS = 16
+_FOLDER = re.compile(rf"[0-9a-f]{{{_DIGITS}}}")
 
 
 class CopiedFile(BaseModel):
@@ -71,7 +74,8 @@ def write_copy(dataset: PreparedDataset, uri: str, on_bytes: OnBytes | None = No
         on_bytes: told of progress.
 
     Raises:
-        InputError: the dataset has no shards, another one is there, or no storage is named.
+        InputError: the dataset has no shards, another one or something else is there, or no storage
+            is named.
         IntegrityError: the store keeps something else than it was given.
         MachineError, TransientError: the store cannot be written.
     """
@@ -79,6 +83,7 @@ def write_copy(dataset: PreparedDataset, uri: str, on_bytes: OnBytes | None = No
     manifest = read_manifest(root)
     _expect_shards(manifest["layout"])
     storage = open_storage(uri)
+    _expect_nothing_else(storage)
     # What took hours to prepare is refused before the digests of it are computed once more.
     before = read_entry(storage)
     entry = _entry_of(root, manifest, dataset)
@@ -106,11 +111,13 @@ def expect_copyable(layout: str, uri: str) -> None:
     """Makes sure that a copy can be written, before the work for it.
 
     Raises:
-        InputError: the layout has no shards, or no storage is named.
+        InputError: the layout has no shards, no storage is named, or something else is there.
         MachineError, TransientError: the store cannot be written.
     """
     _expect_shards(layout)
-    open_storage(uri).check_writable()
+    storage = open_storage(uri)
+    _expect_nothing_else(storage)
+    storage.check_writable()
 
 
 def read_entry(storage: Storage) -> Entry | None:
@@ -147,6 +154,22 @@ def parse_entry(content: bytes, where: str) -> Entry:
     return entry
 
 
+def folder_name(digests: Mapping[str, str]) -> str:
+    """Returns what the folder of a dataset is called, by the hex sha256 of each of its files."""
+    return fingerprint(dict(digests))[:_DIGITS]
+
+
+def _expect_nothing_else(storage: Storage) -> None:
+    """Refuses a place of other things: images that got a `prepared.json` would be none any more."""
+    for name in storage.names():
+        plain = name.removesuffix("/")
+        if plain != ENTRY and plain[:1] != "." and not _FOLDER.fullmatch(plain):
+            raise InputError(
+                f"{shown(storage.uri)} has something else than a prepared dataset, "
+                f"{shown(plain)!r}: name a new folder or prefix"
+            )
+
+
 def _expect_shards(layout: str) -> None:
     if layout != "mindrecord":
         raise InputError(
@@ -171,7 +194,7 @@ def _entry_of(root: Path, manifest: dict[str, Any], dataset: PreparedDataset) ->
     digests = {name: file.sha256 for name, file in files.items()}
     return Entry(
         format=_FORMAT,
-        folder=fingerprint(digests)[:_DIGITS],
+        folder=folder_name(digests),
         fingerprint=dataset.fingerprint,
         settings=manifest["settings"],
         classes=dataset.classes,

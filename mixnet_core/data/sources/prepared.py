@@ -11,7 +11,7 @@ from typing import Any
 
 from mixnet_core.data.download import Fetch
 from mixnet_core.data.index import SPLITS, open_prepared, read_manifest
-from mixnet_core.data.prepared_copy import ENTRY, Entry, parse_entry, read_entry
+from mixnet_core.data.prepared_copy import ENTRY, Entry, folder_name, parse_entry, read_entry
 from mixnet_core.data.source import Claim, DataSource, Source, Stated
 from mixnet_core.errors import DatasetError, IntegrityError
 from mixnet_core.recipe.sections import Data
@@ -21,6 +21,7 @@ from mixnet_core.storage.open import open_storage
 from mixnet_core.storage.uris import shown
 
 _SAID = ("val_share", "train_limit", "select_share", "split_seed")
+_WRITE_AGAIN = "remove the copy, and write it again with `mixnet prepare --to`"
 _FILES = ("manifest.json", "classes.txt", "val.csv")
 
 
@@ -72,7 +73,7 @@ class Prepared(DataSource):
         return f"{storage.uri}/{entry.folder}"
 
     def expect_digests(self, folder: Path, digests: Mapping[str, str]) -> None:
-        """Compares the shards with what their dataset says of them.
+        """Compares the shards with what their dataset says of them, and all files with its name.
 
         Raises:
             IntegrityError: the store handed out something else.
@@ -81,13 +82,17 @@ class Prepared(DataSource):
             shard for some in read_manifest(folder).get("shards", {}).values() for shard in some
         ]
         for shard in shards:
-            found = digests.get(shard["file"], "nothing")
-            if found != shard["sha256"]:
+            found, said = digests.get(shard["file"], "nothing"), str(shard.get("sha256", "nothing"))
+            if found != said:
                 raise IntegrityError(
                     f"{folder}/{shard['file']} has sha256 {found[:12]}, its dataset says "
-                    f"{shard['sha256'][:12]}: remove the copy, and write it again with `mixnet "
-                    "prepare --to`"
+                    f"{said[:12]}: {_WRITE_AGAIN}"
                 )
+        files = {name: sha256 for name, sha256 in digests.items() if name[:1] != "."}
+        if folder_name(files) != folder.name:
+            raise IntegrityError(
+                f"{folder} has other files than were written there: {_WRITE_AGAIN}"
+            )
 
     def stated(self, data: Data) -> Stated:
         """Returns what the dataset's manifest says; whether its images are there is not looked at.
@@ -102,11 +107,19 @@ class Prepared(DataSource):
 
         Raises:
             DatasetError: there is none, or it was cut otherwise than the section says.
-            IntegrityError, MachineError: as `open_prepared`.
+            IntegrityError: it is another one than `prepared.json` names, or as `open_prepared`.
+            MachineError: as `open_prepared`.
         """
         root = _root(data.path)
         _expected(data, root)
-        return open_prepared(root)
+        dataset, entry = open_prepared(root), _entry(Path(data.path or "").expanduser())
+        named = (dataset.fingerprint, dataset.classes)
+        if entry is not None and named != (entry.fingerprint, entry.classes):
+            raise IntegrityError(
+                f"{root} has another dataset, of fingerprint {dataset.fingerprint[:12]}, than the "
+                f"{ENTRY} beside it names, of {entry.fingerprint[:12]}: {_WRITE_AGAIN}"
+            )
+        return dataset
 
     def open(self, data: Data, datasets: Path, fetch: Fetch) -> Source:
         """Refuses: its images are prepared, and not to be prepared again.

@@ -40,6 +40,8 @@ _REFUSED = {
     "InvalidToken": "it does not know the session token: check the credentials in use ({source})",
     "SignatureDoesNotMatch": "the secret does not fit the access key, or something between here "
     "and there changes requests: check the credentials in use ({source})",
+    "InvalidObjectState": "it is in an archive from which it cannot be read: restore it first, or "
+    "move it to a storage class that is read at once",
     "AccessDenied": _MAY, "AllAccessDisabled": _MAY, "AccountProblem": _MAY, "Forbidden": _MAY,
     "Unauthorized": _MAY, "UnauthorizedAccess": _MAY,
 }  # fmt: skip

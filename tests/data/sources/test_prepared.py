@@ -21,6 +21,7 @@ from mixnet_core.processes.requests import PackedDataset, PackRequest
 from mixnet_core.recipe.sections import Data
 from mixnet_core.runs.values import PreparedDataset
 from mixnet_core.stages.options import adjusted_recipe
+from mixnet_core.storage.open import open_storage
 from mixnet_core.storage.user_cache import VARIABLE
 from tests.data.samples import data, write_image_folder
 from tests.object_store import ObjectStore
@@ -86,7 +87,7 @@ def test_writing_it_again_writes_nothing_and_another_is_refused(
     assert write_copy(other, place).reused
     fewer = again.model_copy(update={"train_limit": 20})
     other = prepare_dataset(fewer, tmp_path / "datasets", pack=pack)
-    with pytest.raises(InputError, match="has another dataset, of fingerprint"):
+    with pytest.raises(InputError, match=r"has another dataset, of fingerprint"):
         write_copy(other, place)
 
 
@@ -140,6 +141,11 @@ def test_what_is_not_whole_is_no_dataset(
         prepare_dataset(prepared(place), tmp_path)
     write_copy(packed, place)
     if not place.startswith("s3://"):
+        entry = json.loads((Path(place) / ENTRY).read_text())
+        (Path(place) / ENTRY).write_text(json.dumps(entry | {"fingerprint": "0" * 64}))
+        with pytest.raises(IntegrityError, match=r"has another dataset, .* than the prepared"):
+            prepare_dataset(prepared(place), tmp_path)
+        (Path(place) / ENTRY).write_text(json.dumps(entry))
         shutil.rmtree(next(path for path in Path(place).iterdir() if path.is_dir()))
         with pytest.raises(DatasetError, match="no prepared dataset"):
             prepare_dataset(prepared(place), tmp_path)
@@ -153,9 +159,31 @@ def test_what_is_not_whole_is_no_dataset(
     client.put_object(**shard, Body=content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(IntegrityError, match=r"train-00000\.mindrecord has sha256 .* says"):
         prepare_dataset(prepared(place), tmp_path)
+    client.put_object(**shard, Body=content)
+    client.put_object(**(where | {"Key": f"{prefix}/{folder}/more.txt"}), Body=b"more")
+    with pytest.raises(IntegrityError, match="has other files than were written there"):
+        prepare_dataset(prepared(place), tmp_path)
+    listed = {**where, "Key": f"{prefix}/{folder}/manifest.json"}
+    manifest = client.get_object(**listed)["Body"].read()
+    client.put_object(**listed, Body=manifest.replace(b'"sha256"', b'"sha"'))
+    with pytest.raises(IntegrityError, match="its dataset says nothing"):
+        prepare_dataset(prepared(place), tmp_path)
     client.put_object(**where, Body=b"{}")
     with pytest.raises(IntegrityError, match="names no prepared dataset"):
         prepare_dataset(prepared(place), tmp_path)
+
+
+def test_a_place_of_other_things_stays_what_it_is(packed: PreparedDataset, place: str) -> None:
+    images = Path(place) if "://" not in place else None
+    if images is None:
+        storage = open_storage(place)
+        storage.create("train/cat/1.png", b"one")
+    else:
+        write_image_folder(images, CLASSES)
+    for write in (lambda: expect_copyable("mindrecord", place), lambda: write_copy(packed, place)):
+        with pytest.raises(InputError, match="has something else than a prepared dataset, 'train'"):
+            write()
+    assert open_storage(place).names() == ["train/"]
 
 
 def test_only_shards_are_written_to_a_store(place: str, tmp_path: Path) -> None:

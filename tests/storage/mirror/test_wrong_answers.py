@@ -14,7 +14,15 @@ from mixnet_core.errors import IntegrityError, MachineError
 from mixnet_core.storage.mirror import fetching
 from mixnet_core.storage.user_cache import VARIABLE
 from tests.object_store import ObjectStore
-from tests.storage.fault_proxy import Answer, Fault, FaultProxy, Forward, Request, is_get
+from tests.storage.fault_proxy import (
+    Answer,
+    Fault,
+    FaultProxy,
+    Forward,
+    Request,
+    is_get,
+    refusal,
+)
 from tests.storage.mirror.test_mirror import fetched, found, opened, put
 
 STRETCH = 1 << 20
@@ -99,6 +107,18 @@ def test_a_stretch_that_was_not_asked_for_is_refused_by_name(
 
     with through(of_contents(other)), pytest.raises(MachineError, match="has no ranges"):
         fetched(opened(s3_environment, "ranges"), seconds=60)
+
+
+def test_an_object_in_an_archive_is_no_matter_of_credentials(
+    s3_environment: ObjectStore, through: Callable[[Fault], FaultProxy]
+) -> None:
+    put(s3_environment, "archived", {"1.png": b"one"})
+
+    def archived(request: Request, _: Answer) -> Answer:
+        return refusal(request, 403, "InvalidObjectState")
+
+    with through(of_contents(archived)), pytest.raises(MachineError, match="restore it first"):
+        fetched(opened(s3_environment, "archived"), seconds=60)
 
 
 def test_an_answer_need_not_say_how_long_it_is(
