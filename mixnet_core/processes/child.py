@@ -61,6 +61,9 @@ _SECONDS_BETWEEN_PIECES = 0.2
 Request = TypeVar("Request", bound=BaseModel)
 T = TypeVar("T")
 
+_SECONDS_FOR_RANK_0 = 60.0
+_LOOK_SECONDS = 0.05
+
 _next_piece = 0.0
 
 
@@ -101,12 +104,14 @@ def main(
         result = job(request)
         if rank == "0":
             write_json(attempt / RESULT, result.model_dump(mode="json"))
+        _let_rank_0_end(attempt, rank)
         return 0
     except Stopped as stopped:
         # Where one rank fails msrun kills the others: rank 0, which saves, ends last and says so.
         if rank == "0":
             return _failed(attempt, rank, stopped, stopped)
         sys.stderr.write(f"{stopped}\n")
+        _let_rank_0_end(attempt, rank)
         return 0
     except MemoryError as error:
         explained = MachineError(
@@ -281,6 +286,21 @@ def process_file(rank: str) -> str:
         rank: as `current_rank` returns it.
     """
     return f"process-{rank}.json"
+
+
+def _let_rank_0_end(attempt: Path, rank: str) -> None:
+    """Has another rank wait, before it exits, until rank 0 has said how it ended.
+
+    MindSpore 2.10 may crash while it is unloaded, seen on ranks that are not 0, and msrun kills all
+    ranks when one crashes: what rank 0 was still saving would be lost.
+    """
+    if rank in ("0", SCHEDULER):
+        return
+    until = time.monotonic() + _SECONDS_FOR_RANK_0
+    ends = attempt / RESULT, attempt / failure_file("0")
+    while time.monotonic() < until and not any(end.exists() for end in ends):
+        _touch_if_stepping()
+        time.sleep(_LOOK_SECONDS)
 
 
 def _failed(attempt: Path, rank: str, error: Exception, cause: Exception) -> int:

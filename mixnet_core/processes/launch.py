@@ -193,12 +193,12 @@ def _run(
             command = msrun_command(module, attempt, ranks)
         environment = environment_of(attempt, ranks, threads=threads, env=env)
         with os_errors_explained(ranks.log(attempt)):
-            log = stack.enter_context(ranks.log(attempt).open("wb"))
+            printed = stack.enter_context(ranks.log(attempt).open("wb"))
         watchdog = Watchdog(attempt, ranks.count, patience, here=ranks.here)
         kills, hang = OomKills(), None
         interruption: BaseException | None = None
         process = stack.enter_context(
-            supervised(command, environment, log, attempt, ranks, keep_open, grace_seconds)
+            supervised(command, environment, printed, attempt, ranks, keep_open, grace_seconds)
         )
         try:
             while process.poll() is None:
@@ -222,12 +222,14 @@ def _run(
     if ranks.leads:
         remove_left_asides(attempt)
     code = process.returncode
-    # What hangs at its exit, with its result written, has done its work.
-    done = (code == 0 or hang is not None) and (attempt / child.RESULT).exists()
+    # What hangs or crashes at its exit, with its result written, has done its work.
+    done = (attempt / child.RESULT).exists() and not any(attempt.glob("failure-*.json"))
     if not ranks.leads:
         # Host 0 may not have written it yet.
-        done = code == 0
+        done = done or code == 0
     if done and interruption is None:
+        if code != 0 and hang is None:
+            log.warning("%s ended with exit code %d, after its result was written", module, code)
         return
     if hang is not None and interruption is None:
         raise stalled(module, attempt, hang, ranks=ranks.count)

@@ -372,6 +372,18 @@ def test_a_stage_that_hangs_at_its_exit_has_done_its_work(
     assert run("linger", patience=STRICT)["rank"] == "0"
 
 
+@pytest.mark.parametrize(("ranks", "rank"), [(1, 0), (2, 1)])
+def test_a_stage_that_crashes_at_its_exit_has_done_its_work(
+    run: Callable[..., dict[str, Any]],
+    ranks: int,
+    rank: int,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Also the one of two ranks that ends first: the other still has the result to write."""
+    assert run("unload", ranks=ranks, rank=rank)["rank"] == "0"
+    assert "after its result was written" in caplog.text
+
+
 def test_signs_of_life_keep_a_stage_going_and_one_rank_may_end_before_the_other(
     run: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:

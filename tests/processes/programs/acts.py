@@ -57,6 +57,12 @@ def act(request: Act) -> Done:
         _beat_a_few_times()
         atexit.register(_hang)
         return Done(rank=rank, environment={})
+    if request.name == "unload":
+        # As MindSpore when it is unloaded; rank 0 has more to do than the others.
+        time.sleep(1.0 if rank == "0" else 0.0)
+        if rank == str(request.rank):
+            atexit.register(_crash_in_native_code)
+        return Done(rank=rank, environment={})
     if request.name == "stay":
         _stubborn_child()
     if rank == str(request.rank):
