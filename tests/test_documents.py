@@ -119,6 +119,7 @@ RUN_BY = {
     "test_a_run_with_a_killed_worker_resumes_and_publishes",
     "prefect work-pool pause": "not run here: Prefect's own, on a server that others use",
     "prefect work-pool resume": "not run here: Prefect's own, on a server that others use",
+    "prefect work-queue pause": "not run here: Prefect's own, on a server that others use",
     "prefect worker start": "tests/flows/test_deployments.py::"
     "test_a_run_with_a_killed_worker_resumes_and_publishes",
     "python -m benchmarks.images.imagenet_archives": "tests/data/imagenet/test_archives_made.py",
@@ -128,6 +129,8 @@ RUN_BY = {
     "test_serve_deploys_and_nothing_of_it_survives_its_kill",
     "python -m mixnet_flows.infra.watch": "tests/flows/test_guarded.py::"
     "test_a_run_whose_process_was_killed_goes_on_by_itself",
+    "python -m mixnet_flows.infra.worker": "tests/flows/test_several_hosts.py::"
+    "test_two_hosts_leave_the_bytes_of_one_host_with_two_ranks",
     "python -m mixnet_flows.infra.setup": "tests/test_wheel.py::"
     "test_its_deployments_are_deployed_as_the_command_says",
     "python -m tests.data.imagenet.bad_inputs": "tests/data/imagenet/test_bad_inputs.py",

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import quote
+from uuid import uuid4
 
 import pytest
 import urllib3
@@ -61,6 +62,7 @@ from mixnet_flows import alarm as flows_alarm
 from mixnet_flows import demo as flows_demo
 from mixnet_flows import imagenet as flows_imagenet
 from mixnet_flows import mixnet as flows_mixnet
+from mixnet_flows import node as flows_node
 from mixnet_flows import revalidate as flows_revalidate
 from tests.tiny import mixnet
 from tests.web_server import Server
@@ -373,6 +375,9 @@ def ways(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> dict[str, Way
         )
     for name in ("train_tar", "val_tar", "devkit", "val_labels", "to", "md5sums", "workspace"):
         found[f"unpacking flow's {name}"] = by_flow(flows_imagenet.imagenet, **{name: "TEXT"})
+    for name in ("run", "workspace", "host"):
+        others = {"run": "r", "workspace": "w", "host": "h", "leader": uuid4(), "node_rank": 1}
+        found[f"node flow's {name}"] = by_flow(flows_node.node, **(others | {name: "TEXT"}))
     found["find_initial"] = lambda text: find_initial(text, releases)
     found |= {
         "find_released": lambda text: find_released(text, workspace=workspace, registry=releases),

@@ -27,7 +27,9 @@ _SECONDS_WITHOUT_SERVER = 10.0
 def accelerators_held(devices: Devices) -> Iterator[None]:
     """Holds as many of the server's `accelerators` as there are ranks; waits until they are free.
 
-    A CPU run holds none: its ranks are processes, and any number of them may share a machine.
+    The ranks of all hosts, which whoever leads holds at once: two runs that had half of theirs each
+    would wait for each other. A CPU run holds none: its ranks are processes, and any number of
+    them may share a machine.
     A server that is away is waited for at the beginning, and does no harm at the end: its lease
     runs out.
 
@@ -37,9 +39,10 @@ def accelerators_held(devices: Devices) -> Iterator[None]:
     if devices.target == "CPU":
         yield
         return
-    get_run_logger().info("waiting for %d accelerator(s)", devices.ranks)
+    count = devices.hosts * devices.ranks
+    get_run_logger().info("waiting for %d accelerator(s)", count)
     with ExitStack() as stack:
-        _hold(stack, devices.ranks)
+        _hold(stack, count)
         try:
             yield
         finally:

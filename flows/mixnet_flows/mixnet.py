@@ -14,6 +14,7 @@ from mixnet_core.stages.options import (
     DataOption,
     EpochsOption,
     GlobalBatchOption,
+    HostsParameter,
     LrOption,
     RanksOption,
     RegistryOption,
@@ -51,6 +52,7 @@ def mixnet(
     global_batch: GlobalBatchOption = None,
     lr: LrOption = None,
     ranks: RanksOption = None,
+    hosts: HostsParameter = None,
     scale_lr: ScaleLrOption = False,
     accept_anyway: AcceptAnywayOption = None,
     single_writer: SingleWriterOption = False,
@@ -71,6 +73,7 @@ def mixnet(
         global_batch=global_batch,
         lr=lr,
         ranks=ranks,
+        hosts=hosts,
         scale_lr=scale_lr,
         settings=settings,
     )

@@ -8,6 +8,7 @@ its own records whether its result is still there, a cache does not.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -36,9 +37,11 @@ from mixnet_core.stages.prepare import prepare as prepare_stage
 from mixnet_core.stages.publish import publish as publish_stage
 from mixnet_core.stages.select import select as select_stage
 from mixnet_core.stages.train import train as train_stage
+from mixnet_core.stages.train import trained_already
 from mixnet_core.stages.validate import validate as validate_stage
 from mixnet_flows.accelerators import accelerators_held
 from mixnet_flows.curves import LiveCurves
+from mixnet_flows.nodes import nodes_started
 from mixnet_flows.showing import show_exports, show_release, show_report, shown
 
 P = ParamSpec("P")
@@ -85,12 +88,19 @@ def fetch(context: Context) -> FetchedWeights | None:
 
 @as_task(table.TRAIN)
 def train(context: Context, dataset: PreparedDataset, weights: FetchedWeights | None) -> TrainedRun:
-    """Trains, holding as many of the server's accelerators as there are ranks."""
-    with accelerators_held(context.recipe.devices):
+    """Trains, holding as many of the server's accelerators as there are ranks on all hosts.
+
+    What is trained already needs no accelerator and no other host.
+    """
+    with ExitStack() as stack:
+        host = None
+        if trained_already(context, dataset, weights) is None:
+            stack.enter_context(accelerators_held(context.recipe.devices))
+            host = stack.enter_context(nodes_started(context))
         return shown(
             "train",
             context,
-            lambda watched: train_stage(watched, dataset, weights),
+            lambda watched: train_stage(watched, dataset, weights, host),
             also=[LiveCurves(context.run)],
         )
 

@@ -49,6 +49,8 @@ HELP = {
     "lr": "Peak learning rate; where rates are scaled, the one for schedule.lr_batch.",
     "ranks": "Training processes on each host, one per device; a single one runs without msrun. "
     "The global batch stays.",
+    "hosts": "Hosts of the work pool that train together, each with the recipe's ranks. Their "
+    "workers are started as `python -m mixnet_flows.infra.worker`. Default: the recipe's.",
     "scale_lr": "With ranks: keep the images per rank instead, so that the global batch follows. "
     "The learning rates are scaled with the global batch.",
     "accept_anyway": "A reason to publish whatever acceptance.* demands; it is recorded.",
@@ -81,6 +83,8 @@ GlobalBatchOption = Annotated[
 ]
 LrOption = Annotated[float | None, Field(gt=0), typer.Option("--lr", help=HELP["lr"])]
 RanksOption = Annotated[int | None, Field(ge=1), typer.Option("--ranks", help=HELP["ranks"])]
+# The flow's alone: on the command line `mixnet train` runs on each host, and is told which it is.
+HostsParameter = Annotated[int | None, Field(ge=1)]
 ScaleLrOption = Annotated[bool, typer.Option("--scale-lr", help=HELP["scale_lr"])]
 AcceptAnywayOption = Annotated[
     str | None,

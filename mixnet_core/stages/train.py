@@ -73,8 +73,7 @@ def train(
     with ExitStack() as stack:
         lock = stack.enter_context(exclusive(run))
         record = stack.enter_context(Recorder(recipe, run, ticks))
-        done = finished(run, "train", inputs, TrainedRun)
-        if done and set(done.checkpoints) <= set(complete_bundles(run.checkpoints)):
+        if (done := _done(run, inputs)) is not None:
             return done
         # After that: what its hosts have trained may be selected and measured on one of them.
         ranks = host or which_host(recipe.devices, environment={})
@@ -147,18 +146,25 @@ def train(
     return trained
 
 
+def trained_already(
+    context: Context, dataset: PreparedDataset, weights: FetchedWeights | None
+) -> TrainedRun | None:
+    """Returns what `train` would return without training; None where it would train."""
+    return _done(context.run, train_inputs(context.recipe, dataset, weights))
+
+
+def _done(run: RunDir, inputs: Inputs) -> TrainedRun | None:
+    recorded = finished(run, "train", inputs, TrainedRun)
+    there = recorded and set(recorded.checkpoints) <= set(complete_bundles(run.checkpoints))
+    return recorded if there else None
+
+
 def _followed(
     recipe: Recipe, run: RunDir, inputs: Inputs, ranks: HostRanks, ticks: TrainingTicks
 ) -> TrainedRun:
     """Trains as another host leads."""
-
-    def done() -> TrainedRun | None:
-        recorded = finished(run, "train", inputs, TrainedRun)
-        there = recorded and set(recorded.checkpoints) <= set(complete_bundles(run.checkpoints))
-        return recorded if there else None
-
-    result = follow(recipe, run, ranks, ticks.say, lambda: done() is not None)
-    trained = TrainedRun.model_validate_json(json.dumps(result)) if result else done()
+    result = follow(recipe, run, ranks, ticks.say, lambda: _done(run, inputs) is not None)
+    trained = TrainedRun.model_validate_json(json.dumps(result)) if result else _done(run, inputs)
     if trained is None:
         raise TransientError(f"the training of run {run.name} went off record: start it again")
     return trained

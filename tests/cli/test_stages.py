@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 COMMANDS: Any = typer.main.get_command(app)
 # What only the command line, only the flow has.
 TYPED = {"recipe_option", "set_", "as_json", "quiet", "help"}
-FORM = {"settings", "publish_to"}
+FORM = {"settings", "publish_to", "hosts"}
 
 
 def flow_parameters() -> list[str]:

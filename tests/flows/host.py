@@ -42,6 +42,7 @@ class Host:
     port: int
     environment: dict[str, str]
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    address: str = "127.0.0.1"
 
     @property
     def api(self) -> str:
@@ -54,7 +55,7 @@ class Host:
     def start(self, name: str, *more: str) -> None:
         program, _, number = name.partition("-")
         worker = f"{WORKER}{number}"
-        server = ["server", "start", "--host", "127.0.0.1", "--port", str(self.port), "--no-ui"]
+        server = ["server", "start", "--host", self.address, "--port", str(self.port), "--no-ui"]
         commands = {
             "server": [*PREFECT, *server],
             "worker": [*PREFECT, "worker", "start", "--pool", "mixnet", "--name", worker],
@@ -119,21 +120,27 @@ class Host:
 
 
 @contextmanager
-def host(root: Path, **changes: str) -> Iterator[Host]:
-    """A host with a server that is set up, with the project's deployments and `stays`'s."""
+def host(
+    root: Path, kind: type[Host] = Host, address: str = "127.0.0.1", **changes: str
+) -> Iterator[Host]:
+    """A host with a server that is set up, with the project's deployments and `stays`'s.
+
+    Args:
+        address: that the server listens on.
+    """
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((address, 0))
         port = probe.getsockname()[1]
     environment = clean_environment(
         PREFECT_HOME=str(root / "prefect"),
-        PREFECT_API_URL=f"http://127.0.0.1:{port}/api",
+        PREFECT_API_URL=f"http://{address}:{port}/api",
         MIXNET_HOME=str(root / "workspace"),
         MIXNET_CACHE=str(root / "cache"),
         PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE=LEASES,
         PYTHONPATH=f"{PROJECT}:{PROJECT / 'flows'}",
         **{"PREFECT_WORKER_QUERY_SECONDS": "1", "MIXNET_STATE_SECONDS": "1", **changes},
     )
-    made = Host(root, port, environment)
+    made = kind(root, port, environment, address=address)
     try:
         made.start("server")
         set_up(made.deployed, PROJECT)

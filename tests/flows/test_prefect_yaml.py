@@ -6,6 +6,7 @@ import copy
 import importlib
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import yaml
@@ -14,8 +15,12 @@ from prefect.exceptions import ParameterTypeError
 from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.workers.process import ProcessWorker
 
+from mixnet_core.recipe.recipe import load_recipe
+from mixnet_core.runs.run_dir import Workspace
+from mixnet_core.stages.context import Context
 from mixnet_core.stages.options import adjusted_recipe
 from mixnet_flows.infra.setup import QUEUES
+from mixnet_flows.nodes import node_parameters
 
 FILE = Path(__file__).parents[2] / "prefect.yaml"
 TRAIN = {"name": "mixnet", "work_queue_name": "train"}
@@ -55,6 +60,11 @@ def deployment_faults(deployment: dict[str, Any]) -> list[str]:
     for trigger in deployment.get("triggers", []):
         # What the automation fills in when something happens.
         given |= trigger["parameters"]
+    if deployment["entrypoint"] == "mixnet_flows.node.node":
+        # What the flow that leads fills in.
+        workspace = Workspace(Path("/shared"))
+        context = Context(load_recipe("digits"), workspace.run("mine"), workspace, "/releases")
+        given |= node_parameters(context, uuid4(), "second", 1)
     found += unknown(given, {*flow.parameters.properties}, f"{where}.parameters")
     try:
         flow.validate_parameters(
@@ -99,6 +109,7 @@ def test_the_deployments_have_the_names_that_people_are_told(document: dict[str,
         "mixnet/finetune",
         "mixnet-imagenet/unpack",
         "mixnet-revalidate/releases",
+        "mixnet-node/node",
         "mixnet-alarm/alarm",
     ]
 

@@ -32,7 +32,7 @@ class NotAllowed(Exception):
     """This user may make no network namespaces."""
 
 
-def _ip(*words: str) -> None:
+def ip(*words: str) -> None:
     done = subprocess.run(["ip", *words], capture_output=True, text=True, check=False)
     if done.returncode:
         raise NotAllowed(f"ip {' '.join(words)}: {done.stderr.strip()}")
@@ -101,7 +101,7 @@ class Host:
 
     def cut(self, cut: bool = True) -> None:
         """Takes its cable out, or puts it in again."""
-        _ip("-n", self.namespace, "link", "set", "dev", "up0", "down" if cut else "up")
+        ip("-n", self.namespace, "link", "set", "dev", "up0", "down" if cut else "up")
 
 
 @contextmanager
@@ -115,22 +115,22 @@ def two_hosts() -> Iterator[tuple[Host, Host]]:
     hosts = [Host(i, f"mixnet-{tag}-{i}", f"10.83.0.{i + 1}") for i in range(2)]
     try:
         for host in hosts:
-            _ip("netns", "add", host.namespace)
+            ip("netns", "add", host.namespace)
         first, second = (host.namespace for host in hosts)
-        _ip(
+        ip(
             *("-n", first, "link", "add", "up0", "type", "veth"),
             *("peer", "name", "up0", "netns", second),
         )
         for host in hosts:
-            _ip("-n", host.namespace, "addr", "add", f"{host.address}/24", "dev", "up0")
+            ip("-n", host.namespace, "addr", "add", f"{host.address}/24", "dev", "up0")
             for device in ("lo", "up0"):
-                _ip("-n", host.namespace, "link", "set", "dev", device, "up")
+                ip("-n", host.namespace, "link", "set", "dev", device, "up")
         yield hosts[0], hosts[1]
     finally:
         for host in hosts:
             host.kill()
             with suppress(NotAllowed):
-                _ip("netns", "delete", host.namespace)
+                ip("netns", "delete", host.namespace)
 
 
 def prepare(root: Path, *, epochs: int, **settings: Any) -> Workspace:

@@ -37,6 +37,8 @@ from mixnet_flows.infra.store import running_store
 DEPLOYMENTS = "prefect.yaml"
 HOME = "prefect-server"
 WATCH = [sys.executable, "-m", "mixnet_flows.infra.watch"]
+# Named as the watch looks for it.
+WORKER = [sys.executable, "-m", "mixnet_flows.infra.worker", "--name", socket.gethostname()]
 # The first start makes the database: 16 s on two cores.
 READY_SECONDS = 90
 
@@ -87,8 +89,7 @@ def serve(
         watching = stack.enter_context(ExitStack())
         program = Program("watch", WATCH, environment, home)
         programs.append(watching.enter_context(running(program)))
-        command = [*PREFECT, "worker", "start", "--pool", "mixnet", "--name", socket.gethostname()]
-        program = Program("worker", command, environment, home)
+        program = Program("worker", WORKER, environment, home)
         programs.append(stack.enter_context(running(program)))
         stack.callback(let_runs_save, stop_file)
         # First of all: a run that saves and ends is not to go on at once.

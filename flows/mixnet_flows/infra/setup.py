@@ -33,7 +33,7 @@ POOL = "mixnet"
 # Of a host with Ascend cards.
 DEVICES = 8
 # Named as the deployments of prefect.yaml.
-QUEUES = ("train", "finetune", "unpack", "releases", "alarm")
+QUEUES = ("train", "finetune", "unpack", "releases", "alarm", "node")
 ZOMBIES = Path(__file__).with_name("zombies.yaml")
 
 
@@ -90,12 +90,17 @@ def set_up_queues(client: SyncPrefectClient) -> None:
     The server counts a queue's runs by their states, so nothing can expire under a run.
     """
     for name in QUEUES:
-        try:
-            queue = client.read_work_queue_by_name(name, POOL)
-        except ObjectNotFound:
-            client.create_work_queue(name, concurrency_limit=1, work_pool_name=POOL)
-        else:
-            client.update_work_queue(queue.id, concurrency_limit=1)
+        set_up_queue(client, name)
+
+
+def set_up_queue(client: SyncPrefectClient, name: str) -> None:
+    """Makes or changes a queue of the pool, from which one run at a time is taken."""
+    try:
+        queue = client.read_work_queue_by_name(name, POOL)
+    except ObjectNotFound:
+        client.create_work_queue(name, concurrency_limit=1, work_pool_name=POOL)
+    else:
+        client.update_work_queue(queue.id, concurrency_limit=1)
 
 
 def set_up_accelerators(client: SyncPrefectClient, count: int | None) -> int:

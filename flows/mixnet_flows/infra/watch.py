@@ -42,6 +42,7 @@ from prefect.states import AwaitingRetry, Cancelled, Crashed
 from mixnet_core.errors import MixnetError
 from mixnet_flows.flow_run_notes import Note, drop_note, notes_folder, taken_notes
 from mixnet_flows.infra.setup import POOL
+from mixnet_flows.this_host import NAME_VARIABLE
 
 log = logging.getLogger(__name__)
 
@@ -281,7 +282,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--worker", default=socket.gethostname(), help="name of this host's worker; the host's"
+        "--worker",
+        default=os.environ.get(NAME_VARIABLE) or socket.gethostname(),
+        help=f"name of this host's worker; ${NAME_VARIABLE}, else the host's",
     )
     parser.add_argument(
         "--go-on", type=int, default=GO_ON, help="times that a run goes on by itself at most"

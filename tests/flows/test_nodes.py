@@ -1,0 +1,104 @@
+"""Which hosts a server has for a training, and what a worker takes that is one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Running
+
+from mixnet_core.errors import MachineError
+from mixnet_core.recipe.recipe import load_recipe
+from mixnet_core.stages.context import Context
+from mixnet_flows import nodes
+from mixnet_flows.infra.setup import POOL, QUEUES
+from mixnet_flows.infra.worker import address_towards, own_queues
+from mixnet_flows.this_host import ADDRESS_VARIABLE, NAME_VARIABLE, queue_of
+from tests.flows.conftest import Deployed
+
+pytestmark = pytest.mark.slow
+
+HOSTS = ("a", "b", "c", "d")
+
+
+@pytest.fixture(scope="module")
+def client(deployed: Deployed) -> Iterator[SyncPrefectClient]:
+    """Of a server with four hosts; the last one's worker never gave a sign of life."""
+    with (
+        temporary_settings({PREFECT_API_URL: deployed.api}),
+        get_client(sync_client=True) as made,
+    ):
+        for host in HOSTS:
+            own_queues(made, host)
+        for host in HOSTS[:-1]:
+            made._client.post(
+                f"/work_pools/{POOL}/workers/heartbeat", json={"name": host}
+            ).raise_for_status()
+        yield made
+        for host in HOSTS:
+            made.delete_work_queue_by_id(made.read_work_queue_by_name(queue_of(host), POOL).id)
+
+
+def test_a_hosts_worker_takes_its_own_queue_and_no_other_hosts(client: SyncPrefectClient) -> None:
+    taken = own_queues(client, "b")
+    assert {name for name in taken if name.startswith("host-")} == {"host-b"}
+    assert set(QUEUES) <= set(taken)
+    assert client.read_work_queue_by_name("host-b", POOL).concurrency_limit == 1
+
+
+def test_hosts_are_free_busy_or_away(client: SyncPrefectClient, deployed: Deployed) -> None:
+    assert nodes._hosts(client, "a") == (["b", "c"], [], ["d (offline)"])
+    deployment = client.read_deployment_by_name(nodes.DEPLOYMENT)
+    context = Context(load_recipe("digits"), deployed.workspace.run("mine"), deployed.workspace, "")
+    run = client.create_flow_run_from_deployment(
+        deployment.id,
+        parameters=nodes.node_parameters(context, deployment.id, "b", 1),
+        name="mine host 1 of 2",
+        state=Running(),
+        work_queue_name=queue_of("b"),
+    )
+    queue = client.read_work_queue_by_name(queue_of("c"), POOL)
+    client.update_work_queue(queue.id, is_paused=True)
+    try:
+        free, busy, away = nodes._hosts(client, "a")
+        assert free == []
+        assert busy == ["b (busy with mine host 1 of 2)"]
+        assert away == ["c (its queue is paused)", "d (offline)"]
+    finally:
+        client.delete_flow_run(run.id)
+        client.update_work_queue(queue.id, is_paused=False)
+
+
+def test_a_node_run_that_another_hosts_worker_took_is_refused_by_name(
+    client: SyncPrefectClient, deployed: Deployed
+) -> None:
+    # The worker of these tests takes all queues.
+    deployment = client.read_deployment_by_name(nodes.DEPLOYMENT)
+    context = Context(load_recipe("digits"), deployed.workspace.run("mine"), deployed.workspace, "")
+    run = client.create_flow_run_from_deployment(
+        deployment.id,
+        parameters=nodes.node_parameters(context, deployment.id, "b", 1),
+        work_queue_name=queue_of("b"),
+    )
+    ended = deployed.final_state(str(run.id))
+    assert ended["type"] == "FAILED"
+    assert "this is for host b, and another worker took it" in ended["message"]
+
+
+@pytest.mark.parametrize(("name", "missing"), [(None, "a name"), ("a", "an address")])
+def test_a_worker_that_is_no_host_leads_no_others(
+    name: str | None, missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(ADDRESS_VARIABLE, raising=False)
+    monkeypatch.delenv(NAME_VARIABLE, raising=False)
+    if name is not None:
+        monkeypatch.setenv(NAME_VARIABLE, name)
+    devices = load_recipe("digits").devices.model_copy(update={"hosts": 2})
+    with pytest.raises(MachineError, match=f"this host has not {missing}"):
+        nodes._leading(devices)
+
+
+def test_a_server_on_this_machine_says_no_address_that_others_reach() -> None:
+    assert address_towards("http://127.0.0.1:4200/api") is None

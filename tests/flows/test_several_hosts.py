@@ -1,0 +1,230 @@
+"""A training through the flow over two hosts' workers ends as one host with two ranks would."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mixnet_core.checkpoints.bundle import newest_bundle
+from mixnet_core.runs.run_dir import RunDir, Workspace
+from tests.faults.job import differences, outcome
+from tests.flows.conftest import eventually, rows, stage_processes
+from tests.flows.pool_of_hosts import NAMES, Pool, pool_of_hosts
+from tests.marked import marked
+from tests.train.network import MIXNET, RUN, SETTINGS, NotAllowed, prepare, run_of
+
+pytestmark = [pytest.mark.slow, pytest.mark.long]
+
+EPOCHS = 2
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    return prepare(tmp_path_factory.mktemp("prepared"), epochs=EPOCHS)
+
+
+@pytest.fixture(scope="module")
+def reference(prepared: Workspace, tmp_path_factory: pytest.TempPathFactory) -> RunDir:
+    """The run on one host with two ranks, which never stopped."""
+    workspace = begun_like(prepared, tmp_path_factory.mktemp("reference"))
+    command = [*MIXNET, "train", f"--run={RUN}", "--set=devices.ranks=2"]
+    done = subprocess.run(
+        [*command, f"--workspace={workspace.root}"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return run_of(workspace)
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
+    try:
+        with pool_of_hosts(tmp_path_factory.mktemp("pool")) as made:
+            yield made
+    except NotAllowed as error:
+        pytest.skip(f"network namespaces need root and ip: {error}")
+
+
+@pytest.fixture
+def both(pool: Pool) -> Pool:
+    """The pool with both hosts."""
+    for name in NAMES:
+        if f"worker-{name}" not in pool.running:
+            pool.start_host(name)
+    return pool
+
+
+def begun_like(prepared: Workspace, root: Path, like: RunDir | None = None) -> Workspace:
+    """A workspace with a copy of the prepared run, and another's compiled graphs."""
+    run = run_of(Workspace(root))
+    shutil.copytree(run_of(prepared).root, run.root)
+    if like is not None:
+        shutil.copytree(like.graphs, run.graphs)
+    return Workspace(root)
+
+
+def trains(pool: Pool, workspace: Workspace, **settings: Any) -> str:
+    """Asks for the run on two hosts; the flow run's id."""
+    more = {key.replace("__", "."): value for key, value in settings.items()}
+    return pool.deployed.run(
+        "mixnet/train",
+        recipe="digits",
+        run=RUN,
+        workspace=str(workspace.root),
+        epochs=EPOCHS,
+        ranks=1,
+        hosts=2,
+        accept_anyway="a test",
+        settings=SETTINGS | more,
+    )
+
+
+def ends(pool: Pool, flow_run: str) -> str:
+    return str(pool.deployed.final_state(flow_run, 120)["type"])
+
+
+def nothing_is_left(pool: Pool, workspace: Workspace) -> None:
+    eventually(lambda: not pool.under_way(), 20)
+    eventually(lambda: not stage_processes(workspace), 20)
+
+
+def host_of(pool: Pool, flow_run: str) -> str:
+    """Which host a flow run's process is on."""
+    own = {process.pid for process in pool.processes(flow_run)}
+    return next(
+        name
+        for name, there in pool.hosts.items()
+        if own & {process.pid for process in marked(there.mark)}
+    )
+
+
+def other(name: str) -> str:
+    return NAMES[1 - NAMES.index(name)]
+
+
+def test_two_hosts_leave_the_bytes_of_one_host_with_two_ranks(
+    both: Pool, prepared: Workspace, reference: RunDir, tmp_path: Path
+) -> None:
+    workspace = begun_like(prepared, tmp_path, reference)
+    flow_run = trains(both, workspace)
+    eventually(lambda: rows(run_of(workspace), "step"), 60)
+    leads = host_of(both, flow_run)
+    (node,) = both.node_runs(flow_run)
+    assert host_of(both, node["id"]) == other(leads)
+    assert node["name"] == f"{RUN} host 1 of 2"
+    assert {f"run: {RUN}", f"host: {other(leads)}"} <= set(node["tags"])
+    assert ends(both, flow_run) == "COMPLETED"
+    assert [each["state_type"] for each in both.node_runs(flow_run)] == ["COMPLETED"]
+    assert differences(outcome(reference), outcome(run_of(workspace))) == []
+    nothing_is_left(both, workspace)
+    # What is trained needs no other host.
+    again = trains(both, workspace)
+    assert ends(both, again) == "COMPLETED"
+    assert both.node_runs(again) == []
+
+
+def trained_past(pool: Pool, flow_run: str, workspace: Workspace, step: int) -> None:
+    def there() -> bool:
+        found = rows(run_of(workspace), "step")
+        return bool(found and found[-1]["step"] >= step)
+
+    eventually(there, 90)
+    assert pool.deployed.state(flow_run)["type"] == "RUNNING"
+
+
+def test_a_host_that_does_not_come_is_named_and_all_are_let_go(
+    both: Pool, prepared: Workspace, tmp_path: Path
+) -> None:
+    workspace = begun_like(prepared, tmp_path)
+    # It takes nothing any more, and the server believes for a while that it is there.
+    here = both.running["worker-second"]
+    here.send_signal(signal.SIGSTOP)
+    try:
+        flow_run = trains(both, workspace, devices__join_seconds=5)
+        named = "host 1 of 2 has not joined within 5 s"
+        eventually(lambda: both.deployed.logged(flow_run, named), 60)
+        eventually(lambda: not stage_processes(workspace), 10)
+        (node,) = both.node_runs(flow_run)
+        assert node["state_type"] == "CANCELLED"
+        assert [run["id"] for run in both.under_way()] == [flow_run]
+    finally:
+        here.send_signal(signal.SIGCONT)
+    # The task waits for its next attempt.
+    both.ask_to_cancel(flow_run)
+    assert ends(both, flow_run) == "CANCELLED"
+    nothing_is_left(both, workspace)
+
+
+def test_a_host_that_is_taken_out_is_named_before_anything_is_started(
+    both: Pool, prepared: Workspace, tmp_path: Path
+) -> None:
+    workspace = begun_like(prepared, tmp_path)
+    both.pause("first", "second")
+    try:
+        flow_run = trains(both, workspace, devices__join_seconds=1)
+        eventually(lambda: both.deployed.logged(flow_run, "(its queue is paused): start"), 60)
+        assert both.node_runs(flow_run) == []
+        both.ask_to_cancel(flow_run)
+        assert ends(both, flow_run) == "CANCELLED"
+    finally:
+        both.pause("first", "second", paused=False)
+    nothing_is_left(both, workspace)
+
+
+def test_when_the_leaders_process_is_killed_the_run_goes_on_by_itself_to_the_same_bytes(
+    both: Pool, prepared: Workspace, reference: RunDir, tmp_path: Path
+) -> None:
+    workspace = begun_like(prepared, tmp_path, reference)
+    flow_run = trains(both, workspace)
+    trained_past(both, flow_run, workspace, 5)
+    (before,) = both.node_runs(flow_run)
+    for process in both.processes(flow_run):
+        process.kill()
+    eventually(lambda: len(both.node_runs(flow_run)) == 2, 120)
+    # Never two of one run on a host.
+    assert both.deployed.state(before["id"])["type"] in ("CANCELLED", "FAILED")
+    assert ends(both, flow_run) == "COMPLETED"
+    assert both.deployed.state(both.node_runs(flow_run)[-1]["id"])["type"] == "COMPLETED"
+    assert differences(outcome(reference), outcome(run_of(workspace))) == []
+    nothing_is_left(both, workspace)
+
+
+def test_a_cancel_saves_and_ends_both_hosts_and_the_run_goes_on_to_the_same_bytes(
+    both: Pool, prepared: Workspace, reference: RunDir, tmp_path: Path
+) -> None:
+    workspace = begun_like(prepared, tmp_path, reference)
+    flow_run = trains(both, workspace)
+    trained_past(both, flow_run, workspace, 5)
+    both.ask_to_cancel(flow_run)
+    assert ends(both, flow_run) == "CANCELLED"
+    nothing_is_left(both, workspace)
+    done = rows(run_of(workspace), "step")[-1]["step"]
+    assert newest_bundle(run_of(workspace).checkpoints).step == done
+    again = trains(both, workspace)
+    assert ends(both, again) == "COMPLETED"
+    assert differences(outcome(reference), outcome(run_of(workspace))) == []
+    nothing_is_left(both, workspace)
+
+
+def test_a_host_that_loses_its_power_comes_back_into_the_same_training(
+    both: Pool, prepared: Workspace, reference: RunDir, tmp_path: Path
+) -> None:
+    workspace = begun_like(prepared, tmp_path, reference)
+    flow_run = trains(both, workspace, devices__restarts=3, devices__join_seconds=120)
+    trained_past(both, flow_run, workspace, 5)
+    lost = other(host_of(both, flow_run))
+    both.kill_host(lost)
+    eventually(lambda: both.deployed.logged(flow_run, "stopped: "), 60)
+    both.start_host(lost)
+    assert ends(both, flow_run) == "COMPLETED"
+    # The same node run, which its host's watch had go on.
+    (node,) = both.node_runs(flow_run)
+    assert node["state_type"] == "COMPLETED"
+    assert node["run_count"] > 1
+    assert differences(outcome(reference), outcome(run_of(workspace))) == []
+    nothing_is_left(both, workspace)
