@@ -168,6 +168,7 @@ def test_its_deployments_are_deployed_as_the_command_says(
         "finetune": "mixnet_flows.mixnet.mixnet",
         "unpack": "mixnet_flows.imagenet.imagenet",
         "releases": "mixnet_flows.revalidate.revalidate",
+        "node": "mixnet_flows.node.node",
         "alarm": "mixnet_flows.alarm.alarm",
     }
     # Runs start where the pool says, not where the file was.
