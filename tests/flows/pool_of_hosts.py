@@ -45,6 +45,8 @@ class Pool(Host):
         environment = {
             **self.environment,
             VARIABLE: there.mark,
+            # The server calls it online for three times as long, however busy this machine is.
+            "PREFECT_WORKER_HEARTBEAT_SECONDS": "600",
             "MIXNET_CACHE": str(self.cache(f"worker-{which}")),
         }
         with (self.root / f"{name}.log").open("ab") as log:
@@ -82,7 +84,9 @@ class Pool(Host):
         return self.flow_runs(flow_runs={"parent_flow_run_id": {"any_": [leader]}})
 
     def under_way(self) -> list[dict[str, Any]]:
-        return self.flow_runs(flow_runs={"state": {"type": {"any_": _UNDER_WAY}}})
+        """Those that have not ended, without what a schedule has planned."""
+        found = self.flow_runs(flow_runs={"state": {"type": {"any_": _UNDER_WAY}}})
+        return [run for run in found if not run["auto_scheduled"]]
 
     def pause(self, *names: str, paused: bool = True) -> None:
         """Pauses hosts' own queues, or has them go on."""

@@ -22,6 +22,8 @@ from tests.train.network import MIXNET, RUN, SETTINGS, NotAllowed, prepare, run_
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 EPOCHS = 2
+# Workers, server and ranks share this machine: a sign of life may come late.
+PATIENT = {"devices.lost_seconds": 30}
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +82,7 @@ def trains(pool: Pool, workspace: Workspace, **settings: Any) -> str:
         ranks=1,
         hosts=2,
         accept_anyway="a test",
-        settings=SETTINGS | more,
+        settings=SETTINGS | PATIENT | more,
     )
 
 
