@@ -159,8 +159,8 @@ def _stated(root: Path) -> Stated:
     manifest = read_manifest(root)
     by_split = manifest["counts"]
     counts = {split: sum(by_split[split].values()) for split in SPLITS if split in by_split}
-    own_val = manifest.get("settings", {}).get("val_share") is None
-    return Stated(tuple(manifest["classes"]), counts, own_val)
+    # Its val split lies there, and is not cut again: whoever names the dataset means that one.
+    return Stated(tuple(manifest["classes"]), counts, own_val=True)
 
 
 def _entry(folder: Path) -> Entry | None:

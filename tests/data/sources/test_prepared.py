@@ -197,3 +197,12 @@ def test_only_shards_are_written_to_a_store(place: str, tmp_path: Path) -> None:
 
 def _images(packed: PreparedDataset) -> Path:
     return next(Path(packed.root).parents[1].glob("images*"))
+
+
+def test_a_val_split_that_was_cut_is_measured_where_it_lies(tmp_path: Path) -> None:
+    folder = write_image_folder(tmp_path / "images", CLASSES)
+    made = prepare_dataset(data("image_folder", folder), tmp_path / "datasets")
+    named = data("prepared", made.root)
+    measured = prepare_val(named, tmp_path / "others", classes=made.classes)
+    assert measured.val_fingerprint == made.val_fingerprint
+    assert not (tmp_path / "others").exists()
