@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,9 @@ from mixnet_core.stages.which_host import hosts_told, which_host
 STEP = {"SLURM_STEP_NUM_NODES": "2", "SLURM_NODEID": "1", "SLURM_LOCALID": "0"}
 
 
-def devices(hosts: int = 2, **more: Any) -> Devices:
+def devices(hosts: int = 2, join: float = 120.0) -> Devices:
     settings = {"devices.hosts": hosts, "devices.ranks": 2, "training.global_batch": 24}
-    return load_recipe("digits", settings | more).devices
+    return load_recipe("digits", settings | {"devices.join_seconds": join}).devices
 
 
 def own_address() -> str:
@@ -118,7 +120,43 @@ def test_what_cannot_be_is_refused_in_a_line(
     told: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message.replace("[", r"\[")):
-        which_host(devices(), **{"environment": {}, **told})
+        which_host(devices(join=0.1), **{"environment": {}, **told})
+
+
+# In a mount namespace of its own, with a file of hosts that changes after a while.
+POD = """
+import sys, threading, pathlib
+from mixnet_core.recipe.recipe import load_recipe
+from mixnet_core.stages.which_host import which_host
+hosts = pathlib.Path("/etc/hosts")
+hosts.write_text(sys.argv[1])
+threading.Timer(1.5, hosts.write_text, [sys.argv[2] + " pod-0.set\\n"]).start()
+settings = {"devices.hosts": 2, "devices.ranks": 2, "training.global_batch": 24}
+found = which_host(
+    load_recipe("digits", settings).devices,
+    node_rank=0,
+    master="pod-0.set:29500",
+    environment={},
+)
+print(found.address)
+"""
+
+
+@pytest.mark.parametrize("before", ["", "192.0.2.7 pod-0.set\n"])
+def test_a_name_that_is_not_yet_this_hosts_is_looked_up_again(before: str, tmp_path: Path) -> None:
+    address, hosts = own_address(), tmp_path / "hosts"
+    hosts.touch()
+    within = 'mount --bind "$0" /etc/hosts && exec "$@"'
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", within, hosts, sys.executable, "-c", POD, before, address],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "unshare" in done.stderr or "mount" in done.stderr:
+        pytest.skip(f"a mount namespace needs root: {done.stderr}")
+    assert done.stdout == f"{address}\n", done.stderr
+    assert "--master pod-0.set is " in done.stderr
 
 
 def test_one_host_asks_nothing_and_takes_nothing_of_several() -> None:
