@@ -195,13 +195,16 @@ def _own_address(name: str, seconds: float) -> str:
             f"--master {shown(name)} is {addresses[0]}, no address of this host, which leads as "
             "host 0: give one of its own, or start --node-rank 0 where it belongs"
         )
-    reached = [address for address in own if not ipaddress.ip_address(address).is_loopback]
+    numbers = [ipaddress.ip_address(address) for address in own]
+    # A link-local one names a network with its number only, which is another one on each host.
+    reached = [each for each in numbers if not (each.is_loopback or each.is_link_local)]
     if not reached:
         raise InputError(
             f"--master {shown(name)} is {own[0]} here, which other hosts cannot reach: give the "
             "address of this host in their network"
         )
-    return reached[0]
+    # Older versions of MindSpore know IPv4 only; a resolver names IPv6 first.
+    return str(min(reached, key=lambda each: each.version))
 
 
 def _is_address(name: str) -> bool:
