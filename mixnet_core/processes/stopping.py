@@ -140,13 +140,25 @@ def wait(attempts: Path, seconds: float) -> None:
     """
     ended, until = newest_attempt(attempts), time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0:
-        if ended is not None and (request := requested(ended)) is not None:
-            raise Stopped(
-                f"stopped on request ({request.reason}) between two attempts: earlier checkpoints "
-                "are kept, the same command goes on from the newest",
-                retryable=request.retryable,
-            )
+        expect_none(ended)
         time.sleep(min(left, _LOOK_SECONDS))
+
+
+def expect_none(ended: Path | None) -> None:
+    """Makes sure that nobody has asked for an end since an attempt ended.
+
+    Args:
+        ended: its folder; None: there was none yet.
+
+    Raises:
+        Stopped: somebody has.
+    """
+    if ended is not None and (request := requested(ended)) is not None:
+        raise Stopped(
+            f"stopped on request ({request.reason}) between two attempts: earlier checkpoints "
+            "are kept, the same command goes on from the newest",
+            retryable=request.retryable,
+        )
 
 
 def unsaved(request: Request, error: MixnetError | None) -> Stopped:

@@ -77,6 +77,7 @@ class Leader:
 
         Raises:
             TransientError: one has not joined in time, or another host leads by now.
+            Stopped: it is asked to end meanwhile, as by `mixnet drain`.
             InputError: one was told otherwise than this host.
         """
         self._expect_lease()
@@ -86,6 +87,7 @@ class Leader:
         said = False
         while missing := [each for each in self._others if not each.is_ready(self._attempt)]:
             self._expect_lease()
+            stopping.expect_none(self._folder)
             if time.monotonic() > began + self.ranks.join_seconds:
                 raise TransientError(self._missing(missing))
             if not said and time.monotonic() > began + 2 * _SECONDS_BETWEEN_LOOKS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from mixnet_core.runs.run_dir import RunDir
 from mixnet_core.stages.leading import Leader, led
 from mixnet_core.storage.files import write_json
 
-HERE = HostRanks(each=1, hosts=2, address="192.0.2.1", port=29500)
+HERE = HostRanks(each=1, hosts=2, address="192.0.2.1", port=29500, join_seconds=10.0)
 RECIPE = load_recipe("digits", {"devices.hosts": 2, "devices.ranks": 1})
 
 
@@ -45,3 +46,12 @@ def test_what_somebody_asked_on_another_host_is_one(tmp_path: Path) -> None:
         begun(leader, tmp_path, reason="SIGTERM on host 1")
         with pytest.raises(Stopped, match="SIGTERM on host 1"), leader.attempt():
             raise Stopped("stopped on request (SIGTERM on host 1) after step 7")
+
+
+def test_whoever_waits_for_a_host_can_be_asked_to_stop(tmp_path: Path) -> None:
+    with led(RunDir(tmp_path / "r"), RECIPE, HERE, print) as leader:
+        attempt = begun(leader, tmp_path, reason="mixnet drain")
+        (attempt / stopping.REQUEST).unlink()
+        threading.Timer(0.5, stopping.ask, (attempt, "mixnet drain")).start()
+        with pytest.raises(Stopped, match=r"\(mixnet drain\) between two attempts"):
+            leader.gather()
