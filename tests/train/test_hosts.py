@@ -188,6 +188,25 @@ def test_a_host_whose_power_fails_is_named_waited_for_and_costs_no_bit(
 
 
 @pytest.mark.long
+def test_a_host_whose_mixnet_alone_is_killed_saves_is_waited_for_and_costs_no_bit(
+    hosts: Hosts, prepared: Workspace, reference: Workspace, tmp_path: Path
+) -> None:
+    workspace = begun_like(prepared, tmp_path, reference)
+    start(hosts, workspace)
+    trained_past(hosts, workspace, 5)
+    assert hosts[1].process is not None
+    hosts[1].process.kill()
+    gone = re.compile(r"stopped: host 1 of 2 is gone, its mixnet was killed there: .*; going on fr")
+    wait_until(
+        lambda: bool(gone.search(hosts[0].log.read_text())) or hosts[0].has_ended(), "host 1 missed"
+    )
+    assert not hosts[0].has_ended(), hosts[0].log.read_text()
+    hosts[1].train(workspace, master=hosts[0].address)
+    both_end_well(hosts)
+    assert differences(outcome(run_of(reference)), outcome(run_of(workspace))) == []
+
+
+@pytest.mark.long
 def test_a_killed_rank_is_named_with_its_host_and_all_go_on_by_themselves(
     hosts: Hosts, prepared: Workspace, reference: Workspace, tmp_path: Path
 ) -> None:
