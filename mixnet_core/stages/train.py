@@ -31,6 +31,7 @@ from mixnet_core.runs.ticks import TrainingTicks
 from mixnet_core.runs.values import FetchedWeights, PreparedDataset, TrainedRun
 from mixnet_core.stages.context import Context
 from mixnet_core.stages.following import MODULE, follow
+from mixnet_core.stages.images_here import expect_images_here
 from mixnet_core.stages.leading import led
 from mixnet_core.stages.made_from import Inputs, train_inputs
 from mixnet_core.stages.restarts import Restarts
@@ -60,7 +61,7 @@ def train(
 
     Raises:
         InputError: the run was begun with another dataset or other weights, or the recipe is for
-            several hosts and nothing says which this is.
+            several hosts and nothing says which this is, or another host's images are not here.
         TransientError: another process trains this run, or another host has not joined.
         Stopped: it was asked to save and end; called again, it goes on from there.
         JobFailed: the child process failed; its `retryable` says whether again helps, after as many
@@ -71,6 +72,8 @@ def train(
     inputs = train_inputs(recipe, dataset, weights)
     ticks = TrainingTicks(context.watch)
     if host is not None and not host.leads:
+        if _done(run, inputs) is None:
+            expect_images_here(dataset, host)
         return _followed(recipe, run, inputs, host, ticks)
     with ExitStack() as stack:
         lock = stack.enter_context(exclusive(run))
