@@ -75,7 +75,9 @@ def ask(attempt: Path, reason: str) -> bool:
     Raises:
         MachineError: its folder cannot be written.
     """
-    if not (attempt / REQUEST).exists():
+    before = requested(attempt)
+    # Of a host that is lost nobody has asked for an end.
+    if before is None or before.lost is not None:
         write_json(attempt / REQUEST, Request(reason=reason).model_dump())
     return heeds(attempt)
 

@@ -41,6 +41,16 @@ def test_what_is_saved_for_a_host_whose_mixnet_was_killed_is_no_end(tmp_path: Pa
         assert stopping.requested(attempt) is None
 
 
+def test_an_end_that_somebody_wants_then_is_one(tmp_path: Path) -> None:
+    with led(RunDir(tmp_path / "r"), RECIPE, HERE, print) as leader:
+        attempt = begun(leader, tmp_path, reason="its caller on host 1 ended", lost=1)
+        stopping.ask(attempt, "mixnet drain")
+        stopping.ask(attempt, "SIGTERM")
+        with pytest.raises(Stopped, match="after step 7"), leader.attempt():
+            raise Stopped("stopped on request (mixnet drain) after step 7")
+        assert stopping.requested(attempt) == stopping.Request(reason="mixnet drain")
+
+
 def test_what_somebody_asked_on_another_host_is_one(tmp_path: Path) -> None:
     with led(RunDir(tmp_path / "r"), RECIPE, HERE, print) as leader:
         begun(leader, tmp_path, reason="SIGTERM on host 1")
