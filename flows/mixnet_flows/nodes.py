@@ -32,7 +32,7 @@ from mixnet_core.stages.context import Context
 from mixnet_core.stages.which_host import which_host
 from mixnet_flows.impatience import impatient, server_is_away
 from mixnet_flows.infra.setup import POOL
-from mixnet_flows.taken_host import host_taken, tag_of
+from mixnet_flows.taken_host import host_taken, let_host_go, tag_of
 from mixnet_flows.this_host import ADDRESS_VARIABLE, NAME_VARIABLE, host_of, queue_of
 
 DEPLOYMENT = "mixnet-node/node"
@@ -67,6 +67,7 @@ def nodes_started(context: Context) -> Iterator[HostRanks | None]:
     leader = UUID(flow_run.id)
     # Of a process of this flow run that was killed: their numbers may be others now.
     _let_go(leader, 0.0)
+    let_host_go()
     try:
         others = _chosen(devices, own)
         _start(context, leader, others)

@@ -26,6 +26,11 @@ def tag_of(host: str) -> str:
     return f"{_PREFIX}{host}"
 
 
+def let_host_go() -> None:
+    """Takes the tag away that a process of this flow run left which was killed on another host."""
+    _tag([])
+
+
 @contextmanager
 def host_taken() -> Iterator[None]:
     """Tags this flow run for the block, where its worker is one of the pool's hosts."""
@@ -41,7 +46,7 @@ def host_taken() -> Iterator[None]:
 
 
 def _tag(tags: list[str]) -> None:
-    """Gives this flow run tags in the place of those of a host, as of a process before."""
+    """Gives this flow run tags in the place of those of a host."""
     run = UUID(flow_run.id)
     try:
         with impatient(), get_client(sync_client=True) as client:
