@@ -177,7 +177,7 @@ def _own_address(name: str, seconds: float) -> str:
     said = False
     while True:
         addresses, why = _addresses(name)
-        own = [address for address in addresses if address in _local_addresses()]
+        own = [each for each in addresses if each in _local_addresses() or _is_loopback(each)]
         if own or time.monotonic() >= until:
             break
         if not said:
@@ -196,15 +196,37 @@ def _own_address(name: str, seconds: float) -> str:
             "host 0: give one of its own, or start --node-rank 0 where it belongs"
         )
     numbers = [ipaddress.ip_address(address) for address in own]
-    # A link-local one names a network with its number only, which is another one on each host.
-    reached = [each for each in numbers if not (each.is_loopback or each.is_link_local)]
+    reached = [each for each in numbers if not _is_near(each)]
     if not reached:
-        raise InputError(
-            f"--master {shown(name)} is {own[0]} here, which other hosts cannot reach: give the "
-            "address of this host in their network"
-        )
+        return _only_address(name, own[0])
     # Older versions of MindSpore know IPv4 only; a resolver names IPv6 first.
     return str(min(reached, key=lambda each: each.version))
+
+
+def _only_address(name: str, own: str) -> str:
+    """Returns this host's address where its name leads to itself only, as Debian's installer does.
+
+    Raises:
+        InputError: it has none that others reach, or more than one, or an address was given.
+    """
+    rows = (row for rows in psutil.net_if_addrs().values() for row in rows)
+    found = sorted(
+        ipaddress.IPv4Address(row.address) for row in rows if row.family == socket.AF_INET
+    )
+    others = [str(each) for each in found if not _is_near(each)]
+    if _is_address(name) or len(others) != 1:
+        here = f", {' or '.join(others)}" if others else ""
+        raise InputError(
+            f"--master {shown(name)} is {own} here, which other hosts cannot reach: give the "
+            f"address of this host in their network{here}"
+        )
+    log.warning("--master %s is %s here: taking %s", shown(name), own, others[0])
+    return others[0]
+
+
+def _is_near(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    # A link-local one names a network with its number only, which is another one on each host.
+    return address.is_loopback or address.is_link_local
 
 
 def _is_address(name: str) -> bool:
@@ -213,6 +235,11 @@ def _is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _is_loopback(address: str) -> bool:
+    # The whole of 127.0.0.0/8 is this host, of which only the first address is listed.
+    return ipaddress.ip_address(address).is_loopback
 
 
 def _addresses(name: str) -> tuple[list[str], str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 import sys
@@ -123,54 +124,62 @@ def test_what_cannot_be_is_refused_in_a_line(
         which_host(devices(join=0.1), **{"environment": {}, **told})
 
 
-# In namespaces of their own: a file of hosts that may change after a while, and two addresses.
+# In namespaces of their own, with two addresses of a network: files of hosts as they are at first
+# and after a while. Says for each the address of host 0, or why there is none.
 POD = """
-import sys, threading, pathlib
+import json, logging, pathlib, subprocess, sys, threading
 from mixnet_core.recipe.recipe import load_recipe
 from mixnet_core.stages.which_host import which_host
+logging.basicConfig(format="%(message)s")
 hosts = pathlib.Path("/etc/hosts")
-hosts.write_text(sys.argv[1])
-threading.Timer(1.5, hosts.write_text, [sys.argv[2]]).start()
 settings = {"devices.hosts": 2, "devices.ranks": 2, "training.global_batch": 24}
 devices = load_recipe("digits", settings).devices
-try:
-    print(which_host(devices, node_rank=0, master="pod-0.set:29500", environment={}).address)
-except Exception as error:
-    sys.exit(str(error))
+for before, after, more in json.loads(sys.argv[1]):
+    subprocess.run(more.split(), check=True)
+    hosts.write_text(before)
+    if after:
+        threading.Timer(0.5, hosts.write_text, [after]).start()
+    try:
+        print(which_host(devices, node_rank=0, master="pod-0.set:29500", environment={}).address)
+    except Exception as error:
+        print(error)
 """
 NETWORK = """
 ip link add up0 type veth peer name up1 && ip link set up0 up && ip link set up1 up
 ip addr add 10.83.0.1/24 dev up0 && ip addr add fd00::1/64 dev up0 nodad
 ip addr add fe80::83/64 dev up0 nodad && mount --bind "$0" /etc/hosts && exec "$@"
 """
+OWN = "10.83.0.1 pod-0.set\n"
+DEBIAN = "127.0.1.1 pod-0.set\n"
 
 
-def pods_answer(folder: Path, before: str, after: str) -> subprocess.CompletedProcess[str]:
-    hosts = folder / "hosts"
+def test_a_name_is_this_hosts_once_it_says_so(tmp_path: Path) -> None:
+    cases = [
+        # A pod's name, which is not known at first, or is that of the pod before it.
+        ("", OWN, "true"),
+        ("192.0.2.7 pod-0.set\n", OWN, "true"),
+        # Of two addresses the one that every version of MindSpore knows.
+        (f"fd00::1 pod-0.set\n{OWN}", "", "true"),
+        ("fe80::83 pod-0.set\n", "", "true"),
+        (DEBIAN, "", "true"),
+        (DEBIAN, "", "ip addr add 10.84.0.1/24 dev up1"),
+    ]
+    hosts = tmp_path / "hosts"
     hosts.touch()
-    words = ["sh", "-ec", NETWORK, hosts, sys.executable, "-c", POD, before, after]
+    words = ["sh", "-ec", NETWORK, hosts, sys.executable, "-c", POD, json.dumps(cases)]
     done = subprocess.run(["unshare", "-mn", *words], capture_output=True, text=True, check=False)
-    if not done.stdout and "pod-0" not in done.stderr:
+    if not done.stdout:
         pytest.skip(f"namespaces need root and ip: {done.stderr}")
-    return done
-
-
-@pytest.mark.parametrize("before", ["", "192.0.2.7 pod-0.set\n"])
-def test_a_name_that_is_not_yet_this_hosts_is_looked_up_again(before: str, tmp_path: Path) -> None:
-    done = pods_answer(tmp_path, before, "10.83.0.1 pod-0.set\n")
-    assert done.stdout == "10.83.0.1\n", done.stderr
-    assert "--master pod-0.set is " in done.stderr
-
-
-def test_of_a_names_addresses_one_is_taken_that_every_version_of_mindspore_knows(
-    tmp_path: Path,
-) -> None:
-    both = "fd00::1 pod-0.set\n10.83.0.1 pod-0.set\n"
-    assert pods_answer(tmp_path, both, both).stdout == "10.83.0.1\n"
-    alone = "fe80::83 pod-0.set\n"
-    assert (
-        "is fe80::83 here, which other hosts cannot" in pods_answer(tmp_path, alone, alone).stderr
-    )
+    *answers, last = done.stdout.splitlines()
+    assert answers == ["10.83.0.1"] * 5, done.stderr
+    assert last.endswith("of this host in their network, 10.83.0.1 or 10.84.0.1")
+    said = done.stderr.splitlines()
+    assert said == [
+        "--master pod-0.set is not known here: looking it up for 60 s",
+        "--master pod-0.set is 192.0.2.7, which is not here: looking it up for 60 s",
+        "--master pod-0.set is fe80::83 here: taking 10.83.0.1",
+        "--master pod-0.set is 127.0.1.1 here: taking 10.83.0.1",
+    ]
 
 
 def test_one_host_asks_nothing_and_takes_nothing_of_several() -> None:
