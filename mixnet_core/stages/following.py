@@ -37,6 +37,7 @@ from mixnet_core.runs.lease import Lease, newest_lease, owner_of, said_in, say_i
 from mixnet_core.runs.pulse import Pulse, PulseWatch
 from mixnet_core.runs.run_dir import RunDir
 from mixnet_core.stages.leading import told_to
+from mixnet_core.stages.which_host import local_addresses
 from mixnet_core.storage.files import read_json
 
 MODULE = "mixnet_core.train"
@@ -224,6 +225,12 @@ class _Follower:
                 raise _Over
 
         try:
+            if ranks.address in local_addresses():
+                # msrun would start a second scheduler, for this host's ranks alone.
+                raise InputError(
+                    f"host 0's address {ranks.address} is one of {ranks.named} too, as a bridge's "
+                    "of containers: start host 0 with another --master, one of their network"
+                )
             join_job(
                 MODULE,
                 attempt,

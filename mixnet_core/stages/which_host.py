@@ -177,7 +177,7 @@ def _own_address(name: str, seconds: float) -> str:
     said = False
     while True:
         addresses, why = _addresses(name)
-        own = [each for each in addresses if each in _local_addresses() or _is_loopback(each)]
+        own = [each for each in addresses if each in local_addresses() or _is_loopback(each)]
         if own or time.monotonic() >= until:
             break
         if not said:
@@ -251,7 +251,8 @@ def _addresses(name: str) -> tuple[list[str], str]:
     return [str(row[4][0]).partition("%")[0] for row in found], ""
 
 
-def _local_addresses() -> set[str]:
+def local_addresses() -> set[str]:
+    """Returns the addresses of this host's interfaces, in numbers."""
     return {
         row.address.partition("%")[0] for rows in psutil.net_if_addrs().values() for row in rows
     }
