@@ -264,8 +264,8 @@ def test_the_jobsets_command_trains_with_the_variables_of_its_pods(
     jobset = yaml.safe_load((ROOT / "infra/kubernetes/jobset.yaml").read_text())
     (job,) = (job for job in jobset["spec"]["replicatedJobs"] if job["name"] == "hosts")
     (container,) = job["template"]["spec"]["template"]["spec"]["containers"]
-    program, stage, recipe, *options = container["args"]
-    assert (program, stage, recipe) == ("mixnet", "train", "mixnet_s")
+    program, stage, *options = container["args"]
+    assert (program, stage) == ("mixnet", "train")
     # Two pods, and another run of another recipe: its own.
     changed = {"--run": RUN, "--hosts": "2"}
     name = options[options.index("--master") + 1].partition(":")[0]
@@ -329,8 +329,7 @@ def test_slurms_script_trains_on_all_nodes_of_its_job(
         "srun": SRUN.format(hosts=" ".join(host.namespace for host in hosts)),
         "scontrol": f"#!/bin/bash\necho {hosts[0].address}\necho {hosts[1].address}\n",
         # Its steps before and after the training are other tests'.
-        "mixnet": f'#!/bin/bash\n[ "$1" = train ] || exit 0\nshift 2\nexec {" ".join(MIXNET)} '
-        'train "$@"\n',
+        "mixnet": f'#!/bin/bash\n[ "$1" = train ] || exit 0\nexec {" ".join(MIXNET)} "$@"\n',
     }
     for name, text in programs.items():
         (tmp_path / name).write_text(text)
