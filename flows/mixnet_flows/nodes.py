@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -32,6 +32,7 @@ from mixnet_core.stages.context import Context
 from mixnet_core.stages.which_host import which_host
 from mixnet_flows.impatience import impatient, server_is_away
 from mixnet_flows.infra.setup import POOL
+from mixnet_flows.taken_host import host_taken, let_host_go, tag_of
 from mixnet_flows.this_host import ADDRESS_VARIABLE, NAME_VARIABLE, host_of, queue_of
 
 DEPLOYMENT = "mixnet-node/node"
@@ -58,16 +59,21 @@ def nodes_started(context: Context) -> Iterator[HostRanks | None]:
     """
     devices = context.recipe.devices
     if devices.hosts == 1:
-        yield None
+        # Of a CPU others may have their share.
+        with host_taken() if devices.target != "CPU" else nullcontext():
+            yield None
         return
     own, ranks = _leading(devices)
     leader = UUID(flow_run.id)
     # Of a process of this flow run that was killed: their numbers may be others now.
     _let_go(leader, 0.0)
+    let_host_go()
     try:
         others = _chosen(devices, own)
         _start(context, leader, others)
-        yield ranks
+        # Not before: of two that lead and wait for each other's host neither would begin.
+        with host_taken():
+            yield ranks
     except Exception:
         _let_go(leader, _SECONDS_TO_END)
         raise
@@ -141,23 +147,28 @@ def _hosts(client: SyncPrefectClient, own: str) -> tuple[list[str], list[str], l
     }
     workers = client.read_workers_for_work_pool(POOL)
     online = {worker.name for worker in workers if worker.status == "ONLINE"}
-    taken = {
-        run.work_queue_name: run.name
-        for run in client.read_flow_runs(
-            flow_run_filter=FlowRunFilter.model_validate({"state": {"type": {"any_": _UNDER_WAY}}}),
-            work_queue_filter=WorkQueueFilter.model_validate(
-                {"name": {"any_": [queue.name for queue in queues.values()]}}
-            ),
+    under_way = {"state": {"type": {"any_": _UNDER_WAY}}}
+    queued = client.read_flow_runs(
+        flow_run_filter=FlowRunFilter.model_validate(under_way),
+        work_queue_filter=WorkQueueFilter.model_validate(
+            {"name": {"any_": [queue.name for queue in queues.values()]}}
+        ),
+    )
+    leading = client.read_flow_runs(
+        flow_run_filter=FlowRunFilter.model_validate(
+            under_way | {"tags": {"any_": [tag_of(host) for host in queues]}}
         )
-    }
+    )
+    taken = {tag: run.name for run in leading for tag in run.tags}
+    taken |= {tag_of(host_of(run.work_queue_name or "") or ""): run.name for run in queued}
     free, busy, away = [], [], []
     for host, queue in sorted(queues.items()):
         if host not in online:
             away.append(f"{host} (offline)")
         elif queue.is_paused:
             away.append(f"{host} (its queue is paused)")
-        elif queue.name in taken:
-            busy.append(f"{host} (busy with {taken[queue.name]})")
+        elif (name := taken.get(tag_of(host))) is not None:
+            busy.append(f"{host} (busy with {name})")
         else:
             free.append(host)
     return free, busy, away
@@ -174,7 +185,7 @@ def _start(context: Context, leader: UUID, hosts: list[str]) -> None:
                     DEPLOYMENT,
                     parameters=node_parameters(context, leader, host, number),
                     flow_run_name=f"{name} host {number} of {count}",
-                    tags=[f"run: {name}", f"host: {host}"],
+                    tags=[f"run: {name}", tag_of(host)],
                     work_queue_name=queue_of(host),
                     # A request that is repeated makes no second one.
                     idempotency_key=uuid4().hex,

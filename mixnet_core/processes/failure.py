@@ -104,9 +104,11 @@ class _Attempt:
         self._module, self._folder, self._ranks, self._host = module, folder, ranks, host
 
     def cause(self, code: int, kills: OomKills | None, stopped: Sequence[str]) -> MixnetError:
-        failures = [read_json(path) for path in self._folder.glob("failure-*.json")]
-        # Expected ones first, then the earliest: a rank that lost its peer fails too, later.
-        failures.sort(key=lambda failure: (not failure["expected"], failure["time"]))
+        found = [(read_json(path), path) for path in self._folder.glob("failure-*.json")]
+        # Expected ones first, then the earliest: a rank that lost its peer fails too, later. By the
+        # time of their disk, which is one: clocks of hosts differ.
+        found.sort(key=lambda each: (not each[0]["expected"], each[1].stat().st_mtime_ns))
+        failures = [failure for failure, _ in found]
         if failures and failures[0]["expected"]:
             return same_error(failures[0])
         rank, who, code = self._ended(code)

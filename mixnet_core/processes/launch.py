@@ -102,6 +102,7 @@ def run_job(
         MixnetError: the type that the job raised.
         JobFailed: it was killed or hung (retryable), or failed in a way that it did not foresee.
         MachineError: the folder cannot be written, msrun is not installed.
+        TransientError: the port that several hosts were told is in use.
     """
     attempt = _new_attempt(attempts)
     write_json(attempt / child.REQUEST, request.model_dump(mode="json"))
@@ -114,8 +115,8 @@ def run_job(
 
     with ExitStack() as stack:
         own = ranks if isinstance(ranks, HostRanks) else HostRanks(each=ranks)
-        if own.count > 1 and own.port is None:
-            own = replace(own, port=stack.enter_context(held_port(own.address)))
+        if own.count > 1:
+            own = replace(own, port=stack.enter_context(held_port(own.address, own.port)))
         if on_start is not None:
             on_start(attempt, own)
         _run(

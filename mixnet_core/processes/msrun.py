@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mixnet_core.errors import MachineError
+from mixnet_core.errors import MachineError, TransientError
 from mixnet_core.processes.host_ranks import HostRanks
 from mixnet_core.processes.rank_logs import WORKERS
 
@@ -64,20 +64,29 @@ def folder_of_python() -> Path:
 
 
 @contextmanager
-def held_port(address: str = "127.0.0.1") -> Iterator[int]:
-    """Finds a free port for msrun's scheduler, which no other call gets while the block runs.
+def held_port(address: str = "127.0.0.1", port: int | None = None) -> Iterator[int]:
+    """Holds a port for msrun's scheduler, which no other call gets while the block runs.
 
     It stays bound here without listening, which keeps the kernel from handing it out again. Both
     ends set SO_REUSEADDR, so the scheduler can still listen on it.
 
     Args:
         address: of this host, as numbers.
+        port: None: a free one.
 
     Raises:
-        OSError: it is not this host's.
+        TransientError: the port is in use, or the address is not this host's any more.
     """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as holder:
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        holder.bind((address, 0))
+        try:
+            holder.bind((address, port or 0))
+        except OSError as error:
+            what = address if port is None else f"port {port} of {address}"
+            hint = "" if port is None else ", or give --master without one: a free one is taken"
+            raise TransientError(
+                f"MindSpore's scheduler cannot listen on {what} ({error.strerror or error}): try "
+                f"again later{hint}"
+            ) from error
         yield holder.getsockname()[1]

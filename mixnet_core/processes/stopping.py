@@ -21,12 +21,14 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
 from mixnet_core.errors import InputError, IntegrityError, MixnetError, Stopped
 from mixnet_core.processes import child
+from mixnet_core.processes.host_ranks import HostRanks
 from mixnet_core.runs.run_dir import newest_attempt
 from mixnet_core.storage.files import read_json, write_json
 
@@ -51,10 +53,13 @@ class Request(BaseModel):
     Attributes:
         reason: in a few words, for the message.
         retryable: whether whoever orchestrates it should start it again soon.
+        lost: the host, of several, whose caller is gone without a word: nobody wants an end, and
+            host 0 waits for it again (`stages.leading`).
     """
 
     reason: str
     retryable: bool = False
+    lost: int | None = None
 
 
 def ask(attempt: Path, reason: str) -> bool:
@@ -70,7 +75,9 @@ def ask(attempt: Path, reason: str) -> bool:
     Raises:
         MachineError: its folder cannot be written.
     """
-    if not (attempt / REQUEST).exists():
+    before = requested(attempt)
+    # Of a host that is lost nobody has asked for an end.
+    if before is None or before.lost is not None:
         write_json(attempt / REQUEST, Request(reason=reason).model_dump())
     return heeds(attempt)
 
@@ -96,6 +103,16 @@ def requested(attempt: Path) -> Request | None:
         return None
     except (IntegrityError, ValidationError):
         return Request(reason="a file that cannot be read")
+
+
+def take_back(attempt: Path) -> None:
+    """Removes what an attempt was asked, so that it is not asked of the next one.
+
+    Args:
+        attempt: its folder.
+    """
+    with suppress(OSError):
+        (attempt / REQUEST).unlink()
 
 
 def answer(attempt: Path) -> str | None:
@@ -125,13 +142,25 @@ def wait(attempts: Path, seconds: float) -> None:
     """
     ended, until = newest_attempt(attempts), time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0:
-        if ended is not None and (request := requested(ended)) is not None:
-            raise Stopped(
-                f"stopped on request ({request.reason}) between two attempts: earlier checkpoints "
-                "are kept, the same command goes on from the newest",
-                retryable=request.retryable,
-            )
+        expect_none(ended)
         time.sleep(min(left, _LOOK_SECONDS))
+
+
+def expect_none(ended: Path | None) -> None:
+    """Makes sure that nobody has asked for an end since an attempt ended.
+
+    Args:
+        ended: its folder; None: there was none yet.
+
+    Raises:
+        Stopped: somebody has.
+    """
+    if ended is not None and (request := requested(ended)) is not None:
+        raise Stopped(
+            f"stopped on request ({request.reason}) between two attempts: earlier checkpoints "
+            "are kept, the same command goes on from the newest",
+            retryable=request.retryable,
+        )
 
 
 def unsaved(request: Request, error: MixnetError | None) -> Stopped:
@@ -149,14 +178,15 @@ def unsaved(request: Request, error: MixnetError | None) -> Stopped:
     )
 
 
-def supervisor_options(attempt: Path, grace_seconds: float) -> list[str]:
+def supervisor_options(attempt: Path, ranks: HostRanks, grace_seconds: float) -> list[str]:
     """Returns what an attempt's supervisor has to know; see `supervisor`.
 
     Args:
         attempt: its folder.
+        ranks: which are this host's.
         grace_seconds: what the job has to end by itself in.
     """
-    options = {
+    options: dict[str, object] = {
         "--request": attempt / REQUEST,
         "--heeded": attempt / _HEEDED,
         "--answered": attempt / child.failure_file("0"),
@@ -165,6 +195,8 @@ def supervisor_options(attempt: Path, grace_seconds: float) -> list[str]:
     # What saves nothing is not ended before its time either.
     if grace_seconds > 0 and (notice := os.environ.get(NOTICE_VARIABLE)):
         options["--notice"] = Path(notice).absolute()
+    if not ranks.leads:
+        options["--host"] = ranks.host
     return [text for pair in options.items() for text in map(str, pair)]
 
 

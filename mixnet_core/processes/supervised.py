@@ -82,7 +82,7 @@ def supervised(
         # As an isolated script: what lies in the working folder or in PYTHONPATH cannot break it.
         [
             *(sys.executable, "-I", "-S", str(supervisor.__file__)),
-            *stopping.supervisor_options(attempt, grace_seconds),
+            *stopping.supervisor_options(attempt, ranks, grace_seconds),
             *("--", *command),
         ],
         stdin=subprocess.PIPE,

@@ -19,6 +19,8 @@ writes STOP before it closes the pipe, and no time is given. Others may write th
     --answered FILE  is there once the command has answered: then it has a second to end
     --notice FILE    a request to whatever runs on this machine, as of an agent that knows that the
                      machine will be taken away
+    --host NUMBER    of several hosts, one that does not lead: its caller's death is a host's that
+                     is lost, and the others go on once it is back
 
 If this process itself is SIGKILLed, the kernel kills the command, and a job kills itself: see
 `die_with_parent`. A job's own children, which neither covers, `processes.launch` finds by an
@@ -129,6 +131,7 @@ class _Saving:
         self._grace = float(options.get("--grace", "0"))
         self._request, self._notice = options.get("--request"), options.get("--notice")
         self._heeded, self._answered = options.get("--heeded"), options.get("--answered")
+        self._host = options.get("--host")
         self._deadline: float | None = None
 
     def may_run_on(self, *, orphaned: bool) -> bool:
@@ -141,9 +144,9 @@ class _Saving:
             return not orphaned
         if self._deadline is None:
             if orphaned:
-                self._ask(self._request, "its caller ended", again=False)
+                self._ask_for_the_dead(self._request)
             elif _exists(self._notice):
-                self._ask(self._request, "this machine's notice", again=True)
+                self._ask(self._request, {"reason": "this machine's notice", "retryable": True})
             elif not _exists(self._request):
                 return True
             if not _exists(self._heeded):
@@ -155,14 +158,20 @@ class _Saving:
             self._deadline = min(self._deadline, time.monotonic() + _SECONDS_AFTER_AN_ANSWER)
         return time.monotonic() < self._deadline
 
-    def _ask(self, request: str, reason: str, *, again: bool) -> None:
+    def _ask_for_the_dead(self, request: str) -> None:
+        wish: dict[str, object] = {"reason": "its caller ended"}
+        if self._host is not None:
+            wish = {"reason": f"its caller on host {self._host} ended", "lost": int(self._host)}
+        self._ask(request, wish)
+
+    def _ask(self, request: str, wish: Mapping[str, object]) -> None:
         """Writes the request, unless somebody else has: `processes.stopping` reads it."""
         if _exists(request):
             return
         # On a full disk nothing can be saved either.
         with contextlib.suppress(OSError):
             aside = Path(f"{request}.aside")
-            aside.write_text(json.dumps({"reason": reason, "retryable": again}))
+            aside.write_text(json.dumps(wish))
             aside.rename(request)
 
 

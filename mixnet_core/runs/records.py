@@ -68,12 +68,38 @@ def open_run(
     run = workspace.run(name or _default_name(recipe))
     wanted, is_written = _wanted(run, recipe)
     if not is_written:
-        with exclusive(run, lock_seconds):
-            # Another process may have written it while this one waited.
+        try:
+            with exclusive(run, lock_seconds):
+                # Another process may have written it while this one waited.
+                wanted, is_written = _wanted(run, recipe)
+                if not is_written:
+                    save_recipe(wanted, run.recipe)
+        except TransientError:
             wanted, is_written = _wanted(run, recipe)
+            if not run.recipe.is_file():
+                raise
             if not is_written:
-                save_recipe(wanted, run.recipe)
+                raise _otherwise(run, wanted) from None
     return run, wanted
+
+
+def _otherwise(run: RunDir, wanted: Recipe) -> TransientError:
+    """Returns the error for a run that another process works on with other settings than these."""
+    stored = stored_recipe(run.recipe)
+    theirs, ours = stored.model_dump(mode="json"), wanted.model_dump(mode="json")
+    others = [
+        f"{section}.{key} is {theirs[section][key]}, not {value}"
+        for section, values in ours.items()
+        if isinstance(values, dict)
+        for key, value in values.items()
+        if theirs[section][key] != value
+    ]
+    others += [f"{key} is another" for key, value in ours.items() if theirs[key] != value]
+    return TransientError(
+        f"another process works on run {run.name}, where "
+        f"{shown(others[0]) if others else 'the recipe is another'}: say the same here, "
+        "wait until it has ended, or choose another run name"
+    )
 
 
 def _wanted(run: RunDir, recipe: Recipe) -> tuple[Recipe, bool]:

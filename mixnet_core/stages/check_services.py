@@ -41,10 +41,8 @@ def check_ports(chips: Chips, environment: Mapping[str, str]) -> CheckResult:
     try:
         with held_port() as port:
             detail = f"msrun gets one of the kernel's ({port} now)"
-    except OSError as error:
-        return failed(
-            "ports", f"no port can be had on 127.0.0.1: {error.strerror}", "see `ss -tan`"
-        )
+    except TransientError as error:
+        return failed("ports", str(error), "see `ss -tan`")
     given = handed_out()
     if given is not None:
         detail += f", {given.start}-{given.stop - 1}"

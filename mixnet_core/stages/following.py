@@ -8,6 +8,7 @@ checkpoint. What is said how is in `runs.lease`.
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -16,7 +17,14 @@ from pathlib import Path
 from typing import Any, NoReturn
 from uuid import uuid4
 
-from mixnet_core.errors import JobFailed, MachineError, MixnetError, Stopped, TransientError
+from mixnet_core.errors import (
+    InputError,
+    JobFailed,
+    MachineError,
+    MixnetError,
+    Stopped,
+    TransientError,
+)
 from mixnet_core.evaluate.job import patience_of
 from mixnet_core.processes import stopping
 from mixnet_core.processes.child import REQUEST
@@ -29,12 +37,15 @@ from mixnet_core.runs.lease import Lease, newest_lease, owner_of, said_in, say_i
 from mixnet_core.runs.pulse import Pulse, PulseWatch
 from mixnet_core.runs.run_dir import RunDir
 from mixnet_core.stages.leading import told_to
+from mixnet_core.stages.which_host import local_addresses
 from mixnet_core.storage.files import read_json
 
 MODULE = "mixnet_core.train"
 _POLL_SECONDS = 0.2
 _SECONDS_BETWEEN_LOOKS = 1.0
 _SECONDS_TO_CONNECT = 2.0
+# Two beats of whoever is this host already.
+_SECONDS_TO_BE_SEEN = 2.5
 
 
 class _LeaderLost(Exception):
@@ -64,6 +75,7 @@ def follow(
 
     Raises:
         TransientError: no host leads within `devices.join_seconds`.
+        InputError: another process is this host too.
         MixnetError: what host 0 ended with.
     """
     with devices_held(recipe.devices.target, ranks.each, f"train of {run.name}", say) as held:
@@ -72,6 +84,7 @@ def follow(
             if led_by is None:
                 break
             lease, watch = led_by
+            _expect_nobody_else(lease, ranks)
             follower = _Follower(recipe, run, ranks, lease, watch, held, say)
             with Pulse(lease.pulse(ranks.host)):
                 try:
@@ -114,6 +127,30 @@ def _leader(
         time.sleep(_POLL_SECONDS)
 
 
+def _expect_nobody_else(lease: Lease, ranks: HostRanks) -> None:
+    """Makes sure that no process which lives is this host already.
+
+    Raises:
+        InputError: one is.
+    """
+    said = said_in(lease.host(ranks.host))
+    if not said or said.get("left"):
+        return
+    watch, until = PulseWatch(lease.pulse(ranks.host)), time.monotonic() + _SECONDS_TO_BE_SEEN
+    while time.monotonic() < until:
+        time.sleep(_POLL_SECONDS)
+        watch.silent()
+        if watch.has_grown:
+            raise _twice(said, ranks)
+
+
+def _twice(said: Mapping[str, Any], ranks: HostRanks) -> InputError:
+    return InputError(
+        f"{said.get('at', '?')} is {ranks.named} already: give each host a --node-rank of its own, "
+        f"from 0 to {ranks.hosts - 1}"
+    )
+
+
 class _Follower:
     """Follows one leader to its end."""
 
@@ -132,6 +169,7 @@ class _Follower:
         self._state: dict[str, Any] = {
             **told_to(recipe, run, ranks),
             "session": uuid4().hex,
+            "at": f"host {socket.gethostname()} (pid {os.getpid()})",
             "done": None,
             "error": None,
         }
@@ -144,7 +182,7 @@ class _Follower:
             MixnetError: what the leader ended with.
             _LeaderLost: it is silent.
         """
-        self._note()
+        say_in(self._lease.host(self._ranks.host), self._state)
         while True:
             said = said_in(self._lease.owner)
             if said.get("end") is not None:
@@ -160,8 +198,8 @@ class _Follower:
             time.sleep(_POLL_SECONDS)
 
     def leave(self, error: BaseException) -> None:
-        """Says that this host ends."""
-        with suppress(MachineError):
+        """Says that this host ends, unless another process is this host by now."""
+        with suppress(MachineError, InputError):
             self._note(left=type(error).__name__)
 
     def _join(self, plan: Mapping[str, Any], number: int) -> None:
@@ -187,6 +225,12 @@ class _Follower:
                 raise _Over
 
         try:
+            if ranks.address in local_addresses():
+                # msrun would start a second scheduler, for this host's ranks alone.
+                raise InputError(
+                    f"host 0's address {ranks.address} is one of {ranks.named} too, as a bridge's "
+                    "of containers: start host 0 with another --master, one of their network"
+                )
             join_job(
                 MODULE,
                 attempt,
@@ -235,6 +279,7 @@ class _Follower:
         )
 
     def _expect_leader(self) -> None:
+        self._expect_session()
         limit = self._recipe.devices.lost_seconds
         if self._lease.is_lost:
             raise _LeaderLost(f"{owner_of(self._lease.next)} leads now")
@@ -243,7 +288,14 @@ class _Follower:
                 f"host 0 of {self._ranks.hosts} has given no sign of life for {limit:g} s"
             )
 
+    def _expect_session(self) -> None:
+        # Two that begin at once do not see each other: the one that said so last goes on.
+        said = said_in(self._lease.host(self._ranks.host))
+        if said and said.get("session") != self._state["session"]:
+            raise _twice(said, self._ranks)
+
     def _note(self, **more: Any) -> None:
+        self._expect_session()
         self._state |= more
         say_in(self._lease.host(self._ranks.host), self._state)
 

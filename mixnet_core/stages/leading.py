@@ -21,6 +21,7 @@ from mixnet_core.errors import (
     Stopped,
     TransientError,
 )
+from mixnet_core.processes import stopping
 from mixnet_core.processes.failure import same_error
 from mixnet_core.processes.host_ranks import HostRanks
 from mixnet_core.recipe.recipe import Recipe
@@ -67,6 +68,7 @@ class Leader:
             [_Other(host, lease, ranks, told) for host in range(1, ranks.hosts)] if lease else []
         )
         self._attempt = 0
+        self._folder: Path | None = None
         self._state: dict[str, Any] = said_in(lease.owner) if lease else {}
         self._next_look = 0.0
 
@@ -75,6 +77,7 @@ class Leader:
 
         Raises:
             TransientError: one has not joined in time, or another host leads by now.
+            Stopped: it is asked to end meanwhile, as by `mixnet drain`.
             InputError: one was told otherwise than this host.
         """
         self._expect_lease()
@@ -84,6 +87,7 @@ class Leader:
         said = False
         while missing := [each for each in self._others if not each.is_ready(self._attempt)]:
             self._expect_lease()
+            stopping.expect_none(self._folder)
             if time.monotonic() > began + self.ranks.join_seconds:
                 raise TransientError(self._missing(missing))
             if not said and time.monotonic() > began + 2 * _SECONDS_BETWEEN_LOOKS:
@@ -102,7 +106,8 @@ class Leader:
             cause = self._cause(failed)
             if cause is failed:
                 raise
-            raise cause from failed
+            # What was saved for a host that is lost is no end: nobody asked for one.
+            raise cause from (None if isinstance(failed, Stopped) else failed)
         finally:
             # On a full disk nobody hears it: the others miss rank 0 then.
             with suppress(MachineError):
@@ -113,6 +118,7 @@ class Leader:
         if self._lease is None:
             return
         self._attempt += 1
+        self._folder = attempt
         plan = {"attempt": str(attempt), "address": ranks.address, "port": ranks.port}
         self._tell(attempt=self._attempt, plan=plan, over=False)
 
@@ -155,6 +161,8 @@ class Leader:
 
     def _cause(self, failed: MixnetError) -> MixnetError:
         """Returns what another host says of its end, where this one only missed it."""
+        if isinstance(failed, Stopped):
+            return self._lost() or failed
         if not getattr(failed, "of_peer", False) or isinstance(failed, HostFailed):
             return failed
         until = time.monotonic() + _SECONDS_FOR_REPORTS
@@ -165,6 +173,18 @@ class Leader:
                     return report
             time.sleep(_POLL_SECONDS)
         return failed
+
+    def _lost(self) -> MixnetError | None:
+        """Returns the error of an attempt that was saved because a host is gone; None if not so."""
+        wish = stopping.requested(self._folder) if self._folder is not None else None
+        if self._folder is None or wish is None or wish.lost is None:
+            return None
+        stopping.take_back(self._folder)
+        return HostFailed(
+            f"host {wish.lost} of {self.ranks.hosts} is gone, its mixnet was killed there: trying "
+            "again helps once it is back",
+            retryable=True,
+        )
 
     def _missing(self, missing: list[_Other]) -> str:
         have = "has" if len(missing) == 1 else "have"

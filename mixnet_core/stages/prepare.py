@@ -6,10 +6,12 @@ from typing import Any
 
 from mixnet_core.data.prepare import expect_class_count, prepare_dataset
 from mixnet_core.data.prepared_copy import write_copy
+from mixnet_core.errors import InputError
 from mixnet_core.evaluate.job import patience_of
 from mixnet_core.processes.launch import run_job
 from mixnet_core.processes.requests import PackedDataset, PackRequest
-from mixnet_core.runs.records import write_record
+from mixnet_core.runs.records import trained_dataset, write_record
+from mixnet_core.runs.run_dir import RunDir
 from mixnet_core.runs.ticks import Tick, fetching_ticks
 from mixnet_core.runs.values import PreparedCopy, PreparedDataset
 from mixnet_core.stages.acceptance import require_images
@@ -42,6 +44,7 @@ def prepare(context: Context, override: str | None = None) -> PreparedDataset:
 
     Raises:
         DatasetError: the images are missing or malformed, or of other classes than the recipe says.
+        InputError: the run has begun to train on other images, which stay on record.
         NotAccepted: the recipe demands of the images what they are not; they are on record.
         JobFailed: the process that writes shards failed.
         MixnetError: as `data.prepare.prepare_dataset`.
@@ -81,7 +84,31 @@ def prepare(context: Context, override: str | None = None) -> PreparedDataset:
     )
     # What was prepared before was prepared for another recipe perhaps.
     expect_class_count(len(dataset.classes), recipe.network.num_classes)
+    _expect_begun_with(run, dataset)
     write_record(run, "prepare", prepare_inputs(recipe), dataset)
     if override is None:
         require_images(judged_images(recipe.acceptance, dataset), dataset)
     return dataset
+
+
+def another_dataset(dataset: PreparedDataset) -> str:
+    """Says what a run may have been begun with instead of a dataset."""
+    taken = [note for note in dataset.notes if note.endswith("is taken for val")]
+    earlier = "; earlier versions cut val from train/: a leading dot hides the folder"
+    said = f" ({', '.join(taken)}{earlier})" if taken else ""
+    return f"another dataset{said}"
+
+
+def _expect_begun_with(run: RunDir, dataset: PreparedDataset) -> None:
+    """Keeps on record what a run trains on: images may have changed since, as in a store.
+
+    Raises:
+        InputError: they are others now.
+    """
+    begun = trained_dataset(run)
+    if begun is not None and begun.fingerprint != dataset.fingerprint:
+        raise InputError(
+            f"run {run.name} was begun with {another_dataset(dataset)}, of fingerprint "
+            f"{begun.fingerprint[:12]}: `mixnet train --run {run.name}` goes on with that; for "
+            f"this one, of {dataset.fingerprint[:12]}, choose another run name"
+        )

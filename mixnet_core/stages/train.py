@@ -31,8 +31,10 @@ from mixnet_core.runs.ticks import TrainingTicks
 from mixnet_core.runs.values import FetchedWeights, PreparedDataset, TrainedRun
 from mixnet_core.stages.context import Context
 from mixnet_core.stages.following import MODULE, follow
+from mixnet_core.stages.images_here import expect_images_here
 from mixnet_core.stages.leading import led
 from mixnet_core.stages.made_from import Inputs, train_inputs
+from mixnet_core.stages.prepare import another_dataset
 from mixnet_core.stages.restarts import Restarts
 from mixnet_core.stages.rewinding import Rewinding
 from mixnet_core.stages.room import RoomNotice
@@ -60,7 +62,7 @@ def train(
 
     Raises:
         InputError: the run was begun with another dataset or other weights, or the recipe is for
-            several hosts and nothing says which this is.
+            several hosts and nothing says which this is, or another host's images are not here.
         TransientError: another process trains this run, or another host has not joined.
         Stopped: it was asked to save and end; called again, it goes on from there.
         JobFailed: the child process failed; its `retryable` says whether again helps, after as many
@@ -71,6 +73,8 @@ def train(
     inputs = train_inputs(recipe, dataset, weights)
     ticks = TrainingTicks(context.watch)
     if host is not None and not host.leads:
+        if _done(run, inputs) is None:
+            expect_images_here(dataset, host)
         return _followed(recipe, run, inputs, host, ticks)
     with ExitStack() as stack:
         lock = stack.enter_context(exclusive(run))
@@ -80,7 +84,8 @@ def train(
         # After that: what its hosts have trained may be selected and measured on one of them.
         ranks = host or which_host(recipe.devices, environment={})
         leader = stack.enter_context(led(run, recipe, ranks, ticks.say))
-        begin(run, "train", key_of(**inputs), _otherwise(dataset), dataset)
+        otherwise = f"{another_dataset(dataset)} or other weights"
+        begin(run, "train", key_of(**inputs), otherwise, dataset)
         forget(run, "train")
         if (said := said_of(recipe.rules or NEWEST)) is not None:
             ticks.say(said)
@@ -172,14 +177,6 @@ def _followed(
     if trained is None:
         raise TransientError(f"the training of run {run.name} went off record: start it again")
     return trained
-
-
-def _otherwise(dataset: PreparedDataset) -> str:
-    """Says what a run may have been begun with instead."""
-    taken = [note for note in dataset.notes if note.endswith("is taken for val")]
-    earlier = "; earlier versions cut val from train/: a leading dot hides the folder"
-    said = f" ({', '.join(taken)}{earlier})" if taken else ""
-    return f"another dataset{said} or other weights"
 
 
 def _newest(run: RunDir, ticks: TrainingTicks) -> tuple[Path | None, int]:

@@ -14,9 +14,11 @@ say.
 from __future__ import annotations
 
 import ipaddress
+import logging
 import re
 import socket
 import subprocess
+import time
 from collections.abc import Mapping
 
 import psutil
@@ -31,6 +33,11 @@ _NUMBERS = ("MIXNET_NODE_RANK", "SLURM_NODEID", "JOB_COMPLETION_INDEX")
 _MASTER = "MIXNET_MASTER"
 _NODES = ("SLURM_STEP_NODELIST", "SLURM_JOB_NODELIST")
 _SCONTROL_SECONDS = 30.0
+# What answers for names keeps an old answer for half a minute at most.
+_SECONDS_FOR_A_NAME = 60.0
+_SECONDS_BETWEEN_LOOKS = 1.0
+
+log = logging.getLogger(__name__)
 
 
 def hosts_told(hosts: int | None, environment: Mapping[str, str]) -> int | None:
@@ -76,7 +83,7 @@ def which_host(
 
     Raises:
         InputError: it is not said which host this is or where they meet; or it cannot be.
-        TransientError: the address cannot be found by its name.
+        TransientError: the address cannot be found by its name, for a minute at most.
         MachineError: `scontrol` fails.
     """
     hosts, each = devices.hosts, devices.ranks
@@ -105,7 +112,8 @@ def which_host(
             "of this host's that the others reach"
         )
     name, port = _place(named)
-    return HostRanks(each, hosts, 0, _own_address(name), port, devices.join_seconds)
+    address = _own_address(name, min(devices.join_seconds, _SECONDS_FOR_A_NAME))
+    return HostRanks(each, hosts, 0, address, port, devices.join_seconds)
 
 
 def _number(variables: tuple[str, ...], environment: Mapping[str, str]) -> tuple[str, int] | None:
@@ -156,32 +164,95 @@ def _place(named: str) -> tuple[str, int | None]:
     return match[1], port
 
 
-def _own_address(name: str) -> str:
+def _own_address(name: str, seconds: float) -> str:
     """Returns the address of host 0, which this host is, in numbers.
 
     MindSpore's scheduler is started by whoever has the address: a wrong one leaves all waiting.
+
+    Args:
+        seconds: that a name is looked up again: a pod's is not known, or is that of the pod before
+            it, for some seconds after it began.
     """
-    try:
-        found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
-    except OSError as error:
+    until = time.monotonic() + (0.0 if _is_address(name) else seconds)
+    said = False
+    while True:
+        addresses, why = _addresses(name)
+        own = [each for each in addresses if each in local_addresses() or _is_loopback(each)]
+        if own or time.monotonic() >= until:
+            break
+        if not said:
+            what = f"is {addresses[0]}, which is not here" if addresses else "is not known here"
+            log.warning("--master %s %s: looking it up for %g s", shown(name), what, seconds)
+            said = True
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+    if not addresses:
         raise TransientError(
-            f"--master {shown(name)} is not known here ({error.strerror or error}): give an "
-            "address, or a name that this host resolves"
-        ) from error
-    addresses = [str(row[4][0]).partition("%")[0] for row in found]
-    local = {
-        row.address.partition("%")[0] for rows in psutil.net_if_addrs().values() for row in rows
-    }
-    own = [address for address in addresses if address in local]
+            f"--master {shown(name)} is not known here ({why}): give an address, or a name that "
+            "this host resolves"
+        )
     if not own:
         raise InputError(
             f"--master {shown(name)} is {addresses[0]}, no address of this host, which leads as "
             "host 0: give one of its own, or start --node-rank 0 where it belongs"
         )
-    reached = [address for address in own if not ipaddress.ip_address(address).is_loopback]
+    numbers = [ipaddress.ip_address(address) for address in own]
+    reached = [each for each in numbers if not _is_near(each)]
     if not reached:
+        return _only_address(name, own[0])
+    # Older versions of MindSpore know IPv4 only; a resolver names IPv6 first.
+    return str(min(reached, key=lambda each: each.version))
+
+
+def _only_address(name: str, own: str) -> str:
+    """Returns this host's address where its name leads to itself only, as Debian's installer does.
+
+    Raises:
+        InputError: it has none that others reach, or more than one, or an address was given.
+    """
+    rows = (row for rows in psutil.net_if_addrs().values() for row in rows)
+    found = sorted(
+        ipaddress.IPv4Address(row.address) for row in rows if row.family == socket.AF_INET
+    )
+    others = [str(each) for each in found if not _is_near(each)]
+    if _is_address(name) or len(others) != 1:
+        here = f", {' or '.join(others)}" if others else ""
         raise InputError(
-            f"--master {shown(name)} is {own[0]} here, which other hosts cannot reach: give the "
-            "address of this host in their network"
+            f"--master {shown(name)} is {own} here, which other hosts cannot reach: give the "
+            f"address of this host in their network{here}"
         )
-    return reached[0]
+    log.warning("--master %s is %s here: taking %s", shown(name), own, others[0])
+    return others[0]
+
+
+def _is_near(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    # A link-local one names a network with its number only, which is another one on each host.
+    return address.is_loopback or address.is_link_local
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_loopback(address: str) -> bool:
+    # The whole of 127.0.0.0/8 is this host, of which only the first address is listed.
+    return ipaddress.ip_address(address).is_loopback
+
+
+def _addresses(name: str) -> tuple[list[str], str]:
+    """Returns the addresses of a name, and why there are none."""
+    try:
+        found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except OSError as error:
+        return [], str(error.strerror or error)
+    return [str(row[4][0]).partition("%")[0] for row in found], ""
+
+
+def local_addresses() -> set[str]:
+    """Returns the addresses of this host's interfaces, in numbers."""
+    return {
+        row.address.partition("%")[0] for rows in psutil.net_if_addrs().values() for row in rows
+    }

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from uuid import UUID
 
 import pytest
+from prefect import flow, runtime
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Running
@@ -15,6 +17,7 @@ from mixnet_core.stages.context import Context
 from mixnet_flows import nodes
 from mixnet_flows.infra.setup import POOL, QUEUES
 from mixnet_flows.infra.worker import address_towards, own_queues
+from mixnet_flows.taken_host import host_taken, let_host_go, tag_of
 from mixnet_flows.this_host import ADDRESS_VARIABLE, NAME_VARIABLE, queue_of
 from tests.flows.conftest import Deployed
 
@@ -69,6 +72,36 @@ def test_hosts_are_free_busy_or_away(client: SyncPrefectClient, deployed: Deploy
     finally:
         client.delete_flow_run(run.id)
         client.update_work_queue(queue.id, is_paused=False)
+
+
+def test_a_host_that_leads_is_busy_though_its_own_queue_is_free(
+    client: SyncPrefectClient,
+) -> None:
+    deployment = client.read_deployment_by_name("mixnet/train")
+    run = client.create_flow_run_from_deployment(
+        deployment.id, name="led", state=Running(), tags=[tag_of("b")]
+    )
+    try:
+        assert nodes._hosts(client, "a") == (["c"], ["b (busy with led)"], ["d (offline)"])
+    finally:
+        client.delete_flow_run(run.id)
+
+
+def test_what_leads_is_tagged_by_the_host_that_it_leads_on_and_by_no_other(
+    client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @flow(name="leads")
+    def leads() -> list[list[str]]:
+        run = UUID(runtime.flow_run.id)
+        client.update_flow_run(run, tags=["mine", "host: of a process that was killed"])
+        let_host_go()
+        seen = [client.read_flow_run(run).tags]
+        with host_taken():
+            seen.append(sorted(client.read_flow_run(run).tags))
+        return [*seen, client.read_flow_run(run).tags]
+
+    monkeypatch.setenv(NAME_VARIABLE, "b")
+    assert leads() == [["mine"], ["host: b", "mine"], ["mine"]]
 
 
 def test_a_node_run_that_another_hosts_worker_took_is_refused_by_name(

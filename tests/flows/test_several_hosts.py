@@ -213,6 +213,43 @@ def test_a_cancel_saves_and_ends_both_hosts_and_the_run_goes_on_to_the_same_byte
     nothing_is_left(both, workspace)
 
 
+def test_a_node_run_that_is_cancelled_has_all_save_and_end(
+    both: Pool, prepared: Workspace, reference: RunDir, tmp_path: Path
+) -> None:
+    workspace = begun_like(prepared, tmp_path, reference)
+    flow_run = trains(both, workspace)
+    trained_past(both, flow_run, workspace, 5)
+    (node,) = both.node_runs(flow_run)
+    both.ask_to_cancel(node["id"])
+    assert ends(both, flow_run) == "FAILED"
+    assert "stopped on request (SIGTERM on host 1) after step" in str(
+        both.deployed.state(flow_run)["message"]
+    )
+    assert ends(both, node["id"]) == "CANCELLED"
+    done = rows(run_of(workspace), "step")[-1]["step"]
+    assert newest_bundle(run_of(workspace).checkpoints).step == done
+    nothing_is_left(both, workspace)
+
+
+def test_a_node_run_whose_process_alone_is_killed_goes_on_in_the_same_training(
+    both: Pool, prepared: Workspace, reference: RunDir, tmp_path: Path
+) -> None:
+    workspace = begun_like(prepared, tmp_path, reference)
+    flow_run = trains(both, workspace, devices__restarts=3, devices__join_seconds=120)
+    trained_past(both, flow_run, workspace, 5)
+    (node,) = both.node_runs(flow_run)
+    processes = both.processes(node["id"])
+    pids = {process.pid for process in processes}
+    # Its ranks' supervisor lives on, and has them save.
+    (engine,) = (process for process in processes if process.ppid() not in pids)
+    engine.kill()
+    assert ends(both, flow_run) == "COMPLETED"
+    (again,) = both.node_runs(flow_run)
+    assert (again["state_type"], again["run_count"] > 1) == ("COMPLETED", True)
+    assert differences(outcome(reference), outcome(run_of(workspace))) == []
+    nothing_is_left(both, workspace)
+
+
 def test_a_host_that_loses_its_power_comes_back_into_the_same_training(
     both: Pool, prepared: Workspace, reference: RunDir, tmp_path: Path
 ) -> None:

@@ -139,7 +139,7 @@ def test_every_host_is_one_pod_that_knows_its_number_and_the_first_ones_address(
     spec = JOBS["hosts"]["template"]["spec"]
     (container,) = spec["template"]["spec"]["containers"]
     words = container["args"]
-    told = dict(zip(words[3::2], words[4::2], strict=False))
+    told = dict(zip(words[2::2], words[3::2], strict=False))
     assert spec["completionMode"] == "Indexed"
     assert int(told["--hosts"]) == spec["completions"] == spec["parallelism"]
     assert told["--node-rank"] == "$(JOB_COMPLETION_INDEX)"

@@ -15,7 +15,7 @@ from prefect.settings.models.root import Settings
 from mixnet_core.processes.stopping import NOTICE_VARIABLE
 from mixnet_core.recipe.recipe import load_recipe
 from mixnet_core.storage.user_cache import VARIABLE as CACHE
-from mixnet_flows.infra import database, password, saving
+from mixnet_flows.infra import database, password, saving, serve
 from mixnet_flows.infra.server import Parser, add_options
 
 UNITS = Path(__file__).parents[2] / "infra" / "systemd"
@@ -73,6 +73,13 @@ def test_what_the_server_is_told_it_understands() -> None:
     parser = Parser()
     add_options(parser)
     parser.parse_args(shlex.split(told["MIXNET_SERVER_OPTIONS"]))
+
+
+def test_worker_and_watch_go_by_the_name_that_the_environment_says() -> None:
+    """A watch of another name takes runs of this host's worker for another host's."""
+    for command in (*values(WORKER, "ExecStart"), *values(WATCH, "ExecStart"), *serve.WORKER):
+        assert "--name" not in command
+        assert "--worker" not in command
 
 
 def test_what_the_worker_is_told_is_known(monkeypatch: pytest.MonkeyPatch) -> None:

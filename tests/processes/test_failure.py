@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ def attempt(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def leave_failure(attempt: Path, rank: str, kind: str, *, time: float) -> None:
+def leave_failure(attempt: Path, rank: str, kind: str, *, time: float, ahead: float = 0.0) -> None:
+    """ahead: of the disk's clock, the rank's, in seconds."""
     failure: dict[str, Any] = {
         "type": kind,
         "message": f"message of {rank}",
@@ -32,9 +34,10 @@ def leave_failure(attempt: Path, rank: str, kind: str, *, time: float) -> None:
         "retryable": False,
         "exit_code": 1,
         "rank": rank,
-        "time": time,
+        "time": time + ahead,
     }
     write_json(attempt / child.failure_file(rank), failure)
+    os.utime(attempt / child.failure_file(rank), (time, time))
 
 
 def test_an_expected_error_goes_before_an_unforeseen_one_of_another_rank(attempt: Path) -> None:
@@ -56,9 +59,12 @@ def test_an_error_that_is_made_of_more_than_a_message_is_told_as_what_it_is_one_
     assert str(cause) == failure["message"]
 
 
-def test_of_two_unforeseen_errors_the_earlier_is_the_cause(attempt: Path) -> None:
+@pytest.mark.parametrize("ahead", [0.0, 600.0])
+def test_of_two_unforeseen_errors_the_earlier_is_the_cause_whatever_the_hosts_clocks_say(
+    attempt: Path, ahead: float
+) -> None:
     leave_failure(attempt, "0", "RuntimeError", time=2.0)
-    leave_failure(attempt, "1", "KeyError", time=1.0)
+    leave_failure(attempt, "1", "KeyError", time=1.0, ahead=ahead)
     cause = cause_of("m", attempt, 1, ranks=2)
     assert type(cause) is JobFailed
     assert "raised KeyError on rank 1: message of 1" in str(cause)

@@ -19,7 +19,7 @@ import pytest
 
 from mixnet_core.errors import DatasetError, JobFailed, MachineError, MixnetError, TransientError
 from mixnet_core.processes import child
-from mixnet_core.processes.launch import Patience, held_port, run_job
+from mixnet_core.processes.launch import HostRanks, Patience, held_port, run_job
 from mixnet_core.storage.asides import hold_aside
 from mixnet_core.storage.files import read_json
 from tests.marked import VARIABLE, assert_nothing_left, marked, wait_until
@@ -607,6 +607,19 @@ def test_a_held_port_is_refused_to_others_while_the_scheduler_can_listen_on_it()
             scheduler.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             scheduler.bind(("127.0.0.1", port))
             scheduler.listen()
+
+
+def test_a_port_that_is_given_and_in_use_is_named_before_the_ranks_begin(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        ranks = HostRanks(each=1, hosts=2, port=port)
+        with pytest.raises(TransientError, match=rf"cannot listen on port {port} of 127.0.0.1"):
+            run_job(ACTS, Act(name="return"), attempts=tmp_path, ranks=ranks)
+    away = HostRanks(each=1, hosts=2, address="192.0.2.1")
+    with pytest.raises(TransientError, match=r"cannot listen on 192.0.2.1 \(Cannot assign"):
+        run_job(ACTS, Act(name="return"), attempts=tmp_path, ranks=away)
 
 
 def test_concurrent_calls_share_neither_folder_nor_port(

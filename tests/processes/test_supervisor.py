@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -63,6 +64,27 @@ def close(process: subprocess.Popen[bytes]) -> int:
     assert process.stdin is not None
     process.stdin.close()
     return process.wait(10)
+
+
+@pytest.mark.parametrize(
+    ("own", "wish"),
+    [
+        ((), {"reason": "its caller ended"}),
+        # Of several hosts: its `mixnet` alone was killed.
+        (("--host", "1"), {"reason": "its caller on host 1 ended", "lost": 1}),
+    ],
+)
+def test_what_a_dead_caller_leaves_is_asked_to_save_and_whose_caller_it_was_is_said(
+    mark: str, tmp_path: Path, own: tuple[str, ...], wish: dict[str, object]
+) -> None:
+    request = tmp_path / "stop.json"
+    process = subprocess.Popen(
+        [*SUPERVISOR[:-1], "--request", request, *own, "--", "sleep", "60"],
+        stdin=subprocess.PIPE,
+        env={**os.environ, VARIABLE: mark},
+    )
+    assert close(process) == 130
+    assert json.loads(request.read_text()) == wish
 
 
 @pytest.mark.parametrize("code", [0, 1, 7])

@@ -127,3 +127,20 @@ def test_a_file_system_without_locks_is_told_in_one_line(
     ):
         pass
     assert "\n" not in str(raised.value)
+
+
+def test_a_run_that_is_at_work_with_other_settings_is_told_apart_by_them(
+    tmp_path: Path,
+) -> None:
+    """As a second host that was told another number of hosts."""
+    workspace = Workspace(tmp_path)
+    told = {"devices.hosts": 2, "devices.ranks": 1}
+    run, _ = open_run(load_recipe("digits", told), workspace, "r")
+    with exclusive(run):
+        open_run(load_recipe("digits", told), workspace, "r", lock_seconds=0.0)
+        other = load_recipe("digits", told | {"devices.hosts": 4})
+        with pytest.raises(TransientError, match=r"on run r, where devices.hosts is 2, not 4: say"):
+            open_run(other, workspace, "r", lock_seconds=0.0)
+        named = load_recipe("digits", told | {"description": "x"})
+        with pytest.raises(TransientError, match="where description is another: say the same"):
+            open_run(named, workspace, "r", lock_seconds=0.0)

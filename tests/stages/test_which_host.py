@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +21,9 @@ from mixnet_core.stages.which_host import hosts_told, which_host
 STEP = {"SLURM_STEP_NUM_NODES": "2", "SLURM_NODEID": "1", "SLURM_LOCALID": "0"}
 
 
-def devices(hosts: int = 2, **more: Any) -> Devices:
+def devices(hosts: int = 2, join: float = 120.0) -> Devices:
     settings = {"devices.hosts": hosts, "devices.ranks": 2, "training.global_batch": 24}
-    return load_recipe("digits", settings | more).devices
+    return load_recipe("digits", settings | {"devices.join_seconds": join}).devices
 
 
 def own_address() -> str:
@@ -118,7 +121,65 @@ def test_what_cannot_be_is_refused_in_a_line(
     told: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message.replace("[", r"\[")):
-        which_host(devices(), **{"environment": {}, **told})
+        which_host(devices(join=0.1), **{"environment": {}, **told})
+
+
+# In namespaces of their own, with two addresses of a network: files of hosts as they are at first
+# and after a while. Says for each the address of host 0, or why there is none.
+POD = """
+import json, logging, pathlib, subprocess, sys, threading
+from mixnet_core.recipe.recipe import load_recipe
+from mixnet_core.stages.which_host import which_host
+logging.basicConfig(format="%(message)s")
+hosts = pathlib.Path("/etc/hosts")
+settings = {"devices.hosts": 2, "devices.ranks": 2, "training.global_batch": 24}
+devices = load_recipe("digits", settings).devices
+for before, after, more in json.loads(sys.argv[1]):
+    subprocess.run(more.split(), check=True)
+    hosts.write_text(before)
+    if after:
+        threading.Timer(0.5, hosts.write_text, [after]).start()
+    try:
+        print(which_host(devices, node_rank=0, master="pod-0.set:29500", environment={}).address)
+    except Exception as error:
+        print(error)
+"""
+NETWORK = """
+ip link add up0 type veth peer name up1 && ip link set up0 up && ip link set up1 up
+ip addr add 10.83.0.1/24 dev up0 && ip addr add fd00::1/64 dev up0 nodad
+ip addr add fe80::83/64 dev up0 nodad && mount --bind "$0" /etc/hosts && exec "$@"
+"""
+OWN = "10.83.0.1 pod-0.set\n"
+DEBIAN = "127.0.1.1 pod-0.set\n"
+
+
+def test_a_name_is_this_hosts_once_it_says_so(tmp_path: Path) -> None:
+    cases = [
+        # A pod's name, which is not known at first, or is that of the pod before it.
+        ("", OWN, "true"),
+        ("192.0.2.7 pod-0.set\n", OWN, "true"),
+        # Of two addresses the one that every version of MindSpore knows.
+        (f"fd00::1 pod-0.set\n{OWN}", "", "true"),
+        ("fe80::83 pod-0.set\n", "", "true"),
+        (DEBIAN, "", "true"),
+        (DEBIAN, "", "ip addr add 10.84.0.1/24 dev up1"),
+    ]
+    hosts = tmp_path / "hosts"
+    hosts.touch()
+    words = ["sh", "-ec", NETWORK, hosts, sys.executable, "-c", POD, json.dumps(cases)]
+    done = subprocess.run(["unshare", "-mn", *words], capture_output=True, text=True, check=False)
+    if not done.stdout:
+        pytest.skip(f"namespaces need root and ip: {done.stderr}")
+    *answers, last = done.stdout.splitlines()
+    assert answers == ["10.83.0.1"] * 5, done.stderr
+    assert last.endswith("of this host in their network, 10.83.0.1 or 10.84.0.1")
+    said = done.stderr.splitlines()
+    assert said == [
+        "--master pod-0.set is not known here: looking it up for 60 s",
+        "--master pod-0.set is 192.0.2.7, which is not here: looking it up for 60 s",
+        "--master pod-0.set is fe80::83 here: taking 10.83.0.1",
+        "--master pod-0.set is 127.0.1.1 here: taking 10.83.0.1",
+    ]
 
 
 def test_one_host_asks_nothing_and_takes_nothing_of_several() -> None:

@@ -188,6 +188,25 @@ def test_a_host_whose_power_fails_is_named_waited_for_and_costs_no_bit(
 
 
 @pytest.mark.long
+def test_a_host_whose_mixnet_alone_is_killed_saves_is_waited_for_and_costs_no_bit(
+    hosts: Hosts, prepared: Workspace, reference: Workspace, tmp_path: Path
+) -> None:
+    workspace = begun_like(prepared, tmp_path, reference)
+    start(hosts, workspace)
+    trained_past(hosts, workspace, 5)
+    assert hosts[1].process is not None
+    hosts[1].process.kill()
+    gone = re.compile(r"stopped: host 1 of 2 is gone, its mixnet was killed there: .*; going on fr")
+    wait_until(
+        lambda: bool(gone.search(hosts[0].log.read_text())) or hosts[0].has_ended(), "host 1 missed"
+    )
+    assert not hosts[0].has_ended(), hosts[0].log.read_text()
+    hosts[1].train(workspace, master=hosts[0].address)
+    both_end_well(hosts)
+    assert differences(outcome(run_of(reference)), outcome(run_of(workspace))) == []
+
+
+@pytest.mark.long
 def test_a_killed_rank_is_named_with_its_host_and_all_go_on_by_themselves(
     hosts: Hosts, prepared: Workspace, reference: Workspace, tmp_path: Path
 ) -> None:
@@ -245,8 +264,8 @@ def test_the_jobsets_command_trains_with_the_variables_of_its_pods(
     jobset = yaml.safe_load((ROOT / "infra/kubernetes/jobset.yaml").read_text())
     (job,) = (job for job in jobset["spec"]["replicatedJobs"] if job["name"] == "hosts")
     (container,) = job["template"]["spec"]["template"]["spec"]["containers"]
-    program, stage, recipe, *options = container["args"]
-    assert (program, stage, recipe) == ("mixnet", "train", "mixnet_s")
+    program, stage, *options = container["args"]
+    assert (program, stage) == ("mixnet", "train")
     # Two pods, and another run of another recipe: its own.
     changed = {"--run": RUN, "--hosts": "2"}
     name = options[options.index("--master") + 1].partition(":")[0]
@@ -310,8 +329,7 @@ def test_slurms_script_trains_on_all_nodes_of_its_job(
         "srun": SRUN.format(hosts=" ".join(host.namespace for host in hosts)),
         "scontrol": f"#!/bin/bash\necho {hosts[0].address}\necho {hosts[1].address}\n",
         # Its steps before and after the training are other tests'.
-        "mixnet": f'#!/bin/bash\n[ "$1" = train ] || exit 0\nshift 2\nexec {" ".join(MIXNET)} '
-        'train "$@"\n',
+        "mixnet": f'#!/bin/bash\n[ "$1" = train ] || exit 0\nexec {" ".join(MIXNET)} "$@"\n',
     }
     for name, text in programs.items():
         (tmp_path / name).write_text(text)

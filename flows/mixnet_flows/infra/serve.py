@@ -37,8 +37,8 @@ from mixnet_flows.infra.store import running_store
 DEPLOYMENTS = "prefect.yaml"
 HOME = "prefect-server"
 WATCH = [sys.executable, "-m", "mixnet_flows.infra.watch"]
-# Named as the watch looks for it.
-WORKER = [sys.executable, "-m", "mixnet_flows.infra.worker", "--name", socket.gethostname()]
+# Both are named by $MIXNET_WORKER, else as the host.
+WORKER = [sys.executable, "-m", "mixnet_flows.infra.worker"]
 # The first start makes the database: 16 s on two cores.
 READY_SECONDS = 90
 
