@@ -187,7 +187,13 @@ def kept_in_store(
     copy = RunCopy(run, storage, held)
     with _turns_made(held, lost):
         if not at_home:
-            _fetch(run, copy, held, say)
+            try:
+                _fetch(run, copy, held, say)
+            except BaseException:
+                # Whoever comes next need not wait.
+                with suppress(Exception):
+                    held.advance(ended=True)
+                raise
             held.advance(place=place)
         keeping = Keeping(held, copy, say)
         try:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from mixnet_core.checkpoints.bundle import WEIGHTS
-from mixnet_core.errors import InputError, RunTaken
+from mixnet_core.errors import InputError, IntegrityError, RunTaken
 from mixnet_core.recipe.recipe import Recipe, load_recipe
 from mixnet_core.runs.run_dir import RunDir
 from mixnet_core.runs.turns import newest_turn
@@ -177,6 +177,22 @@ def test_another_dataset_is_refused_before_anything_is_fetched(
     with pytest.raises(InputError, match="another dataset: choose"), second.keeps(dataset="e"):
         pass
     assert not second.run.checkpoints.exists()
+
+
+def test_a_host_that_cannot_fetch_lets_go_again(tmp_path: Path, recipe: Recipe) -> None:
+    first, second = Host(tmp_path / "a", recipe), Host(tmp_path / "b", recipe)
+    with first.keeps() as kept:
+        first.saves(kept, 2)
+    storage = open_storage(f"{recipe.devices.run_store}r")
+    turn = newest_turn(storage)[1]
+    assert turn is not None
+    key = turn.kept["metrics.jsonl"]
+    storage.remove(key)
+    storage.create(key, b"other rows\n")
+    for _ in range(2):
+        with pytest.raises(IntegrityError, match=r"as metrics\.jsonl"), second.keeps():
+            pass
+    assert second.lines == ["fetching run r from its store, up to step 2"] * 2
 
 
 def test_the_check_says_whether_the_store_can_be_written(
