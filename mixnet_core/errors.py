@@ -4,7 +4,8 @@
     ├── InputError            2  the caller's mistake: an option, a name, a path
     │   ├── RecipeError          a recipe's key or value
     │   ├── DatasetError         a dataset that is missing, empty or not what the recipe expects
-    │   └── ReleaseMissing       a release, or a file of it, that is not there any more
+    │   ├── ReleaseMissing       a release, or a file of it, that is not there any more
+    │   └── RunTaken             another host goes on with a run that is kept in a store
     ├── MachineError          3  this machine lacks something: permission, disk, device, package
     ├── IntegrityError        4  bytes are not what they should be
     │   ├── DigestMismatch       sha256 differs from the published one
@@ -81,6 +82,13 @@ class UnusableImage(DatasetError):
 
 class ReleaseMissing(InputError):
     pass
+
+
+class RunTaken(InputError):
+    """Another host goes on with the run: this one ends, and is not to be started again by itself.
+
+    Nothing that this host does reaches the run's store any more.
+    """
 
 
 class MachineError(MixnetError):

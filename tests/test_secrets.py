@@ -44,7 +44,7 @@ from mixnet_core.revalidation.weights_file import evaluate_file
 from mixnet_core.runs.records import existing_run, open_run
 from mixnet_core.runs.run_dir import Workspace
 from mixnet_core.stages.accept import accept
-from mixnet_core.stages.check import check_all, check_publish
+from mixnet_core.stages.check import check_all, check_publish, check_run_store
 from mixnet_core.stages.context import Context
 from mixnet_core.stages.named_weights import find_released
 from mixnet_core.stages.options import (
@@ -285,6 +285,8 @@ def ways(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> dict[str, Way
         "replaces": lambda text: recipe_with("acceptance", "replaces", text),
         "data.path": lambda text: recipe_with("data", "path", text),
         "val_labels": lambda text: recipe_with("data", "val_labels", text),
+        "run_store": lambda text: recipe_with("devices", "run_store", text),
+        "check_run_store": check_run_store,
         "another type": lambda text: recipe_with("weights", "name", [text]),
         "a choice": lambda text: recipe_with("data", "source", text),
         "no section": lambda text: parse_recipe({**finetune, "weights": text}, "mine.yaml"),

@@ -82,6 +82,38 @@ def read_pulse(path: Path) -> int | None:
         return None
 
 
+class Silence:
+    """Counts for how long a number of somebody else's stands still, by this host's clock.
+
+    Args:
+        number: as it is now; None where there is none.
+        clock: seconds that never go back.
+
+    Attributes:
+        has_grown: whether it was seen to change from one number to another.
+    """
+
+    def __init__(self, number: int | None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._looked = clock()
+        self._number = number
+        self._seconds = 0.0
+        self.has_grown = False
+
+    def after(self, number: int | None) -> float:
+        """Takes the number as it is now; returns for how many seconds of looking it stood still.
+
+        To be called every few seconds. None, as where it cannot be read, is silence.
+        """
+        now = self._clock()
+        self._seconds += min(now - self._looked, _LONGEST_LOOK_SECONDS)
+        self._looked = now
+        if number is not None and number != self._number:
+            self.has_grown = self.has_grown or self._number is not None
+            self._number, self._seconds = number, 0.0
+        return self._seconds
+
+
 class PulseWatch:
     """Watches a number that somebody else makes grow; `silent` is to be called every few seconds.
 
@@ -91,19 +123,14 @@ class PulseWatch:
     """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
-        self._path, self._clock = path, clock
-        self._looked = clock()
-        self._number = read_pulse(path)
-        self._silent = 0.0
-        self.has_grown = False
+        self._path = path
+        self._silence = Silence(read_pulse(path), clock)
+
+    @property
+    def has_grown(self) -> bool:
+        """Tells whether the number was seen to grow."""
+        return self._silence.has_grown
 
     def silent(self) -> float:
         """Looks once; returns for how many seconds of looking the number has stood still."""
-        now = self._clock()
-        self._silent += min(now - self._looked, _LONGEST_LOOK_SECONDS)
-        self._looked = now
-        number = read_pulse(self._path)
-        if number is not None and number != self._number:
-            self.has_grown = self.has_grown or self._number is not None
-            self._number, self._silent = number, 0.0
-        return self._silent
+        return self._silence.after(read_pulse(self._path))

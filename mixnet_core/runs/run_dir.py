@@ -173,6 +173,11 @@ class RunDir:
         return self.root / ".lock"
 
     @property
+    def place(self) -> Path:
+        """Returns the path of what tells this folder from others of the run; see `runs.turns`."""
+        return self.root / ".place"
+
+    @property
     def hosts(self) -> Path:
         """Returns the folder by which several hosts train together; see `runs.lease`."""
         return self.root / "hosts"

@@ -112,6 +112,7 @@ def check_all(
         *([check_exports(recipe)] if recipe.export.formats else []),
         *([check_replaces(recipe, workspace.weights, registry, classes)] if replaces else []),
         check_publish(registry, single_writer=single_writer),
+        *([check_run_store(recipe.devices.run_store)] if recipe.devices.run_store else []),
         *check_keys(),
     ]
 
@@ -253,6 +254,17 @@ def check_publish(uri: str, *, single_writer: bool = False) -> CheckResult:
         return from_error("publish", error)
     detail = "; ".join((f"{shown(uri)} is writable", *lacks))
     return CheckResult(name="publish", ok=True, detail=detail)
+
+
+def check_run_store(uri: str) -> CheckResult:
+    """Does with small objects what keeping checkpoints does, and deletes them again."""
+    try:
+        lacks = open_storage(uri).check_writable()
+    except MixnetError as error:
+        return from_error("run store", error)
+    return CheckResult(
+        name="run store", ok=True, detail="; ".join((f"{shown(uri)} is writable", *lacks))
+    )
 
 
 def _expect_fit(recipe: Recipe, classes: int, images: int) -> None:

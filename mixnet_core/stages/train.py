@@ -32,6 +32,7 @@ from mixnet_core.runs.values import FetchedWeights, PreparedDataset, TrainedRun
 from mixnet_core.stages.context import Context
 from mixnet_core.stages.following import MODULE, follow
 from mixnet_core.stages.images_here import expect_images_here
+from mixnet_core.stages.keeping import kept_in_store
 from mixnet_core.stages.leading import led
 from mixnet_core.stages.made_from import Inputs, train_inputs
 from mixnet_core.stages.prepare import another_dataset
@@ -57,13 +58,18 @@ def train(
     On several hosts it is called on each, with the workspace on a disk that they share. Host 0
     leads; what it returns or raises, the others do too.
 
+    With `devices.run_store` checkpoints are kept in a store too; a host that was not there before
+    fetches them from there and goes on.
+
     Args:
         host: which of several hosts this one is (`stages.which_host`); None: there is one.
 
     Raises:
         InputError: the run was begun with another dataset or other weights, or the recipe is for
             several hosts and nothing says which this is, or another host's images are not here.
-        TransientError: another process trains this run, or another host has not joined.
+        TransientError: another process or host trains this run, another host has not joined, or
+            the run's store does not answer as training begins.
+        RunTaken: another host goes on with the run from its store.
         Stopped: it was asked to save and end; called again, it goes on from there.
         JobFailed: the child process failed; its `retryable` says whether again helps, after as many
             restarts as the recipe allows.
@@ -84,6 +90,7 @@ def train(
         # After that: what its hosts have trained may be selected and measured on one of them.
         ranks = host or which_host(recipe.devices, environment={})
         leader = stack.enter_context(led(run, recipe, ranks, ticks.say))
+        keeping = stack.enter_context(kept_in_store(run, recipe, inputs, ticks.say))
         otherwise = f"{another_dataset(dataset)} or other weights"
         begin(run, "train", key_of(**inputs), otherwise, dataset)
         forget(run, "train")
@@ -103,6 +110,7 @@ def train(
             devices_held(recipe.devices.target, ranks.each, f"train of {run.name}", ticks.say)
         )
         while True:
+            keeping.expect_own()
             leader.gather()
             request = TrainRequest(
                 recipe=recipe,
@@ -124,9 +132,9 @@ def train(
                         threads=recipe.fixed_threads or request.threads,
                         env=held.environment,
                         progress=run.metrics,
-                        on_progress=record,
+                        on_progress=keeping.noticing(record),
                         on_start=leader.start,
-                        on_look=leader.looking(room),
+                        on_look=keeping.looking(leader.looking(room)),
                         keep_open=(lock, *held.handles),
                         patience=patience_of(recipe),
                         grace_seconds=recipe.devices.grace_seconds,

@@ -52,6 +52,7 @@ _NOT_IN_THE_GRAPH: dict[str, Any] = {
         "ranks",
         "join_seconds",
         "lost_seconds",
+        "run_store",
         "restarts",
         "full_disk_seconds",
     },

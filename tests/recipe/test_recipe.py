@@ -352,6 +352,7 @@ LATER = (
     "devices.hosts",
     "devices.join_seconds",
     "devices.lost_seconds",
+    "devices.run_store",
     "devices.restarts",
     "devices.full_disk_seconds",
 )

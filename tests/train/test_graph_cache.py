@@ -106,6 +106,7 @@ def test_only_what_goes_into_the_graph_makes_it_another_one() -> None:
     same = key()
     assert key(devices__stall_seconds=60.0, devices__grace_seconds=90.0) == same
     assert key(devices__join_seconds=60.0, devices__lost_seconds=90.0) == same
+    assert key(devices__run_store="s3://bucket/runs") == same
     assert key(training__rewinds=1, acceptance__min_top1=0.1) == same
     others = [
         key(schedule__lr=0.123),
