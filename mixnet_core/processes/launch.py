@@ -223,8 +223,9 @@ def _run(
     if ranks.leads:
         remove_left_asides(attempt)
     code = process.returncode
-    # What hangs or crashes at its exit, with its result written, has done its work.
-    done = (attempt / child.RESULT).exists() and not any(attempt.glob("failure-*.json"))
+    # What hangs or crashes at its exit, with its result written, has done its work. MindSpore's
+    # scheduler then misses it, and says so half a minute later.
+    done = (attempt / child.RESULT).exists() and not any(attempt.glob("failure-[0-9]*.json"))
     if not ranks.leads:
         # Host 0 may not have written it yet.
         done = done or code == 0

@@ -21,7 +21,7 @@ from mixnet_core.errors import DatasetError, JobFailed, MachineError, MixnetErro
 from mixnet_core.processes import child
 from mixnet_core.processes.launch import HostRanks, Patience, held_port, run_job
 from mixnet_core.storage.asides import hold_aside
-from mixnet_core.storage.files import read_json
+from mixnet_core.storage.files import read_json, write_json
 from tests.marked import VARIABLE, assert_nothing_left, marked, wait_until
 from tests.processes.programs.acts import Act
 from tests.processes.programs.caller import CANCELLED
@@ -370,6 +370,19 @@ def test_a_stage_that_hangs_at_its_exit_has_done_its_work(
     run: Callable[..., dict[str, Any]],
 ) -> None:
     assert run("linger", patience=STRICT)["rank"] == "0"
+
+
+def test_that_the_scheduler_then_misses_a_rank_changes_nothing(
+    run: Callable[..., dict[str, Any]],
+) -> None:
+    """As of another host's rank, which crashed at its exit: MindSpore's scheduler fails then."""
+
+    def miss(attempt: Path) -> None:
+        if (attempt / child.RESULT).exists():
+            failure = {"type": "RuntimeError", "message": "timed out", "expected": False}
+            write_json(attempt / child.failure_file(child.SCHEDULER), failure)
+
+    assert run("linger", patience=STRICT, on_look=miss)["rank"] == "0"
 
 
 @pytest.mark.parametrize(("ranks", "rank"), [(1, 0), (2, 1)])
