@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
 from importlib import metadata
 from typing import Annotated
 
 import typer
 
+from mixnet_core.cli import checking as cli_checking
 from mixnet_core.cli import deployments as cli_deployments
 from mixnet_core.cli import draining as cli_draining
 from mixnet_core.cli import exporting as cli_exporting
@@ -27,30 +27,15 @@ from mixnet_core.cli import runs as cli_runs
 from mixnet_core.cli import stages as cli_stages
 from mixnet_core.cli.options import (
     EPILOG,
-    HostOption,
-    JsonOption,
     NamedRecipeArgument,
     RecipeOption,
     SetOption,
     named_recipe,
     refuse_empty,
 )
-from mixnet_core.cli.outcome import ended, print_json, raised_when_terminated
+from mixnet_core.cli.outcome import ended, raised_when_terminated
 from mixnet_core.recipe.recipe import load_recipe, recipe_names
-from mixnet_core.stages.check import check_all, require
-from mixnet_core.stages.check_host import check_host
-from mixnet_core.stages.check_result import CheckResult
-from mixnet_core.stages.options import (
-    DataOption,
-    RegistryOption,
-    SingleWriterOption,
-    WeightsOption,
-    WorkspaceOption,
-    adjusted_recipe,
-    open_workspace,
-    parse_settings,
-    registry_uri,
-)
+from mixnet_core.stages.options import adjusted_recipe, parse_settings
 from mixnet_core.storage.uris import refuse_arguments
 from mixnet_core.storage.yaml_files import dump_yaml
 
@@ -75,6 +60,7 @@ cli_runs.add_to(app)
 cli_draining.add_to(app)
 cli_metrics.add_to(app)
 cli_deployments.add_to(app)
+cli_checking.add_to(app)
 
 
 def _print_version(wanted: bool) -> None:
@@ -93,55 +79,6 @@ def _global(
     ] = False,
 ) -> None:
     pass
-
-
-@app.command(epilog=EPILOG)
-def check(
-    recipe: NamedRecipeArgument = None,
-    recipe_option: RecipeOption = None,
-    workspace: WorkspaceOption = None,
-    registry: RegistryOption = None,
-    data: DataOption = None,
-    weights: WeightsOption = None,
-    single_writer: SingleWriterOption = False,
-    set_: SetOption = None,
-    host: HostOption = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Say before the work what would end it: packages, devices, disk, data, permissions.
-
-    With --host: the host's versions, devices, limits, locks, ports, clock and Prefect server too.
-    """
-    opened = open_workspace(workspace)
-    uri = registry_uri(opened, registry)
-    results: list[CheckResult] = []
-    checked = None
-    if not host or recipe or recipe_option or data or weights or set_:
-        named = named_recipe(recipe, recipe_option)
-        checked = adjusted_recipe(
-            named, data=data, weights=weights, registry=uri, settings=parse_settings(set_ or [])
-        )
-    if host:
-        results += check_host(opened, checked, registry=uri)
-    if checked is not None:
-        results += check_all(checked, workspace=opened, registry=uri, single_writer=single_writer)
-    if as_json:
-        print_json({"checks": [result.model_dump(mode="json") for result in results]})
-    else:
-        _print_checks(results)
-    require(result for result in results if not as_json or not result.ok)
-
-
-_MARKS = {"": "ok", "warning": "WARN", "unknown": "?", "absent": "-"}
-
-
-def _print_checks(results: Sequence[CheckResult]) -> None:
-    for result in results:
-        mark = _MARKS[result.note] if result.ok else "FAIL"
-        fix = f"; {result.fix}" if result.fix else ""
-        typer.echo(f"{mark:<4} {result.name:<9} {result.detail}{fix}")
-        for line in result.more:
-            typer.echo(f"{'':<14} {line}")
 
 
 @recipe_app.command("list")

@@ -120,6 +120,22 @@ MasterOption = Annotated[
         metavar="ADDRESS[:PORT]",
     ),
 ]
+CheckedRunOption = Annotated[
+    str | None,
+    typer.Option(
+        "--run",
+        help="The run whose recipe and prepared images are looked at.",
+        metavar="NAME",
+    ),
+]
+CollectiveOption = Annotated[
+    bool,
+    typer.Option(
+        "--collective/--no-collective",
+        help="With --hosts: make an all-reduce of 16.5 MB over all hosts, for which MindSpore "
+        "starts on each.",
+    ),
+]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 
 

@@ -11,6 +11,7 @@ from mixnet_core.data.source import source_of
 from mixnet_core.data.splits import cut
 from mixnet_core.data.stored import outline
 from mixnet_core.recipe.sections import Data
+from mixnet_core.storage.files import fingerprint as fingerprint_of
 
 
 @dataclass(frozen=True)
@@ -21,11 +22,14 @@ class Found:
         line: classes and images of each split.
         more: the account of the files, by names; what was taken for which split.
         classes: names in label order; None where listing them takes too long.
+        digest: hex sha256 over what the source knows its images by, as names, sizes and times; None
+            where nothing says it without reading or fetching them.
     """
 
     line: str
     more: Sequence[str] = ()
     classes: tuple[str, ...] | None = None
+    digest: str | None = None
 
 
 def found_images(data: Data, datasets: Path, fits: Fits | None = None) -> Found:
@@ -66,4 +70,5 @@ def _found(data: Data, where: str, datasets: Path, fits: Fits | None) -> Found:
     line = f"{where}: {len(opened.classes):,} classes, {counts} images"
     account = opened.account
     more = account.lines if account.left else account.notes
-    return Found(line, more, opened.classes)
+    known_by = {"identity": opened.identity, "classes": opened.classes}
+    return Found(line, more, opened.classes, fingerprint_of(known_by))

@@ -77,12 +77,19 @@ def try_locks(folder: Path, *, seconds: float = _SECONDS) -> dict[str, str]:
     Returns:
         What did not work -> why; {} if all did. "answer" where nothing came back in time.
     """
-    answer = ask(
-        Path(sys.executable),
-        ["-I", "-S", str(lock_trial.__file__), str(folder)],
-        seconds=seconds,
-    )
-    return _read(answer, seconds)
+    return _read(_try(str(folder), seconds=seconds), seconds)
+
+
+def is_locked(file: Path, *, seconds: float = _SECONDS) -> bool | str:
+    """Tells whether another process has a file locked, on whichever host; or why it cannot say."""
+    found = _read(_try("--held", str(file), seconds=seconds), seconds)
+    held = found.pop("held", None)
+    return held == "yes" if held is not None else "; ".join(found.values())
+
+
+def _try(*words: str, seconds: float) -> Answer:
+    arguments = ["-I", "-S", str(lock_trial.__file__), *words]
+    return ask(Path(sys.executable), arguments, seconds=seconds)
 
 
 def _read(answer: Answer, seconds: float) -> dict[str, str]:

@@ -1,8 +1,10 @@
 """Tries in a folder what runs need of its file system; run as a script, as a dead server hangs it.
 
     python -I -S lock_trial.py FOLDER
+    python -I -S lock_trial.py --held FILE
 
-Its output is one line of JSON: the step that failed and why, {} if none did.
+Its output is one line of JSON: the step that failed and why, {} if none did; of a file whether
+somebody has it locked, under "held".
 """
 
 from __future__ import annotations
@@ -31,6 +33,22 @@ def try_folder(folder: Path) -> dict[str, str]:
     except OSError as error:
         return {step: error.strerror or str(error)}
     return {}
+
+
+def try_held(file: Path) -> dict[str, str]:
+    """Tells under "held" whether another process, on whichever host, has a file locked.
+
+    Returns:
+        "yes" or "no"; where that cannot be told, "lock" -> why.
+    """
+    try:
+        with file.open("r+b") as own:
+            fcntl.flock(own, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return {"held": "yes"}
+    except OSError as error:
+        return {"lock": error.strerror or str(error)}
+    return {"held": "no"}
 
 
 def _lock_twice(folder: Path) -> None:
@@ -64,4 +82,5 @@ def _sync(folder: Path) -> None:
 _STEPS = {"lock": _lock_twice, "rename": _replace, "sync": _sync}
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(try_folder(Path(sys.argv[1]))))
+    found = try_held if sys.argv[1] == "--held" else try_folder
+    sys.stdout.write(json.dumps(found(Path(sys.argv[-1]))))

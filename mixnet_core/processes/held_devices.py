@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mixnet_core.errors import InputError, MachineError
+from mixnet_core.errors import InputError, MachineError, TransientError
 from mixnet_core.storage.files import os_errors_explained
 from mixnet_core.storage.uris import refuse_credentials, shown
 
@@ -112,6 +112,7 @@ def devices_held(
     say: Callable[[str], None],
     *,
     dev: Path = Path("/dev"),
+    wait_seconds: float | None = None,
 ) -> Iterator[HeldDevices]:
     """Holds free devices of this host for the block; waits until there are as many.
 
@@ -123,10 +124,12 @@ def devices_held(
         work: what they are for, in the words of a message to others who wait.
         say: is told what it waits for, at once and then seldom, and what it got.
         dev: where device files stand.
+        wait_seconds: at most; None: for ever.
 
     Raises:
         InputError: a variable that names devices does not hold numbers.
         MachineError: the host has fewer devices, or the locks' folder cannot be used.
+        TransientError: others hold them for longer than that.
     """
     if target == "CPU":
         yield HeldDevices()
@@ -141,10 +144,13 @@ def devices_held(
         )
     folder = _folder()
     held = _taken(folder, target, numbers, count)
-    said_at = time.monotonic()
+    began = said_at = time.monotonic()
     if not held:
         say(_waits(folder, target, numbers, count))
     while not held:
+        if wait_seconds is not None and time.monotonic() > began + wait_seconds:
+            said = _waits(folder, target, numbers, count)
+            raise TransientError(f"{said}: not within {wait_seconds:g} s, try again later")
         time.sleep(_LOOK_SECONDS)
         held = _taken(folder, target, numbers, count)
         if not held and time.monotonic() >= said_at + _SAY_SECONDS:

@@ -39,6 +39,32 @@ class TrainRequest(Value):
     left_out: tuple[int, ...] = ()
 
 
+class CollectiveRequest(Value):
+    """Holds what `python -m mixnet_core.train.collective` is given.
+
+    Attributes:
+        target: as devices.target.
+        ranks: how many there are, one on each host.
+        elements: float32 numbers that are summed over them.
+        repeats: how often that is timed.
+    """
+
+    target: str
+    ranks: int
+    elements: int
+    repeats: int
+
+
+class CollectiveResult(Value):
+    """Says what rank 0 saw of it.
+
+    Attributes:
+        seconds: median of one all-reduce, until the sum is in the host's memory.
+    """
+
+    seconds: float
+
+
 class PackRequest(Value):
     """Holds what `python -m mixnet_core.data.mindrecord` is given.
 

@@ -65,7 +65,7 @@ def open_run(
         MachineError: the workspace cannot be written.
         TransientError: its recipe would change, but another process works on the run.
     """
-    run = workspace.run(name or _default_name(recipe))
+    run = workspace.run(name or default_name(recipe))
     wanted, is_written = _wanted(run, recipe)
     if not is_written:
         try:
@@ -303,7 +303,7 @@ def recorded(
     )
 
 
-def _default_name(recipe: Recipe) -> str:
+def default_name(recipe: Recipe) -> str:
     """Returns a run's name for a recipe: a path component, whatever the recipe is called."""
     plain = re.sub(r"[^a-z0-9_]+", "-", recipe.name.lower()).strip("-_")[:60]
     return f"{plain or 'run'}-{recipe.fingerprint[:8]}"

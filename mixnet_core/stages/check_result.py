@@ -14,7 +14,7 @@ class CheckResult(Value):
     Attributes:
         name: workspace, disk, packages, extras, device, operators, engine, msrun, weights, data,
             replaces (where a recipe demands it), virtual ranks (where it has some) or publish; of
-            `check_host` others too.
+            `check_host` and `check_between` others too.
         detail: what was found, in one line.
         fix: what to do; empty if there is nothing, or where `detail` says it already.
         more: what else was found, a line each.

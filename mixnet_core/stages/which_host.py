@@ -105,15 +105,31 @@ def which_host(
     here = HostRanks(each, hosts, number, join_seconds=devices.join_seconds)
     if not here.leads:
         return here
-    named = master or environment.get(_MASTER, "").strip() or _first_of_slurm(environment)
-    if not named:
+    place = master_told(master, environment)
+    if place is None:
         raise InputError(
             f"{here.named} leads, and does not know its address: give --master ADDRESS[:PORT], one "
             "of this host's that the others reach"
         )
-    name, port = _place(named)
+    name, port = place
     address = _own_address(name, min(devices.join_seconds, _SECONDS_FOR_A_NAME))
     return HostRanks(each, hosts, 0, address, port, devices.join_seconds)
+
+
+def master_told(
+    master: str | None, environment: Mapping[str, str]
+) -> tuple[str, int | None] | None:
+    """Returns host 0's name or address, and its port if one is named; None where nobody says it.
+
+    Args:
+        master, environment: as `which_host`.
+
+    Raises:
+        InputError: it is no such place.
+        MachineError: `scontrol` fails.
+    """
+    named = master or environment.get(_MASTER, "").strip() or _first_of_slurm(environment)
+    return _place(named) if named else None
 
 
 def _number(variables: tuple[str, ...], environment: Mapping[str, str]) -> tuple[str, int] | None:

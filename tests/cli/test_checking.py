@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Run
+from tests.tiny import options
 
 
 @pytest.fixture(autouse=True)
@@ -67,3 +68,27 @@ def test_settings_without_a_recipe_are_settings_of_nothing(mixnet: Run) -> None:
     assert (code, "no recipe" in err) == (2, True)
     code, _, err = mixnet("check")
     assert (code, "no recipe" in err) == (2, True)
+
+
+def test_a_runs_recipe_and_its_prepared_images_are_looked_at(mixnet: Run) -> None:
+    assert mixnet("prepare", "digits", "--run=r", *options())[0] == 0
+    code, out, _ = mixnet("check", "--run=r")
+    assert code == 0
+    # Not the source, which may be gone by now.
+    assert "ok   data      prepared in " in out
+    code, _, err = mixnet("check", "--run=r", "--data=elsewhere")
+    assert (code, "would change the recipe of run r" in err) == (2, True)
+    code, _, err = mixnet("check", "--run=another")
+    assert (code, "no run 'another'" in err) == (2, True)
+
+
+def test_several_hosts_are_told_as_training_is(
+    mixnet: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, _, err = mixnet("check", "digits", "--master=10.0.0.1")
+    assert (code, "--master is of several hosts" in err) == (2, True)
+    monkeypatch.setenv("MIXNET_HOSTS", "2")
+    code, _, err = mixnet("check", "--host")
+    assert (code, "nothing says which of them this is" in err) == (2, True)
+    code, _, err = mixnet("check", "--node-rank=0")
+    assert (code, "does not know its address" in err) == (2, True)

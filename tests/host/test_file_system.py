@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import fcntl
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
-from mixnet_core.host.file_system import mount_of, try_locks
+from mixnet_core.host.file_system import is_locked, mount_of, try_locks
 
 MOUNTS = r"""22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
 30 22 0:40 / /data rw,relatime shared:9 - nfs4 host:/data rw,vers=4.2,local_lock=none
@@ -82,3 +83,13 @@ def test_a_file_system_without_locks_is_found_out(
     began = time.monotonic()
     assert try_locks(tmp_path, seconds=2.0) == found
     assert time.monotonic() - began < 20
+
+
+def test_a_lock_of_another_process_is_seen_and_one_that_is_gone_is_not(tmp_path: Path) -> None:
+    file = tmp_path / "lock"
+    with file.open("wb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert is_locked(file) is True
+    assert is_locked(file) is False
+    # What cannot be told is no "no".
+    assert is_locked(tmp_path / "none") == "No such file or directory"

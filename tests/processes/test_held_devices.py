@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from mixnet_core.errors import InputError, MachineError
+from mixnet_core.errors import InputError, MachineError, TransientError
 from mixnet_core.processes.held_devices import HeldDevices, devices_held
 from mixnet_core.processes.launch import run_job
 from tests.marked import VARIABLE, assert_nothing_left, marked, wait_until
@@ -106,6 +106,15 @@ def test_a_run_of_eight_waits_for_one_of_four_and_says_once_who_holds_them() -> 
         said[0],
     )
     assert said[1] == "on Ascend devices 0,1,2,3,4,5,6,7"
+
+
+def test_a_wait_may_have_an_end_that_says_who_holds_them() -> None:
+    with (
+        devices_held("Ascend", 8, "train of small", refuse_to_wait),
+        pytest.raises(TransientError, match=r"held by train of small .*: not within 0.1 s"),
+        devices_held("Ascend", 1, "check", lambda line: None, wait_seconds=0.1),
+    ):
+        pass
 
 
 def test_many_runs_that_begin_at_once_all_come_to_their_turn_and_no_device_is_held_twice(

@@ -47,6 +47,7 @@ class Host:
         namespace: its network.
         address: in it.
         mark: in the environment of all of its processes.
+        disks: folder -> what is mounted over it there, so that it has other files than elsewhere.
     """
 
     number: int
@@ -55,11 +56,17 @@ class Host:
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
     process: subprocess.Popen[str] | None = None
     log: Path = Path(os.devnull)
+    disks: dict[Path, Path] = field(default_factory=dict)
 
     @property
     def within(self) -> tuple[str, ...]:
         """Begins a command that runs on the host."""
-        return ("ip", "netns", "exec", self.namespace)
+        begin = ("ip", "netns", "exec", self.namespace)
+        if not self.disks:
+            return begin
+        # `ip netns exec` gives it mounts of its own.
+        mounts = [f"mount --bind '{one}' '{folder}'" for folder, one in self.disks.items()]
+        return (*begin, "sh", "-c", f'{" && ".join(mounts)} && exec "$@"', "sh")
 
     def start(self, workspace: Workspace, *words: str, **environment: str) -> None:
         """Starts a command of `mixnet` on the host."""
@@ -78,6 +85,16 @@ class Host:
         """Starts its part of the run's training, as a person does."""
         told = ("--hosts=2", f"--node-rank={self.number}", f"--master={master}")
         self.start(workspace, "train", f"--run={RUN}", *told, *words)
+
+    def slow_down(self, bits: str) -> None:
+        """Lets so much a second leave it, as in "40mbit"."""
+        limit = ("rate", bits, "burst", "64kb", "latency", "200ms")
+        command = ("tc", "-n", self.namespace, "qdisc", "add", "dev", "up0", "root", "tbf", *limit)
+        subprocess.run(command, check=True)
+
+    def drop(self, address: str) -> None:
+        """Sends nothing to an address any more, as a firewall between them does."""
+        ip("-n", self.namespace, "route", "add", "blackhole", f"{address}/32")
 
     def end(self, seconds: float = 180) -> int:
         """Returns the command's exit code."""

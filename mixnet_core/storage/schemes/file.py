@@ -281,18 +281,33 @@ class FileStorage:
             with os_errors_explained(self.root):
                 if self.root.is_file():
                     raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-                self.root.mkdir(parents=True, exist_ok=True)
                 # What a killed check leaves is removed by the next one.
-                with held_aside(self.root) as held:
+                held = self._aside_of_check()
+                try:
                     trial = FileStorage(held.path)
                     trial.uri, trial.single_writer = self.uri, self.single_writer
                     try_publishing(trial, joined_by="/")
+                finally:
+                    drop_aside(held)
         finally:
             # A mistyped path that was looked at must not look like an empty registry afterwards.
             for folder in made:
                 with contextlib.suppress(OSError):
                     folder.rmdir()
         return trial._lacks
+
+    def _aside_of_check(self) -> Aside:
+        """Makes a folder in the root, and that; several hosts may check it at once."""
+        tries = 5
+        while True:
+            self.root.mkdir(parents=True, exist_ok=True)
+            try:
+                return hold_aside(self.root)
+            except FileNotFoundError:
+                # Another check has removed the root that was not there before it.
+                tries -= 1
+                if not tries:
+                    raise
 
     def _folders(self) -> list[Path]:
         """Returns all folders below, but for hidden ones."""
