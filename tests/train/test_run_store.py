@@ -27,8 +27,10 @@ from tests.train.jobs import rows
 
 pytestmark = [pytest.mark.long, pytest.mark.slow]
 
-EPOCHS = 3
-STEPS = 36
+EPOCHS = 2
+STEPS = 24
+# No figure: a busy machine takes minutes for what takes seconds on a quiet one.
+MOST_SECONDS = 900
 TAKEN = 2
 LOST_SECONDS = 4
 
@@ -84,7 +86,7 @@ class Host:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Host:
     host = Host(tmp_path_factory.mktemp("hosts") / "undisturbed")
-    assert host.begin().wait(300) == 0, host.log
+    assert host.begin().wait(MOST_SECONDS) == 0, host.log
     return host
 
 
@@ -117,9 +119,12 @@ def kept_step(store: str) -> int:
     return max((step_of(Path(path.split("/")[1])) for path in kept if "/" in path), default=0)
 
 
-def steps_are_kept(host: Host, store: str, process: subprocess.Popen[bytes]) -> bool:
-    assert process.poll() is None, host.log
-    return 12 < kept_step(store) < STEPS
+def wait_until_kept(host: Host, store: str, process: subprocess.Popen[bytes]) -> None:
+    def kept() -> bool:
+        assert process.poll() is None, host.log
+        return 0 < kept_step(store) < STEPS
+
+    wait_until(kept, "a checkpoint in the store", seconds=MOST_SECONDS)
 
 
 def test_a_host_is_killed_and_another_one_ends_the_run_with_the_same_bytes(
@@ -127,7 +132,7 @@ def test_a_host_is_killed_and_another_one_ends_the_run_with_the_same_bytes(
 ) -> None:
     first, second = host("a"), host("b")
     process = first.begin(undisturbed.run)
-    wait_until(lambda: steps_are_kept(first, store, process), "a checkpoint in the store")
+    wait_until_kept(first, store, process)
     first.signal(signal.SIGKILL)
     process.wait()
     assert_nothing_left(first.mark)
@@ -135,17 +140,12 @@ def test_a_host_is_killed_and_another_one_ends_the_run_with_the_same_bytes(
     # Nothing of the first host is there any more.
     shutil.rmtree(first.workspace.root)
 
-    assert second.begin(undisturbed.run).wait(300) == 0, second.log
+    assert second.begin(undisturbed.run).wait(MOST_SECONDS) == 0, second.log
     assert f"fetching run r from its store, up to step {from_step}" in second.log
     assert f"resuming after step {from_step}" in second.log
     assert differences(outcome(undisturbed.run), outcome(second.run)) == []
     assert rows(second.run) == rows(undisturbed.run)
     assert kept_step(store) == STEPS
-
-    # A third has nothing left to train.
-    third = host("c")
-    assert third.begin(undisturbed.run).wait(300) == 0, third.log
-    assert differences(outcome(undisturbed.run), outcome(third.run)) == []
 
 
 def test_a_host_that_was_suspended_and_replaced_ends_by_name_when_it_wakes(
@@ -153,12 +153,12 @@ def test_a_host_that_was_suspended_and_replaced_ends_by_name_when_it_wakes(
 ) -> None:
     first, second = host("a"), host("b")
     process = first.begin(undisturbed.run)
-    wait_until(lambda: steps_are_kept(first, store, process), "a checkpoint in the store")
+    wait_until_kept(first, store, process)
     suspended = [*marked(first.mark)]
     for one in suspended:
         one.suspend()
 
-    assert second.begin(undisturbed.run).wait(300) == 0, second.log
+    assert second.begin(undisturbed.run).wait(MOST_SECONDS) == 0, second.log
     assert "waiting for host " in second.log
     assert differences(outcome(undisturbed.run), outcome(second.run)) == []
 
@@ -168,7 +168,7 @@ def test_a_host_that_was_suspended_and_replaced_ends_by_name_when_it_wakes(
             one.resume()
         except psutil.NoSuchProcess:
             continue
-    assert process.wait(60) == TAKEN, first.log
+    assert process.wait(MOST_SECONDS) == TAKEN, first.log
     last = first.log.splitlines()[-1]
     assert " goes on with run r in s3://" in last
     assert last.endswith("and keeps nothing there any more; let the other one go on")
