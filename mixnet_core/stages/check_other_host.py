@@ -32,8 +32,8 @@ class OtherHost:
 
     @property
     def is_here(self) -> bool:
-        """Tells whether it came, and lived then."""
-        return self.session is not None and self._watch.has_grown
+        """Tells whether it came: the lease is this check's, and nobody else wrote there."""
+        return self.session is not None
 
     def has_said(self, what: str) -> bool:
         """Looks once; tells whether it lives and has said something."""
