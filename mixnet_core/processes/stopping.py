@@ -51,18 +51,23 @@ class Request(BaseModel):
     Attributes:
         reason: in a few words, for the message.
         retryable: whether whoever orchestrates it should start it again soon.
+        goes_on: whether who started it goes on at once with another attempt.
     """
 
     reason: str
     retryable: bool = False
+    goes_on: bool = False
 
 
-def ask(attempt: Path, reason: str) -> bool:
+def ask(attempt: Path, reason: str, *, goes_on: bool = False) -> bool:
     """Asks a running attempt to save and end, unless somebody has.
+
+    A wish that the training ends replaces one that it goes on.
 
     Args:
         attempt: its folder.
         reason: in a few words.
+        goes_on: whether the caller goes on at once with another attempt.
 
     Returns:
         Whether it heeds requests, and has something to save.
@@ -70,8 +75,9 @@ def ask(attempt: Path, reason: str) -> bool:
     Raises:
         MachineError: its folder cannot be written.
     """
-    if not (attempt / REQUEST).exists():
-        write_json(attempt / REQUEST, Request(reason=reason).model_dump())
+    asked = requested(attempt)
+    if asked is None or (asked.goes_on and not goes_on):
+        write_json(attempt / REQUEST, Request(reason=reason, goes_on=goes_on).model_dump())
     return heeds(attempt)
 
 
@@ -125,7 +131,8 @@ def wait(attempts: Path, seconds: float) -> None:
     """
     ended, until = newest_attempt(attempts), time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0:
-        if ended is not None and (request := requested(ended)) is not None:
+        request = requested(ended) if ended is not None else None
+        if request is not None and not request.goes_on:
             raise Stopped(
                 f"stopped on request ({request.reason}) between two attempts: earlier checkpoints "
                 "are kept, the same command goes on from the newest",

@@ -53,7 +53,8 @@ def train(
     `training.on_divergence` says whether it goes back. Everything else is raised.
 
     On several hosts it is called on each, with the workspace on a disk that they share. Host 0
-    leads; what it returns or raises, the others do too.
+    leads; what it returns or raises, the others do too. As `devices.min_hosts` allows it goes on
+    without some of them, and takes them back.
 
     Args:
         host: which of several hosts this one is (`stages.which_host`); None: there is one.
@@ -99,8 +100,10 @@ def train(
         )
         while True:
             leader.gather()
+            # Of the hosts that are there.
+            share = recipe.on_hosts(len(leader.ranks.at_work))
             request = TrainRequest(
-                recipe=recipe,
+                recipe=share,
                 run_dir=str(run.root),
                 dataset=dataset,
                 weights=weights,
@@ -115,7 +118,7 @@ def train(
                         MODULE,
                         request,
                         attempts=run.attempts("train"),
-                        ranks=ranks,
+                        ranks=leader.ranks,
                         threads=recipe.fixed_threads or request.threads,
                         env=held.environment,
                         progress=run.metrics,
@@ -128,7 +131,10 @@ def train(
                     )
                 break
             except Stopped:
-                raise
+                if not leader.goes_on:
+                    raise
+                newest, step = _newest(run, ticks)
+                restarts.goes_on(step)
             except MixnetError as error:
                 went_back = rewinding.settle(error)
                 newest, step = _newest(run, ticks)
