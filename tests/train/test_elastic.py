@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from mixnet_core.errors import InputError
 from mixnet_core.runs.run_dir import Workspace
 from tests.faults.job import differences, outcome
 from tests.marked import wait_until
@@ -107,17 +106,13 @@ def test_it_goes_on_without_a_lost_host_takes_it_back_and_leaves_the_bytes_of_on
 
 
 @pytest.mark.long
-def test_a_host_that_never_comes_is_done_without_and_one_told_otherwise_is_refused(
+def test_a_host_that_never_comes_is_done_without(
     hosts: tuple[Host, Host], prepared: Workspace, undisturbed: Workspace, tmp_path: Path
 ) -> None:
     workspace = begun_like(prepared, tmp_path)
-    leader, other = hosts
-    told = ("--set=devices.join_seconds=3", "--set=devices.min_hosts=1")
-    train([leader], workspace, *told)
-    says(leader, "training without host 1 of 2")
-    wait_until(lambda: any(run_of(workspace).attempts("train").iterdir()), "an attempt")
-    train([other], workspace, *told, "--set=devices.ranks=2", "--set=training.global_batch=4")
-    assert other.end() == InputError.exit_code
+    leader, _ = hosts
+    train([leader], workspace, "--set=devices.join_seconds=3", "--set=devices.min_hosts=1")
     assert leader.end() == 0, leader.log.read_text()
+    assert "training without host 1 of 2" in leader.log.read_text()
     assert ranks_of_attempts(workspace) == [1]
     assert differences(outcome(run_of(undisturbed)), outcome(run_of(workspace))) == []
