@@ -181,7 +181,7 @@ class _Attempt:
         why = "it was stopped (SIGSTOP)" if held else "it or its network hangs"
         where = ""
         if self._host is not None and self._host.hosts > 1:
-            where = f" of host {int(missed[0]) // self._host.each}"
+            where = f" of host {self._host.at_work[int(missed[0]) // self._host.each]}"
         what = (
             f"{self._module} lost rank {missed[0]}{where}, of which the others heard nothing "
             f"({why})"

@@ -1,7 +1,8 @@
 """Which of a job's ranks are this host's, and where the ranks of all hosts meet.
 
-msrun numbers ranks over hosts: rank = host x ranks of a host + number on the host. Only the host
-that has the address starts MindSpore's scheduler.
+msrun numbers ranks over hosts: rank = place x ranks of a host + number on the host, where the
+place is the host's among those that take part. Only the host that has the address starts
+MindSpore's scheduler.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ class HostRanks:
         address: of host 0, where MindSpore's scheduler listens.
         port: the scheduler's; None: a free one, which host 0 finds.
         join_seconds: what MindSpore gives the ranks of other hosts to connect.
+        among: the numbers of the hosts that take part, in order; None: all.
     """
 
     each: int = 1
@@ -35,16 +37,27 @@ class HostRanks:
     address: str = "127.0.0.1"
     port: int | None = None
     join_seconds: float = 120.0
+    among: tuple[int, ...] | None = None
+
+    @property
+    def at_work(self) -> tuple[int, ...]:
+        """Returns the numbers of the hosts that take part."""
+        return tuple(range(self.hosts)) if self.among is None else self.among
+
+    @property
+    def place(self) -> int:
+        """Returns this host's place among those that take part, from 0."""
+        return self.at_work.index(self.host)
 
     @property
     def count(self) -> int:
-        """Returns how many ranks there are on all hosts."""
-        return self.hosts * self.each
+        """Returns how many ranks there are on all hosts that take part."""
+        return len(self.at_work) * self.each
 
     @property
     def here(self) -> range:
         """Returns this host's ranks."""
-        return range(self.host * self.each, (self.host + 1) * self.each)
+        return range(self.place * self.each, (self.place + 1) * self.each)
 
     @property
     def leads(self) -> bool:

@@ -39,7 +39,7 @@ def msrun_command(module: str, attempt: Path, ranks: HostRanks) -> list[str]:
         f"--local_worker_num={ranks.each}",
         f"--master_addr={ranks.address}",
         f"--master_port={ranks.port}",
-        *(_of_several_hosts(ranks) if ranks.hosts > 1 else ()),
+        *(_of_several_hosts(ranks) if len(ranks.at_work) > 1 else ()),
         # Without it msrun returns at once, and 0.
         "--join=True",
         # Named by ranks, whose numbers are over all hosts; the scheduler's is host 0's.
@@ -54,7 +54,7 @@ def msrun_command(module: str, attempt: Path, ranks: HostRanks) -> list[str]:
 
 
 def _of_several_hosts(ranks: HostRanks) -> tuple[str, ...]:
-    return f"--node_rank={ranks.host}", f"--cluster_time_out={max(1, round(ranks.join_seconds))}"
+    return f"--node_rank={ranks.place}", f"--cluster_time_out={max(1, round(ranks.join_seconds))}"
 
 
 def folder_of_python() -> Path:

@@ -53,21 +53,32 @@ class Request(BaseModel):
     Attributes:
         reason: in a few words, for the message.
         retryable: whether whoever orchestrates it should start it again soon.
+        goes_on: whether who started it goes on at once with another attempt.
         lost: the host, of several, whose caller is gone without a word: nobody wants an end, and
             host 0 waits for it again (`stages.leading`).
     """
 
     reason: str
     retryable: bool = False
+    goes_on: bool = False
     lost: int | None = None
 
+    @property
+    def ends(self) -> bool:
+        """Tells whether somebody wants the training to end, and not this attempt alone."""
+        return not self.goes_on and self.lost is None
 
-def ask(attempt: Path, reason: str) -> bool:
+
+def ask(attempt: Path, reason: str, *, goes_on: bool = False) -> bool:
     """Asks a running attempt to save and end, unless somebody has.
+
+    A wish that the training ends replaces one that it goes on, and what was written for a host that
+    is lost.
 
     Args:
         attempt: its folder.
         reason: in a few words.
+        goes_on: whether the caller goes on at once with another attempt.
 
     Returns:
         Whether it heeds requests, and has something to save.
@@ -76,9 +87,8 @@ def ask(attempt: Path, reason: str) -> bool:
         MachineError: its folder cannot be written.
     """
     before = requested(attempt)
-    # Of a host that is lost nobody has asked for an end.
-    if before is None or before.lost is not None:
-        write_json(attempt / REQUEST, Request(reason=reason).model_dump())
+    if before is None or not (before.ends or goes_on):
+        write_json(attempt / REQUEST, Request(reason=reason, goes_on=goes_on).model_dump())
     return heeds(attempt)
 
 
@@ -155,7 +165,8 @@ def expect_none(ended: Path | None) -> None:
     Raises:
         Stopped: somebody has.
     """
-    if ended is not None and (request := requested(ended)) is not None:
+    request = requested(ended) if ended is not None else None
+    if request is not None and request.ends:
         raise Stopped(
             f"stopped on request ({request.reason}) between two attempts: earlier checkpoints "
             "are kept, the same command goes on from the newest",

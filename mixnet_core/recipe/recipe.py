@@ -6,7 +6,7 @@ import copy
 import json
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,6 +96,7 @@ class Recipe(Section):
                 f"{self._said_ranks}"
             )
         self._expect_virtual_ranks_that_fit()
+        self._expect_hosts_that_fit()
         if self.schedule.warmup_epochs >= self.training.epochs:
             raise ValueError(
                 f"schedule.warmup_epochs {self.schedule.warmup_epochs} leaves none of "
@@ -108,7 +109,8 @@ class Recipe(Section):
             )
         # Strides of the stem and of four blocks; an odd side is halved to the larger half.
         smallest = -(-self.input.image_size // (16 * self.network.stem_stride))
-        alone = self.rank_batch == self.accumulation
+        fewer = map(self.on_hosts, self.host_counts)
+        alone = any(each.rank_batch == each.accumulation for each in fewer)
         if alone and smallest == 1 and self.weights.freeze == "nothing":
             raise ValueError(
                 f"one image at a time, of {self.input.image_size} pixels, leaves a BatchNorm one "
@@ -144,6 +146,50 @@ class Recipe(Section):
                 f"devices.micro_batch allows {most}: name more virtual ranks before a run begins, "
                 "or allow more"
             )
+
+    def _expect_hosts_that_fit(self) -> None:
+        least, hosts, each = self.devices.min_hosts, self.devices.hosts, self.devices.ranks
+        if least is None or least in self.host_counts:
+            return
+        fit = [count for count in range(1, hosts + 1) if self._divides_over(count)]
+        virtual = self.training.virtual_ranks
+        divided = f"training.global_batch {self.training.global_batch}"
+        if virtual is not None:
+            divided += f" and training.virtual_ranks {virtual}"
+        raise ValueError(
+            f"devices.min_hosts {least} of devices.hosts {hosts}: {divided} can be divided by "
+            f"devices.ranks {each} x {_listed(fit)} hosts: name one of those, or null"
+        )
+
+    def _divides_over(self, hosts: int) -> bool:
+        ranks = hosts * self.devices.ranks
+        return not self.training.global_batch % ranks and not (
+            (self.training.virtual_ranks or 0) % ranks
+        )
+
+    @property
+    def host_counts(self) -> tuple[int, ...]:
+        """Returns with how many hosts it may train, in order; the last is `devices.hosts`."""
+        hosts = self.devices.hosts
+        least = hosts if self.devices.min_hosts is None else self.devices.min_hosts
+        return tuple(count for count in range(least, hosts + 1) if self._divides_over(count))
+
+    def on_hosts(self, count: int) -> Recipe:
+        """Returns the recipe for some of its hosts, as an attempt with those trains it.
+
+        A rank has more of the global batch then, and no more of it at once: gradients of the rest
+        are accumulated.
+
+        Args:
+            count: one of `host_counts`.
+        """
+        if count == self.devices.hosts:
+            return self
+        most = self.devices.micro_batch
+        if most is None and self.training.virtual_ranks is None:
+            most = self.rank_batch
+        fewer = {"hosts": count, "min_hosts": None, "micro_batch": most}
+        return self.model_copy(update={"devices": self.devices.model_copy(update=fewer)})
 
     @property
     def _said_ranks(self) -> str:
@@ -231,8 +277,7 @@ class Recipe(Section):
         virtual = self.training.virtual_ranks
         if virtual is None:
             return str(self.ranks)
-        *first, last = [str(n) for n in range(1, virtual + 1) if virtual % n == 0]
-        return f"{', '.join(first)} or {last}" if first else last
+        return _listed([n for n in range(1, virtual + 1) if virtual % n == 0])
 
     def drawn_for(self, rank: int, micro_batch: int) -> tuple[int, int]:
         """Says for whom a micro-batch's random numbers are drawn: rank and micro-batch.
@@ -446,6 +491,12 @@ def _override(data: dict[str, Any], key: str, value: Any) -> None:
             "`mixnet recipe show` lists all"
         )
     section[last] = value
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    """Lists numbers to choose from, as in "1, 2 or 4"."""
+    *first, last = map(str, numbers)
+    return f"{', '.join(first)} or {last}" if first else last
 
 
 def _as_json(data: Any) -> str:

@@ -388,6 +388,12 @@ class Devices(Section):
         description="machines that train together, each with devices.ranks ranks; more than one: "
         "`mixnet train` on each, told which one it is",
     )
+    min_hosts: Annotated[int, Field(ge=1)] | None = Field(
+        default=None,
+        description="go on with so many hosts at least while others are lost, in the same global "
+        "batch, and take those back once they are there again; null: with all of devices.hosts or "
+        "not at all",
+    )
     ranks: Annotated[int, Field(ge=1)] = Field(
         description="training processes on each host, one per device; a single one runs without "
         "msrun"
@@ -411,7 +417,9 @@ class Devices(Section):
         "it is ended at once",
     )
     join_seconds: Positive = Field(
-        default=120.0, description="how long a host waits for the others before training begins"
+        default=120.0,
+        description="how long a host waits for the others before training begins, or, as "
+        "devices.min_hosts allows, goes on without them",
     )
     lost_seconds: Annotated[float, Field(ge=3)] = Field(
         default=30.0,

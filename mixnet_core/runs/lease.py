@@ -8,7 +8,7 @@
 What a host has to say it says in one file, which it replaces: of a name that was not there a
 network's disk may go on to say so for a minute, while a file that is there is opened as it is now.
 
-    owner.json     "attempt", "plan": the newest attempt, from 1, and where the others join it
+    owner.json     "attempt", "plan": the newest attempt, from 1, which hosts make it, and where
                    "over": whether that is over
                    "end": how it all ended; nobody has this lease any more
     host-1.json    "session": another after each start; "done": attempts that it is through with

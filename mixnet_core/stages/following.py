@@ -37,6 +37,7 @@ from mixnet_core.runs.lease import Lease, newest_lease, owner_of, said_in, say_i
 from mixnet_core.runs.pulse import Pulse, PulseWatch
 from mixnet_core.runs.run_dir import RunDir
 from mixnet_core.stages.leading import told_to
+from mixnet_core.stages.other_host import expect_told_alike
 from mixnet_core.stages.which_host import local_addresses
 from mixnet_core.storage.files import read_json
 
@@ -166,22 +167,26 @@ class _Follower:
     ) -> None:
         self._recipe, self._ranks, self._lease, self._watch = recipe, ranks, lease, watch
         self._held, self._say = held, say
+        self._told = told_to(recipe, run, ranks)
         self._state: dict[str, Any] = {
-            **told_to(recipe, run, ranks),
+            **self._told,
             "session": uuid4().hex,
             "at": f"host {socket.gethostname()} (pid {os.getpid()})",
             "done": None,
             "error": None,
         }
         self._next_look = 0.0
+        self._waits = False
 
     def follow(self) -> dict[str, Any]:
         """Joins attempt after attempt; returns what the leader says that training left.
 
         Raises:
             MixnetError: what the leader ended with.
+            InputError: this host was told otherwise than the leader, which trains already.
             _LeaderLost: it is silent.
         """
+        self._expect_told_alike()
         say_in(self._lease.host(self._ranks.host), self._state)
         while True:
             said = said_in(self._lease.owner)
@@ -191,11 +196,22 @@ class _Follower:
             if said and (newest == 0 or said.get("over")):
                 if self._state["done"] != newest:
                     self._note(done=newest, error=None)
-            # One that others were at before this process is not its own.
-            elif said and self._state["done"] == newest - 1:
+            # One that others were at before this process, or are at without it, is not its own.
+            elif said and self._state["done"] == newest - 1 and self._is_in(said["plan"]):
                 self._join(said["plan"], newest)
+                self._waits = False
+            elif said and self._state["done"] != newest and not self._waits:
+                self._waits = True
+                self._say(f"{self._ranks.named} waits for the next attempt: one is under way")
             self._expect_leader()
             time.sleep(_POLL_SECONDS)
+
+    def _expect_told_alike(self) -> None:
+        # Before the first attempt the leader compares, and all end. What runs goes on without it.
+        said = said_in(self._lease.owner)
+        if said.get("attempt"):
+            told = {name: said.get(name) for name in self._told}
+            expect_told_alike(self._ranks.named, self._told, told)
 
     def leave(self, error: BaseException) -> None:
         """Says that this host ends, unless another process is this host by now."""
@@ -211,6 +227,7 @@ class _Follower:
             plan["address"],
             plan["port"],
             self._ranks.join_seconds,
+            tuple(plan["hosts"]),
         )
         recipe = self._recipe
         self._say(f"{ranks.named}: ranks {_span(ranks)} of {ranks.count}, {attempt.name}")
@@ -274,9 +291,13 @@ class _Follower:
 
     def _is_over(self, number: int) -> bool:
         said = said_in(self._lease.owner)
-        return said.get("end") is not None or (
-            said.get("attempt") == number and said.get("over") is True
-        )
+        newest = int(said.get("attempt", 0))
+        # A host that was suspended may have been given up meanwhile.
+        ended = newest > number or (newest == number and said.get("over") is True)
+        return said.get("end") is not None or ended
+
+    def _is_in(self, plan: Mapping[str, Any]) -> bool:
+        return self._ranks.host in plan["hosts"]
 
     def _expect_leader(self) -> None:
         self._expect_session()

@@ -2,6 +2,10 @@
 
 How they speak to each other is `runs.lease`: files in the run's folder. One host that fails, ends
 or falls silent ends the attempt of all; the next one waits until every host is ready again.
+
+Where the recipe has `devices.min_hosts`, it goes on after `devices.join_seconds` with those that
+are ready. One that is there again says so as at first: the attempt then saves and ends after its
+step, and the next one is made with it.
 """
 
 from __future__ import annotations
@@ -9,12 +13,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from mixnet_core.errors import (
-    InputError,
     JobFailed,
     MachineError,
     MixnetError,
@@ -22,20 +26,15 @@ from mixnet_core.errors import (
     TransientError,
 )
 from mixnet_core.processes import stopping
-from mixnet_core.processes.failure import same_error
 from mixnet_core.processes.host_ranks import HostRanks
 from mixnet_core.recipe.recipe import Recipe
 from mixnet_core.runs.lease import Lease, lease_held, newest_lease, owner_of, said_in, say_in
-from mixnet_core.runs.pulse import PulseWatch
 from mixnet_core.runs.run_dir import RunDir
+from mixnet_core.stages.other_host import SECONDS_FOR_REPORTS, HostFailed, OtherHost
 
 _POLL_SECONDS = 0.2
 # A look reads a file or two of each host on a network's disk.
 _SECONDS_BETWEEN_LOOKS = 1.0
-# What a host says that failed at the same moment explains more than that the others miss it.
-_SECONDS_FOR_REPORTS = 5.0
-# A host whose pulse stands still for longer is not ready; it may still come back.
-_SECONDS_OF_LIFE = 5.0
 
 Look = Callable[[Path], None]
 
@@ -44,39 +43,38 @@ class Leader:
     """Has all hosts make an attempt together; does nothing where there is one host.
 
     Args:
+        recipe: says when a host is lost, and with how many training goes on.
         ranks: host 0's.
         lease: that it holds; None: it is alone, and nobody ever trained this run with others.
         told: as the other hosts have to be told too.
-        lost_seconds: after so much silence a host is lost.
         say: is told what goes on, in a line.
 
     Attributes:
-        ranks: of this host.
+        ranks: of this host, among those of the hosts that make the next attempt.
     """
 
     def __init__(
         self,
+        recipe: Recipe,
         ranks: HostRanks,
         lease: Lease | None,
         told: Mapping[str, Any],
-        lost_seconds: float,
         say: Callable[[str], None],
     ) -> None:
         self.ranks = ranks
-        self._lease, self._lost_seconds, self._say = lease, lost_seconds, say
-        self._others = (
-            [_Other(host, lease, ranks, told) for host in range(1, ranks.hosts)] if lease else []
-        )
+        self._recipe, self._lease, self._say = recipe, lease, say
+        hosts = range(1, ranks.hosts) if lease else ()
+        self._others = [OtherHost(host, ranks.hosts, lease, told) for host in hosts if lease]
         self._attempt = 0
         self._folder: Path | None = None
         self._state: dict[str, Any] = said_in(lease.owner) if lease else {}
         self._next_look = 0.0
 
     def gather(self) -> None:
-        """Returns when every host is ready for the next attempt.
+        """Returns when every host is ready for the next attempt, or as many as may do without.
 
         Raises:
-            TransientError: one has not joined in time, or another host leads by now.
+            TransientError: too few have joined in time, or another host leads by now.
             Stopped: it is asked to end meanwhile, as by `mixnet drain`.
             InputError: one was told otherwise than this host.
         """
@@ -88,14 +86,47 @@ class Leader:
         while missing := [each for each in self._others if not each.is_ready(self._attempt)]:
             self._expect_lease()
             stopping.expect_none(self._folder)
-            if time.monotonic() > began + self.ranks.join_seconds:
+            is_late = time.monotonic() > began + self.ranks.join_seconds
+            if self._most(len(self._others) - len(missing)) and (
+                is_late or not any(self._may_come(each) for each in missing)
+            ):
+                break
+            if is_late:
                 raise TransientError(self._missing(missing))
             if not said and time.monotonic() > began + 2 * _SECONDS_BETWEEN_LOOKS:
                 self._say(f"waiting for {_named(missing, self.ranks)}")
                 said = True
             time.sleep(_POLL_SECONDS)
-        if not self._attempt:
+        for each in missing:
+            each.give_up()
+        self._take([each for each in self._others if each not in missing])
+
+    def _take(self, ready: list[OtherHost]) -> None:
+        """Decides with whom the next attempt is made, and says so where it was otherwise."""
+        before = self.ranks.at_work if self._attempt else ()
+        taken = ready[: self._most(len(ready)) - 1]
+        among = (0, *(each.host for each in taken))
+        self.ranks = replace(self.ranks, among=among)
+        if among == before:
+            return
+        if without := [each for each in self._others if each not in taken]:
+            virtual = self._recipe.training.virtual_ranks
+            bits = "" if virtual else "; without training.virtual_ranks its bits depend on that"
+            self._say(
+                f"training without {_named(without, self.ranks)} until back, as devices.min_hosts "
+                f"{self._recipe.devices.min_hosts} allows{bits}"
+            )
+        else:
             self._say(f"all {self.ranks.hosts} hosts are here")
+
+    def _most(self, others: int) -> int:
+        """Returns with how many hosts to train where so many others are ready; 0: too few."""
+        return max((n for n in self._recipe.host_counts if n <= others + 1), default=0)
+
+    def _may_come(self, other: OtherHost) -> bool:
+        """Tells whether a host is worth waiting for: not one that was given up, and is silent."""
+        there = other.is_there()
+        return there or not self._attempt or other.host in self.ranks.at_work
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
@@ -117,9 +148,13 @@ class Leader:
         """Has the other hosts start their ranks; for `run_job`'s `on_start`."""
         if self._lease is None:
             return
-        self._attempt += 1
-        self._folder = attempt
-        plan = {"attempt": str(attempt), "address": ranks.address, "port": ranks.port}
+        self._attempt, self._folder = self._attempt + 1, attempt
+        plan = {
+            "attempt": str(attempt),
+            "address": ranks.address,
+            "port": ranks.port,
+            "hosts": ranks.at_work,
+        }
         self._tell(attempt=self._attempt, plan=plan, over=False)
 
     def looking(self, then: Look) -> Look:
@@ -132,10 +167,33 @@ class Leader:
                 return
             self._next_look = now + _SECONDS_BETWEEN_LOOKS
             self._expect_lease()
+            back = []
             for other in self._others:
-                other.expect_well(self._attempt, self._lost_seconds)
+                if other.host in self.ranks.at_work:
+                    other.expect_well(self._attempt, self._recipe.devices.lost_seconds)
+                elif other.is_there():
+                    back.append(other)
+            self._have_back(back, attempt)
 
         return look if self._lease is not None else then
+
+    def _have_back(self, back: list[OtherHost], attempt: Path) -> None:
+        """Has an attempt save and end, once it can, where more hosts could make the next one."""
+        at_work = len(self.ranks.at_work)
+        if self._most(at_work - 1 + len(back)) == at_work or not stopping.heeds(attempt):
+            return
+        # Where nothing can be written nothing can be saved: it is asked again then.
+        with suppress(MachineError):
+            if stopping.requested(attempt) is None:
+                who = f"{_named(back, self.ranks)} {'are' if len(back) > 1 else 'is'} back"
+                stopping.ask(attempt, who, goes_on=True)
+                self._say(f"{who}: training saves after its step, and goes on with all there are")
+
+    @property
+    def goes_on(self) -> bool:
+        """Tells whether the newest attempt was asked to end for the sake of the next one only."""
+        wish = stopping.requested(self._folder) if self._folder is not None else None
+        return wish is not None and wish.goes_on
 
     def end(self, result: Mapping[str, Any] | None, error: BaseException | None) -> None:
         """Says how it all ended.
@@ -165,7 +223,7 @@ class Leader:
             return self._lost() or failed
         if not getattr(failed, "of_peer", False) or isinstance(failed, HostFailed):
             return failed
-        until = time.monotonic() + _SECONDS_FOR_REPORTS
+        until = time.monotonic() + SECONDS_FOR_REPORTS
         while self._others and time.monotonic() < until:
             for other in self._others:
                 report = other.failure(self._attempt)
@@ -186,102 +244,13 @@ class Leader:
             retryable=True,
         )
 
-    def _missing(self, missing: list[_Other]) -> str:
+    def _missing(self, missing: list[OtherHost]) -> str:
         have = "has" if len(missing) == 1 else "have"
         return (
             f"{_named(missing, self.ranks)} {have} not joined within "
             f"{self.ranks.join_seconds:g} s: start the same command there, with its --node-rank "
             "and the same workspace on a disk that all hosts share"
         )
-
-
-class HostFailed(JobFailed):
-    """A job's ranks on another host ended."""
-
-
-class _Other:
-    """Looks at another host.
-
-    Attributes:
-        host: its number.
-    """
-
-    def __init__(self, host: int, lease: Lease, own: HostRanks, told: Mapping[str, Any]) -> None:
-        self.host, self._lease, self._told = host, lease, told
-        self._named = f"host {host} of {own.hosts}"
-        self._watch = PulseWatch(lease.pulse(host))
-        self._session: str | None = None
-        # When it was first seen that it only misses somebody.
-        self._misses_since: float | None = None
-
-    def is_ready(self, done: int) -> bool:
-        """Tells whether it lives, and is through with so many attempts.
-
-        Raises:
-            InputError: it was told otherwise.
-        """
-        said = said_in(self._lease.host(self.host))
-        if not said or said.get("left"):
-            return False
-        for name, value in self._told.items():
-            if said.get(name) != value:
-                raise InputError(
-                    f"{self._named} has {name} {said.get(name)}, host 0 has {value}: start all "
-                    "hosts with the same"
-                )
-        if said.get("done") != done:
-            return False
-        self._misses_since = None
-        if said.get("session") != self._session:
-            # A file that an earlier process left counts for nothing until its pulse beats.
-            self._session, self._watch = said["session"], PulseWatch(self._lease.pulse(self.host))
-        silent = self._watch.silent()
-        return self._watch.has_grown and silent < _SECONDS_OF_LIFE
-
-    def failure(self, attempt: int) -> MixnetError | None:
-        """Returns what it says of an attempt that failed there; None if nothing."""
-        said = said_in(self._lease.host(self.host))
-        if said.get("session") != self._session or said.get("done") != attempt:
-            return None
-        failed = said.get("error")
-        if not isinstance(failed, dict):
-            return None
-        error = same_error(failed)
-        if failed["type"] != JobFailed.__name__:
-            # Foreseen: it says all there is to know.
-            return error
-        return HostFailed(
-            f"{self._named}: {error}", retryable=error.retryable, of_peer=failed["of_peer"]
-        )
-
-    def expect_well(self, attempt: int, lost_seconds: float) -> None:
-        """Raises what is wrong with it during an attempt.
-
-        Raises:
-            JobFailed: it failed, ended, was started anew, or is silent.
-        """
-        silent = self._watch.silent()
-        said = said_in(self._lease.host(self.host))
-        if (failed := self.failure(attempt)) is not None:
-            now = time.monotonic()
-            self._misses_since = self._misses_since or now
-            if not getattr(failed, "of_peer", False) or (
-                now > self._misses_since + _SECONDS_FOR_REPORTS
-            ):
-                raise failed
-        if said and said.get("session") != self._session:
-            raise HostFailed(f"{self._named} was started anew: trying again helps", retryable=True)
-        if said.get("left"):
-            raise HostFailed(
-                f"{self._named} ended ({said['left']}): trying again helps once it is back",
-                retryable=True,
-            )
-        if silent >= lost_seconds:
-            raise HostFailed(
-                f"{self._named} has given no sign of life for {lost_seconds:g} s: trying again "
-                "helps once it is back",
-                retryable=True,
-            )
 
 
 @contextmanager
@@ -301,12 +270,11 @@ def led(
         MachineError: the run's folder cannot be written.
     """
     told = told_to(recipe, run, ranks)
-    lost = recipe.devices.lost_seconds
     if ranks.hosts == 1 and newest_lease(run) is None:
-        yield Leader(ranks, None, told, lost, say)
+        yield Leader(recipe, ranks, None, told, say)
         return
-    with lease_held(run, told, say, lost_seconds=lost) as lease:
-        leader = Leader(ranks, lease, told, lost, say)
+    with lease_held(run, told, say, lost_seconds=recipe.devices.lost_seconds) as lease:
+        leader = Leader(recipe, ranks, lease, told, say)
         try:
             yield leader
         except BaseException as error:
@@ -343,6 +311,6 @@ def _said(error: BaseException | None) -> dict[str, Any] | None:
     return {"type": TransientError.__name__, "message": message, "retryable": True}
 
 
-def _named(others: list[_Other], ranks: HostRanks) -> str:
+def _named(others: list[OtherHost], ranks: HostRanks) -> str:
     numbers = ", ".join(str(other.host) for other in others)
     return f"host{'s' if len(others) > 1 else ''} {numbers} of {ranks.hosts}"

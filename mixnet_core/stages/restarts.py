@@ -35,6 +35,12 @@ class Restarts:
         """Notes the step that an attempt starts from, where that is not what `after` was told."""
         self._step = step
 
+    def goes_on(self, step: int) -> None:
+        """Notes that the next attempt goes on from a step where one ended that did not fail."""
+        if step > self._step:
+            self._in_vain = 0
+        self._step = step
+
     def after(self, error: MixnetError, step: int) -> None:
         """Returns when the next attempt is due.
 

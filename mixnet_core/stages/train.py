@@ -56,7 +56,8 @@ def train(
     `training.on_divergence` says whether it goes back. Everything else is raised.
 
     On several hosts it is called on each, with the workspace on a disk that they share. Host 0
-    leads; what it returns or raises, the others do too.
+    leads; what it returns or raises, the others do too. As `devices.min_hosts` allows it goes on
+    without some of them, and takes them back.
 
     With `devices.run_store` checkpoints are kept in a store too; a host that was not there before
     fetches them from there and goes on.
@@ -112,8 +113,10 @@ def train(
         while True:
             keeping.expect_own()
             leader.gather()
+            # Of the hosts that are there.
+            share = recipe.on_hosts(len(leader.ranks.at_work))
             request = TrainRequest(
-                recipe=recipe,
+                recipe=share,
                 run_dir=str(run.root),
                 dataset=dataset,
                 weights=weights,
@@ -128,7 +131,7 @@ def train(
                         MODULE,
                         request,
                         attempts=run.attempts("train"),
-                        ranks=ranks,
+                        ranks=leader.ranks,
                         threads=recipe.fixed_threads or request.threads,
                         env=held.environment,
                         progress=run.metrics,
@@ -141,7 +144,10 @@ def train(
                     )
                 break
             except Stopped:
-                raise
+                if not leader.goes_on:
+                    raise
+                newest, step = _newest(run, ticks)
+                restarts.goes_on(step)
             except MixnetError as error:
                 went_back = rewinding.settle(error)
                 newest, step = _newest(run, ticks)

@@ -49,6 +49,7 @@ _NOT_IN_THE_GRAPH: dict[str, Any] = {
         "grace_seconds",
         # How many ranks there are, and which this is, counts; not on how many hosts they are.
         "hosts",
+        "min_hosts",
         "ranks",
         "join_seconds",
         "lost_seconds",

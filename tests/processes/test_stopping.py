@@ -296,6 +296,28 @@ def test_ranks_that_run_ahead_of_each_other_agree_on_a_step_that_none_has_passed
     assert [first.end_after(step) for step in range(8, 8 + ahead)] == [False] * (ahead - 1) + [True]
 
 
+def test_a_wish_that_training_ends_replaces_one_that_it_goes_on(tmp_path: Path) -> None:
+    newest = attempt(tmp_path)
+    newest.mkdir(parents=True)
+    said = []
+    for reason, goes_on in [("back", True), ("drain", False), ("again", True), ("SIGTERM", False)]:
+        stopping.ask(newest, reason, goes_on=goes_on)
+        request = stopping.requested(newest)
+        assert request is not None
+        said.append((request.reason, request.goes_on))
+    assert said == [("back", True), *[("drain", False)] * 3]
+
+
+def test_between_two_attempts_a_wish_that_training_goes_on_is_none_to_stop(tmp_path: Path) -> None:
+    newest = attempt(tmp_path)
+    newest.mkdir(parents=True)
+    stopping.ask(newest, "back", goes_on=True)
+    stopping.wait(newest.parent, 0.1)
+    stopping.ask(newest, "mixnet drain")
+    with pytest.raises(Stopped):
+        stopping.wait(newest.parent, 0.1)
+
+
 def asked(folder: Path) -> None:
     assert stopping.ask(attempt(folder), "mixnet drain")
 

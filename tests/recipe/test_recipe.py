@@ -350,6 +350,7 @@ LATER = (
     "devices.compile_seconds",
     "devices.grace_seconds",
     "devices.hosts",
+    "devices.min_hosts",
     "devices.join_seconds",
     "devices.lost_seconds",
     "devices.run_store",

@@ -61,3 +61,15 @@ def test_what_cannot_pass_is_raised_at_once_even_after_progress() -> None:
     with pytest.raises(MachineError, match="out of memory"):
         watched.restarts.after(MachineError("out of memory"), 8)
     assert (watched.said, watched.waited) == ([], [])
+
+
+def test_what_goes_on_without_a_failure_costs_nothing_and_counts_what_it_saved() -> None:
+    watched = Watched(1)
+    watched.restarts.after(KILLED, 0)
+    watched.restarts.goes_on(3)
+    watched.restarts.after(KILLED, 3)
+    assert len(watched.waited) == 2
+    # Nothing new was saved: it still counts as one in vain.
+    watched.restarts.goes_on(3)
+    with pytest.raises(JobFailed):
+        watched.restarts.after(KILLED, 3)
