@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 
-import mixnet_core
 from mixnet_core.data.index import open_prepared
 from mixnet_core.data.looking import found_images
 from mixnet_core.errors import IntegrityError, MixnetError
@@ -122,7 +121,7 @@ def _version(package: str) -> str:
 
 
 def _digest_of_code() -> str:
-    root = Path(mixnet_core.__file__).parent
+    root = Path(__file__).parent.parent
     digest = hashlib.sha256()
     for path in sorted(found for pattern in _CODE for found in root.rglob(pattern)):
         digest.update(f"{path.relative_to(root)}\0".encode())
