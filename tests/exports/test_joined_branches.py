@@ -93,7 +93,9 @@ def test_pointwise_branches_of_one_shape_become_one_convolution(activation: str)
     before = computed(model)
     join_branches(model)
     onnx.checker.check_model(model, full_check=True)
-    assert kinds(model)["Conv"] == 1
+    (conv,) = (node for node in model.graph.node if node.op_type == "Conv")
+    # OpenVINO's eight bits with groups are wrong on a CPU with AMX.
+    assert [a.i for a in conv.attribute if a.name == "group"] in ([], [1])
     assert not kinds(model).keys() & {"Slice", "Concat", "BatchNormalization"}
     np.testing.assert_allclose(computed(model), before, rtol=1e-5, atol=1e-5)
     assert depthwise(model) == []
