@@ -83,10 +83,10 @@ def test_a_clock_that_is_wrong_is_seen_on_both_sides_of_right(ahead: float) -> N
 def test_a_slow_way_is_measured_by_what_arrived_in_time() -> None:
     with Listener(HERE, TOKEN) as listener, relay(listener.port, 4e6) as port:
         began = time.monotonic()
-        rate = push(HERE, port, TOKEN, count=1 << 24, seconds=0.5, reach_seconds=5)
-        assert time.monotonic() - began < 2
-    # Buffers of both ends take a megabyte or so at once.
-    assert 1e6 < rate < 14e6
+        rate = push(HERE, port, TOKEN, count=1 << 24, seconds=1, reach_seconds=5)
+        assert time.monotonic() - began < 3
+    # What waits in this end's buffers would make it 5 or 6.
+    assert 0.3e6 < rate < 4.5e6
 
 
 def test_a_machine_that_takes_a_connection_and_says_nothing_costs_the_limit() -> None:

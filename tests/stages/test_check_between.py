@@ -6,9 +6,11 @@ import json
 import shutil
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from mixnet_core.errors import (
@@ -20,8 +22,9 @@ from mixnet_core.errors import (
 )
 from mixnet_core.runs.lease import newest_lease, said_in
 from mixnet_core.runs.run_dir import RunDir, Workspace
+from mixnet_core.stages.check_collective import MODULE
 from tests.data.samples import write_image, write_image_folder
-from tests.marked import wait_until
+from tests.marked import marked, wait_until
 from tests.tiny import options
 from tests.train.network import RUN, Host, NotAllowed, prepare, two_hosts
 
@@ -224,3 +227,29 @@ def test_hosts_that_were_told_otherwise_are_named(hosts: Hosts, workspace: Works
     start(hosts, workspace, ALONE, *settings(devices__join_seconds=60, training__seed=9), only=1)
     assert [host.end(90) for host in hosts] == [InputError.exit_code] * 2
     assert row(hosts[0], "told").startswith("FAIL told host 1 was told recipe ")
+
+
+def rank_of(host: Host) -> list[psutil.Process]:
+    """The process of its rank, once MindSpore's launcher has started it."""
+    found = []
+    for process in marked(host.mark):
+        with suppress(psutil.Error):
+            words = process.cmdline()
+            if words[1:3] == ["-m", MODULE] and process.environ().get("RANK_ID") == "1":
+                found.append(process)
+    return found
+
+
+@pytest.mark.long
+def test_a_rank_that_is_killed_in_the_all_reduce_is_named_with_its_host(
+    hosts: Hosts, workspace: Workspace
+) -> None:
+    start(hosts, workspace)
+    wait_until(lambda: bool(rank_of(hosts[1])), "the rank of host 1", seconds=90)
+    for process in rank_of(hosts[1]):
+        process.kill()
+    codes = [host.end(170) for host in hosts]
+    said = row(hosts[0], "collective")
+    assert said.startswith("FAIL collective host 1 of 2: mixnet_core.train.collective ")
+    assert "SIGKILL" in said
+    assert codes == [TransientError.exit_code] * 2
