@@ -426,7 +426,7 @@ class Devices(Section):
         description="a host that gives no sign of life for so long is lost, and the others end the "
         "attempt",
     )
-    run_store: Annotated[str, Field(min_length=1)] | None = Field(
+    run_store: Place | None = Field(
         default=None,
         description="where checkpoints, and what else going on needs, are kept besides the run's "
         "folder, below the run's name: s3://BUCKET/PREFIX, or a folder. Another host goes on from "
