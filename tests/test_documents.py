@@ -135,6 +135,7 @@ RUN_BY = {
     "test_its_deployments_are_deployed_as_the_command_says",
     "python -m tests.data.imagenet.bad_inputs": "tests/data/imagenet/test_bad_inputs.py",
     "python -m tests.faults.saving": "not run here: 40 trainings, in make faults",
+    "python -m tests.faults.goodput": "not run here: half an hour, in make faults",
     "python -m tests.faults.publishing_kills": "tests/faults/test_publishing_kills.py",
     "python -m tests.refusals": "tests/test_refusals.py",
     "python -m tests.oracle.trajectory": "not run here: half an hour beside PyTorch",

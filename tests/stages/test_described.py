@@ -25,7 +25,7 @@ from mixnet_core.release.publish import read_release
 from mixnet_core.release.signing import verify_signature
 from mixnet_core.stages.policy import rule
 from tests.release.signing_keys import key_pair
-from tests.tiny import FinishedJob, mixnet
+from tests.tiny import FinishedJob, copied, mixnet
 
 
 @pytest.fixture(scope="module")
@@ -81,8 +81,7 @@ def test_the_plain_names_show_the_manifests_files(release: Path) -> None:
 def test_published_again_it_is_the_same_release_and_its_views_are_put_right(
     finished_job: FinishedJob, release: Path, tmp_path: Path
 ) -> None:
-    copy = tmp_path / "job"
-    shutil.copytree(finished_job.folder, copy)
+    copy = copied(finished_job, tmp_path / "job")
     mine = copy / "workspace" / "releases" / "tiny"
     readme = (mine / "README.md").read_bytes()
     (mine / "README.md").write_text("# other\n")

@@ -21,7 +21,7 @@ from mixnet_core.stages.on_record import OnRecord
 from mixnet_core.stages.publish import publish as publish_stage
 from mixnet_core.stages.validate import validate
 from tests.stages.orders import STAGES, finished_run, rows_of_all
-from tests.tiny import FinishedJob, mixnet
+from tests.tiny import FinishedJob, copied, mixnet
 
 _ = "done"
 ANEW = "decides anew"
@@ -206,8 +206,7 @@ def test_accept_refuses_predictions_that_are_another_validations_by_now(run: Run
 def test_the_command_line_publishes_no_checkpoint_under_anothers_decision(
     finished_job: FinishedJob, tmp_path: Path
 ) -> None:
-    shutil.copytree(finished_job.folder, tmp_path / "job")
-    folder, to = tmp_path / "job", f"--publish-to={tmp_path / 'releases'}"
+    folder, to = copied(finished_job, tmp_path / "job"), f"--publish-to={tmp_path / 'releases'}"
 
     def does(*arguments: str) -> str:
         done = mixnet(*arguments, "--run=tiny", cwd=folder)
