@@ -71,7 +71,7 @@ from mixnet_core.stages.publish import publish
 from mixnet_core.stages.select import select
 from mixnet_core.stages.train import train
 from mixnet_core.stages.validate import validate
-from mixnet_core.stages.which_host import hosts_told, which_host
+from mixnet_core.stages.which_host import hosts_told, says_which, which_host
 from mixnet_core.storage.uris import refuse_credentials
 
 Results = dict[str, Value | None]
@@ -185,7 +185,10 @@ def _add(
             scale_lr=scale_lr,
         )
         host = None
-        if name == "train":
+        # What is trained already is so on any host, whichever it is.
+        if name == "train" and (
+            says_which(node_rank, os.environ) or not context.run.record("train").is_file()
+        ):
             devices = context.recipe.devices
             host = which_host(devices, node_rank=node_rank, master=master, environment=os.environ)
         refuse_credentials(sign_with, to)

@@ -65,6 +65,18 @@ def hosts_told(hosts: int | None, environment: Mapping[str, str]) -> int | None:
     return found[1]
 
 
+def says_which(node_rank: int | None, environment: Mapping[str, str]) -> bool:
+    """Tells whether it is said which of several hosts this is.
+
+    Args:
+        node_rank, environment: as `which_host`.
+
+    Raises:
+        InputError: a variable holds no number.
+    """
+    return node_rank is not None or _number(_NUMBERS, environment) is not None
+
+
 def which_host(
     devices: Devices,
     *,

@@ -196,6 +196,7 @@ def test_a_host_whose_mixnet_alone_is_killed_saves_is_waited_for_and_costs_no_bi
     trained_past(hosts, workspace, 5)
     assert hosts[1].process is not None
     hosts[1].process.kill()
+    hosts[1].process.wait()
     gone = re.compile(r"stopped: host 1 of 2 is gone, its mixnet was killed there: .*; going on fr")
     wait_until(
         lambda: bool(gone.search(hosts[0].log.read_text())) or hosts[0].has_ended(), "host 1 missed"
