@@ -20,7 +20,8 @@ ROOT = Path(__file__).parents[2]
 
 def of_the_document(folder: Path) -> list[list[str]]:
     text = (ROOT / "docs/how-to/several-hosts.md").read_text()
-    lines = re.findall(r"^mixnet (.*?)(?:\s+#.*)?$", text, re.MULTILINE)
+    first = text.partition("```sh\n")[2].partition("```")[0]
+    lines = re.findall(r"^mixnet (.*?)(?:\s+#.*)?$", first, re.MULTILINE)
     return [shlex.split(line) for line in lines if "--node-rank 1" not in line]
 
 
