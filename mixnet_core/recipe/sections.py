@@ -383,7 +383,7 @@ class Devices(Section):
     """
 
     target: Literal["CPU", "Ascend", "GPU"]
-    hosts: Annotated[int, Field(ge=1)] = Field(
+    hosts: Annotated[int, Field(ge=1, le=10_000)] = Field(
         default=1,
         description="machines that train together, each with devices.ranks ranks; more than one: "
         "`mixnet train` on each, told which one it is",

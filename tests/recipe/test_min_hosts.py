@@ -77,3 +77,9 @@ def test_another_number_is_refused_in_a_line(settings: dict[str, Any], said: str
         recipe(**settings)
     assert said in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_a_number_that_nobody_counts_to_is_refused_at_once() -> None:
+    many = {"devices.hosts": 10**12, "devices.min_hosts": 1, "training.global_batch": 10**12}
+    with pytest.raises(RecipeError, match=r"devices.hosts: input should be less than or equal to"):
+        load_recipe("digits", many)
