@@ -105,6 +105,7 @@ def both_end_well(hosts: Hosts) -> None:
     assert codes == [0, 0], [host.log.read_text() for host in hosts]
 
 
+@pytest.mark.long
 def test_two_hosts_leave_the_bytes_of_one_host_with_two_ranks(
     hosts: Hosts, prepared: Workspace, reference: Workspace, tmp_path: Path
 ) -> None:

@@ -86,6 +86,7 @@ def job(on_one_rank: Command) -> Iterator[Command]:
         yield job
 
 
+@pytest.mark.long
 def test_a_training_that_is_drained_terminated_killed_and_interrupted_loses_no_step_and_no_bit(
     on_one_rank: Command, job: Command
 ) -> None:
