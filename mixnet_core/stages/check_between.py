@@ -51,8 +51,8 @@ from mixnet_core.stages.check_meeting import (
     places_of,
     waited,
 )
-from mixnet_core.stages.check_other_host import OtherHost
 from mixnet_core.stages.check_result import CheckResult, failed
+from mixnet_core.stages.checked_host import CheckedHost
 from mixnet_core.storage.files import os_errors_explained
 from mixnet_core.storage.uris import shown_words
 
@@ -106,7 +106,7 @@ class _Host0:
         self._asked, self._lease, self._ranks = asked, lease, asked.ranks
         self._note = Note(lease.owner, said_in(lease.owner))
         self._others = [
-            OtherHost(host, lease, asked.lost_seconds) for host in self._others_numbers()
+            CheckedHost(host, lease, asked.lost_seconds) for host in self._others_numbers()
         ]
         # Of hosts that say hello and do not come: what their workspace is.
         self._elsewhere: dict[int, str] = {}
@@ -170,7 +170,7 @@ class _Host0:
     def _others_numbers(self) -> range:
         return range(1, self._ranks.hosts)
 
-    def _here(self) -> list[OtherHost]:
+    def _here(self) -> list[CheckedHost]:
         return [each for each in self._others if each.is_here and not each.lost]
 
     def _meet(self, stack: ExitStack) -> CheckResult | None:

@@ -9,7 +9,7 @@ from mixnet_core.runs.pulse import PulseWatch
 from mixnet_core.stages.check_collective import Failure
 
 
-class OtherHost:
+class CheckedHost:
     """Knows what a host has said so far, and whether it lives; `has_said` looks.
 
     Args:
