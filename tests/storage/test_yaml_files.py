@@ -146,9 +146,9 @@ def bomb(line: str, lines: int) -> str:
     ids=["aliases", "merged", "values", "brackets", "braces", "dashes", "bytes"],
 )
 def test_what_would_fill_memory_or_stack_is_refused_at_once(content: str, words: str) -> None:
-    before = time.process_time()
+    before = time.thread_time()
     assert words in refusal(content)
-    assert time.process_time() - before < 1
+    assert time.thread_time() - before < 1
 
 
 def test_of_a_large_file_only_the_beginning_is_read(tmp_path: Path) -> None:
