@@ -2,14 +2,15 @@
 
 A flow run of the deployment `node` for each of them, in the queue that only that host's worker
 takes. They meet in the run's folder, all or none: one that does not come within
-`devices.join_seconds` ends the attempt of all. Here they are chosen, started, and let go: none is
-left over when the training has ended, whichever way. What they do together, and how one that fails
-is noticed, is `mixnet_core.stages.leading`.
+`devices.join_seconds` ends the attempt of all, unless `devices.min_hosts` lets them go on without.
+Here they are chosen, started, and let go: none is left over when the training has ended, whichever
+way. What they do together, and how one that fails is noticed, is `mixnet_core.stages.leading`.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -17,8 +18,9 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import FlowRunFilter, WorkQueueFilter
+from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import FlowRun
+from prefect.context import FlowRunContext, TaskRunContext
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
@@ -27,11 +29,12 @@ from prefect.states import Cancelled, Cancelling
 
 from mixnet_core.errors import MachineError, TransientError
 from mixnet_core.processes.host_ranks import HostRanks
+from mixnet_core.recipe.recipe import Recipe
 from mixnet_core.recipe.sections import Devices
 from mixnet_core.stages.context import Context
 from mixnet_core.stages.which_host import which_host
 from mixnet_flows.impatience import impatient, server_is_away
-from mixnet_flows.infra.setup import POOL
+from mixnet_flows.pool_hosts import UNDER_WAY, other_hosts
 from mixnet_flows.taken_host import host_taken, let_host_go, tag_of
 from mixnet_flows.this_host import ADDRESS_VARIABLE, NAME_VARIABLE, host_of, queue_of
 
@@ -42,7 +45,6 @@ _SECONDS_BETWEEN_LOOKS = 5.0
 # A node run that is not asked has so long to end as the leader did, then so long once it is asked.
 _SECONDS_TO_END = 30.0
 _SECONDS_TO_CANCEL = 60.0
-_UNDER_WAY = ["SCHEDULED", "PENDING", "RUNNING", "CANCELLING", "PAUSED"]
 
 
 @contextmanager
@@ -69,10 +71,11 @@ def nodes_started(context: Context) -> Iterator[HostRanks | None]:
     _let_go(leader, 0.0)
     let_host_go()
     try:
-        others = _chosen(devices, own)
-        _start(context, leader, others)
+        others = _chosen(context.recipe, own)
+        for number, host in enumerate(others, start=1):
+            _start(context, leader, host, number)
         # Not before: of two that lead and wait for each other's host neither would begin.
-        with host_taken():
+        with host_taken(), _later_ones_started(context, leader, own, len(others) + 1):
             yield ranks
     except Exception:
         _let_go(leader, _SECONDS_TO_END)
@@ -113,24 +116,27 @@ def _leading(devices: Devices) -> tuple[str, HostRanks]:
     return own, which_host(devices, node_rank=0, master=address, environment={})
 
 
-def _chosen(devices: Devices, own: str) -> list[str]:
+def _chosen(recipe: Recipe, own: str) -> list[str]:
     """Returns the names of other hosts that are free; waits while enough are online.
 
-    A worker is online as long as the server says so, by its own clock.
+    Where `devices.min_hosts` lets training begin with fewer, those that are free are enough: the
+    training itself waits for the rest, `devices.join_seconds` long.
     """
-    wanted = devices.hosts - 1
-    deadline = time.monotonic() + devices.join_seconds
+    wanted, least = recipe.devices.hosts - 1, recipe.host_counts[0] - 1
+    deadline = time.monotonic() + recipe.devices.join_seconds
     said = False
     while True:
         with _server() as client:
-            free, busy, away = _hosts(client, own)
-        if len(free) >= wanted:
-            return free[:wanted]
-        have = ", ".join([f"{name} (free)" for name in free] + busy + away) or "none"
-        text = f"{devices.hosts} hosts are to train, besides {own} there are: {have}"
-        if len(free) + len(busy) < wanted and time.monotonic() > deadline:
+            others = other_hosts(client, own)
+        if len(others.free) >= least:
+            return others.free[:wanted]
+        text = (
+            f"{least + 1} hosts are to train{' at least' if least < wanted else ''}, besides {own} "
+            f"there are: {others}"
+        )
+        if len(others.free) + len(others.busy) < least and time.monotonic() > deadline:
             raise TransientError(
-                f"{text}: start `python -m mixnet_flows.infra.worker` on {wanted} of the others"
+                f"{text}: start `python -m mixnet_flows.infra.worker` on {least} of the others"
             )
         if not said:
             get_run_logger().info("waiting for hosts: %s", text)
@@ -138,65 +144,71 @@ def _chosen(devices: Devices, own: str) -> list[str]:
         time.sleep(_SECONDS_BETWEEN_LOOKS)
 
 
-def _hosts(client: SyncPrefectClient, own: str) -> tuple[list[str], list[str], list[str]]:
-    """Returns other hosts by name: those that are free; that are busy, and away, with why."""
-    queues = {
-        host: queue
-        for queue in client.read_work_queues(work_pool_name=POOL)
-        if (host := host_of(queue.name)) is not None and host != own
-    }
-    workers = client.read_workers_for_work_pool(POOL)
-    online = {worker.name for worker in workers if worker.status == "ONLINE"}
-    under_way = {"state": {"type": {"any_": _UNDER_WAY}}}
-    queued = client.read_flow_runs(
-        flow_run_filter=FlowRunFilter.model_validate(under_way),
-        work_queue_filter=WorkQueueFilter.model_validate(
-            {"name": {"any_": [queue.name for queue in queues.values()]}}
-        ),
-    )
-    leading = client.read_flow_runs(
-        flow_run_filter=FlowRunFilter.model_validate(
-            under_way | {"tags": {"any_": [tag_of(host) for host in queues]}}
-        )
-    )
-    taken = {tag: run.name for run in leading for tag in run.tags}
-    taken |= {tag_of(host_of(run.work_queue_name or "") or ""): run.name for run in queued}
-    free, busy, away = [], [], []
-    for host, queue in sorted(queues.items()):
-        if host not in online:
-            away.append(f"{host} (offline)")
-        elif queue.is_paused:
-            away.append(f"{host} (its queue is paused)")
-        elif (name := taken.get(tag_of(host))) is not None:
-            busy.append(f"{host} (busy with {name})")
-        else:
-            free.append(host)
-    return free, busy, away
+@contextmanager
+def _later_ones_started(context: Context, leader: UUID, own: str, first: int) -> Iterator[None]:
+    """Starts a node run for each host that is free only later, while the block lasts.
+
+    Args:
+        first: the number of the first host that has none.
+    """
+    missing = list(range(first, context.recipe.devices.hosts))
+    if not missing:
+        yield
+        return
+    over = threading.Event()
+    in_flow, in_task = FlowRunContext.get(), TaskRunContext.get()
+
+    def start() -> None:
+        # By these Prefect knows whose part a node run is. Not by a copy of the whole context: its
+        # client would be two threads' at once.
+        with (
+            in_flow.copy() if in_flow else nullcontext(),
+            in_task.copy() if in_task else nullcontext(),
+        ):
+            while missing and not over.wait(_SECONDS_BETWEEN_LOOKS):
+                try:
+                    with _server() as client:
+                        free = other_hosts(client, own).free
+                    for host in free[: len(missing)]:
+                        if not over.is_set():
+                            _start(context, leader, host, missing[0])
+                            del missing[0]
+                except Exception as error:
+                    # Training goes on without; the next look may find more.
+                    get_run_logger().debug("no more hosts: %s", error)
+
+    thread = threading.Thread(target=start, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        # What it has started is let go of after it.
+        thread.join(_SECONDS_TO_END)
 
 
-def _start(context: Context, leader: UUID, hosts: list[str]) -> None:
-    name = context.run.name
-    count = len(hosts) + 1
-    for number, host in enumerate(hosts, start=1):
-        try:
-            with _explained():
-                # Part of this flow run: the dashboard links them, and the server cancels it too.
-                started = run_deployment(
-                    DEPLOYMENT,
-                    parameters=node_parameters(context, leader, host, number),
-                    flow_run_name=f"{name} host {number} of {count}",
-                    tags=[f"run: {name}", tag_of(host)],
-                    work_queue_name=queue_of(host),
-                    # A request that is repeated makes no second one.
-                    idempotency_key=uuid4().hex,
-                    timeout=0,
-                )
-        except ObjectNotFound as error:
-            raise MachineError(
-                f"the server has no deployment {DEPLOYMENT}: run `prefect --no-prompt deploy --all`"
-            ) from error
-        assert isinstance(started, FlowRun)
-        get_run_logger().info("host %d of %d is %s, flow run %s", number, count, host, started.id)
+def _start(context: Context, leader: UUID, host: str, number: int) -> None:
+    """Starts a host's node run, as host `number` of the run's."""
+    name, count = context.run.name, context.recipe.devices.hosts
+    try:
+        with _explained():
+            # Part of this flow run: the dashboard links them, and the server cancels it too.
+            started = run_deployment(
+                DEPLOYMENT,
+                parameters=node_parameters(context, leader, host, number),
+                flow_run_name=f"{name} host {number} of {count}",
+                tags=[f"run: {name}", tag_of(host)],
+                work_queue_name=queue_of(host),
+                # A request that is repeated makes no second one.
+                idempotency_key=uuid4().hex,
+                timeout=0,
+            )
+    except ObjectNotFound as error:
+        raise MachineError(
+            f"the server has no deployment {DEPLOYMENT}: run `prefect --no-prompt deploy --all`"
+        ) from error
+    assert isinstance(started, FlowRun)
+    get_run_logger().info("host %d of %d is %s, flow run %s", number, count, host, started.id)
 
 
 def _let_go(leader: UUID, patience: float) -> None:
@@ -236,7 +248,7 @@ def _left(client: SyncPrefectClient, leader: UUID) -> list[FlowRun]:
         flow_run_filter=FlowRunFilter.model_validate(
             {
                 "parent_flow_run_id": {"any_": [str(leader)]},
-                "state": {"type": {"any_": [*_UNDER_WAY, "CRASHED"]}},
+                "state": {"type": {"any_": [*UNDER_WAY, "CRASHED"]}},
             }
         )
     )

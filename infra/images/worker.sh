@@ -12,11 +12,11 @@ mkdir -p "$(dirname "$stop_file")"
 # Left by the last stop, it would end the first run.
 rm -f "$stop_file"
 
+# A container with an address that other hosts reach, as on its host's network, is one of several.
 if [ -n "${MIXNET_ADDRESS:-}" ]; then
-    # A container with an address that other hosts reach, as on its host's network, is one of several.
     python -m mixnet_flows.infra.worker &
 else
-    prefect worker start --pool "${MIXNET_POOL:-mixnet}" --name "${MIXNET_WORKER:-$(hostname)}" &
+    python -m mixnet_flows.infra.worker --alone &
 fi
 worker=$!
 python -m mixnet_flows.infra.watch &

@@ -138,7 +138,8 @@ def _print(exported: Exported) -> None:
             typer.echo(f"{proof.format}: {quantised_line(proof)}")
     onnx = plain_onnx(exported.proofs)
     if onnx is not None:
-        typer.echo(f"\n# classify.py PICTURE, after {NEEDS}\n{snippet(onnx)}", nl=False)
+        needs = f"{NEEDS} (of a binary PPM; pillow too for all else)"
+        typer.echo(f"\n# classify.py PICTURE, after {needs}\n{snippet(onnx)}", nl=False)
 
 
 def _table(exported: Exported) -> Table:

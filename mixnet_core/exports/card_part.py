@@ -51,7 +51,8 @@ def card_part(proofs: Sequence[ExportProof], names: Mapping[str, str]) -> str:
     if plain_onnx(there) is not None and role is not None:
         lines += [
             "",
-            f"Classify a picture, its path being the one argument (`{NEEDS}`):",
+            f"Classify a picture, its path being the one argument (`{NEEDS}` is enough for a "
+            "binary PPM, `pip install pillow` too for all else):",
             "",
             "```python",
             *snippet(names[role]).splitlines(),

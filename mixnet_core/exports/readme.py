@@ -59,8 +59,9 @@ def readme(item: Exportable, proofs: Sequence[ExportProof]) -> str:
             *snippet(onnx).splitlines(),
             "```",
             "",
-            "Pillow decodes and resizes a little otherwise than OpenCV, which the figures above "
-            "are by: a picture between two classes may fall to the other one.",
+            "It takes a binary PPM, as `djpeg`, `magick` and `ffmpeg` write them, and any picture "
+            "once Pillow is installed too. It resizes as OpenCV does, by which the figures above "
+            "are, up to one grey level.",
             "",
         ]
     return "\n".join(lines)

@@ -1,37 +1,46 @@
 """The lines that classify a picture with an exported ONNX file, and nothing of this project.
 
 They are printed by `mixnet export`, stand in its README and on a release's card. They read from the
-file itself how images are to be read.
-
-`transform` takes each pixel from its neighbours alone, as OpenCV's resize does, which training and
-evaluation use; Pillow's `resize` would blur first. The two differ by a few grey levels, in bicubic
-a few more, so a picture between two classes may fall to the other one.
+file itself how images are to be read, and resize as OpenCV does, by which training and evaluation
+go: Pillow's `resize` would blur first. onnxruntime brings NumPy, and has no kernel that decodes a
+picture (ImageDecoder, 1.32): a binary PPM needs none, for all else there is Pillow.
 """
 
 from __future__ import annotations
 
-NEEDS = "pip install onnxruntime pillow"
+NEEDS = "pip install onnxruntime"
 
 _LINES = """\
 import json, sys
 import numpy as np, onnxruntime
-from PIL import Image
 
 session = onnxruntime.InferenceSession("{file}", providers=["CPUExecutionProvider"])
 about = session.get_modelmeta().custom_metadata_map
 mean, std = (np.array(json.loads(about[key]), np.float32) for key in ("mean", "std"))
 side, short = int(about["image_size"]), int(about["short_side"])
-image = Image.open(sys.argv[1])
-if image.mode.startswith("I;16"):
-    image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-image = image.convert("RGB")
-(width, height), least = image.size, min(image.size)
-size = (width * short // least, height * short // least)
-resampling = Image.Resampling[about["interpolation"].upper()]
-image = image.transform(size, Image.Transform.EXTENT, (0, 0, width, height), resampling)
-left, top = (size[0] - side) // 2, (size[1] - side) // 2
-image = image.crop((left, top, left + side, top + side))
-pixels = np.asarray(image.convert("L" if len(mean) == 1 else "RGB")).reshape(side, side, -1)
+if sys.argv[1].endswith(".ppm"):
+    data = open(sys.argv[1], "rb").read()
+    width, height = map(int, data.split(None, 3)[1:3])
+    image = np.frombuffer(data[-3 * width * height :], np.uint8).reshape(height, width, 3)
+else:
+    from PIL import Image  # pip install pillow, for all but binary PPM
+
+    image = Image.open(sys.argv[1])
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    image = np.asarray(image.convert("RGB"))
+
+def weights(old):  # of an axis' pixels in each of the middle ones, as OpenCV resizes
+    new = old * short // min(image.shape[:2])
+    at = (np.arange(side) + (new - side) // 2 + 0.5) * old / new - 0.5
+    d = abs(at[:, None] - np.arange(-2, old + 2))
+    cubic = np.where(d < 1, (1.25 * d - 2.25) * d * d + 1, ((3.75 - 0.75 * d) * d - 6) * d + 3)
+    return cubic * (d < 2) if about["interpolation"] == "bicubic" else np.maximum(0, 1 - d)
+
+rows, columns = map(weights, image.shape[:2])
+edged = np.pad(image, ((2, 2), (2, 2), (0, 0)), "edge")
+pixels = np.einsum("yh,hwc,xw->yxc", rows, edged, columns, optimize=True).round().clip(0, 255)
+pixels = pixels if len(mean) == 3 else pixels @ np.array([[0.299], [0.587], [0.114]])
 images = ((pixels - mean) / std).transpose(2, 0, 1)[None].astype(np.float32)
 (logits,) = session.run(None, {{"images": images}})[0]
 shares = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()

@@ -17,6 +17,7 @@ from mixnet_core.stages.context import Context
 from mixnet_flows import nodes
 from mixnet_flows.infra.setup import POOL, QUEUES
 from mixnet_flows.infra.worker import address_towards, own_queues
+from mixnet_flows.pool_hosts import OtherHosts, other_hosts
 from mixnet_flows.taken_host import host_taken, let_host_go, tag_of
 from mixnet_flows.this_host import ADDRESS_VARIABLE, NAME_VARIABLE, queue_of
 from tests.flows.conftest import Deployed
@@ -51,8 +52,29 @@ def test_a_hosts_worker_takes_its_own_queue_and_no_other_hosts(client: SyncPrefe
     assert client.read_work_queue_by_name("host-b", POOL).concurrency_limit == 1
 
 
+def test_a_name_that_is_online_elsewhere_is_refused_and_not_once_it_is_offline(
+    client: SyncPrefectClient,
+) -> None:
+    own_queues(client, "b", "10.0.0.1 (one)")
+    own_queues(client, "b", "10.0.0.1 (one)")
+    with pytest.raises(MachineError, match=r"a worker b is online at 10\.0\.0\.1 \(one\), this is"):
+        own_queues(client, "b", "10.0.0.2 (other)")
+    own_queues(client, "d", "10.0.0.1 (one)")
+    own_queues(client, "d", "10.0.0.2 (other)")
+
+
+def test_a_worker_that_is_alone_takes_no_hosts_queue_and_has_none(
+    client: SyncPrefectClient,
+) -> None:
+    before = {queue.name for queue in client.read_work_queues(work_pool_name=POOL)}
+    taken = own_queues(client, None)
+    assert not [name for name in taken if name.startswith("host-")]
+    assert set(QUEUES) <= set(taken)
+    assert {queue.name for queue in client.read_work_queues(work_pool_name=POOL)} == before
+
+
 def test_hosts_are_free_busy_or_away(client: SyncPrefectClient, deployed: Deployed) -> None:
-    assert nodes._hosts(client, "a") == (["b", "c"], [], ["d (offline)"])
+    assert other_hosts(client, "a") == OtherHosts(["b", "c"], [], ["d (offline)"])
     deployment = client.read_deployment_by_name(nodes.DEPLOYMENT)
     context = Context(load_recipe("digits"), deployed.workspace.run("mine"), deployed.workspace, "")
     run = client.create_flow_run_from_deployment(
@@ -65,10 +87,10 @@ def test_hosts_are_free_busy_or_away(client: SyncPrefectClient, deployed: Deploy
     queue = client.read_work_queue_by_name(queue_of("c"), POOL)
     client.update_work_queue(queue.id, is_paused=True)
     try:
-        free, busy, away = nodes._hosts(client, "a")
-        assert free == []
-        assert busy == ["b (busy with mine host 1 of 2)"]
-        assert away == ["c (its queue is paused)", "d (offline)"]
+        found = other_hosts(client, "a")
+        assert found.free == []
+        assert found.busy == ["b (busy with mine host 1 of 2)"]
+        assert found.away == ["c (its queue is paused)", "d (offline)"]
     finally:
         client.delete_flow_run(run.id)
         client.update_work_queue(queue.id, is_paused=False)
@@ -82,7 +104,7 @@ def test_a_host_that_leads_is_busy_though_its_own_queue_is_free(
         deployment.id, name="led", state=Running(), tags=[tag_of("b")]
     )
     try:
-        assert nodes._hosts(client, "a") == (["c"], ["b (busy with led)"], ["d (offline)"])
+        assert other_hosts(client, "a") == OtherHosts(["c"], ["b (busy with led)"], ["d (offline)"])
     finally:
         client.delete_flow_run(run.id)
 

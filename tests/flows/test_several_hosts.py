@@ -267,3 +267,43 @@ def test_a_host_that_loses_its_power_comes_back_into_the_same_training(
     assert node["run_count"] > 1
     assert differences(outcome(reference), outcome(run_of(workspace))) == []
     nothing_is_left(both, workspace)
+
+
+def test_a_run_that_may_do_with_fewer_hosts_begins_takes_what_comes_and_goes_on_without_it(
+    both: Pool, prepared: Workspace, tmp_path: Path
+) -> None:
+    same = {"training.virtual_ranks": 2}
+    alone = prepare(tmp_path / "alone", epochs=EPOCHS, **same)
+    done = subprocess.run(
+        [*MIXNET, "train", f"--run={RUN}", f"--workspace={alone.root}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    workspace = prepare(tmp_path / "over-hosts", epochs=EPOCHS, **same)
+    both.pause("first", "second")
+    try:
+        flow_run = trains(
+            both,
+            workspace,
+            training__virtual_ranks=2,
+            devices__min_hosts=1,
+            devices__join_seconds=10,
+        )
+        eventually(lambda: both.deployed.logged(flow_run, "training without host 1 of 2"), 90)
+        assert both.node_runs(flow_run) == []
+    finally:
+        both.pause("first", "second", paused=False)
+    eventually(lambda: both.deployed.logged(flow_run, "host 1 of 2 is back"), 90)
+    eventually(lambda: both.deployed.logged(flow_run, "all 2 hosts are here"), 60)
+    (node,) = both.node_runs(flow_run)
+    assert node["name"] == f"{RUN} host 1 of 2"
+    lost = other(host_of(both, flow_run))
+    both.kill_host(lost)
+    assert ends(both, flow_run) == "COMPLETED"
+    assert differences(outcome(run_of(alone)), outcome(run_of(workspace))) == []
+    # Its host is away for good: it is let go of with the run.
+    (node,) = both.node_runs(flow_run)
+    assert node["state_type"] == "CANCELLED"
+    nothing_is_left(both, workspace)

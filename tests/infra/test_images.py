@@ -114,14 +114,19 @@ def test_targets_and_the_user_are_those_of_the_files() -> None:
 
 
 def container(tmp_path: Path, worker: str) -> tuple[subprocess.Popen[str], Path]:
-    """Starts the worker's script, with another `prefect` and a watch that sleeps."""
+    """Starts the worker's script, with another worker and a watch that sleeps."""
     stop_file = tmp_path / "stop" / "file"
-    programs = {
-        "prefect": worker,
-        "python": f'case "$2" in *.watch) exec sleep 60;; esac; exec {sys.executable} "$@"',
-    }
-    for name, text in programs.items():
-        (tmp_path / name).write_text(f"#!/bin/bash\n{text}\n")
+    (tmp_path / "worker").write_text(f"#!/bin/bash\n{worker}\n")
+    (tmp_path / "python").write_text(
+        f"""#!/bin/bash
+        case "$2 $3" in
+            *.watch*) exec sleep 60;;
+            "mixnet_flows.infra.worker --alone") exec {tmp_path}/worker;;
+        esac
+        exec {sys.executable} "$@"
+        """
+    )
+    for name in ("worker", "python"):
         (tmp_path / name).chmod(0o755)
     environment = os.environ | {
         "PATH": f"{tmp_path}:{os.environ['PATH']}",

@@ -93,14 +93,17 @@ def set_up_queues(client: SyncPrefectClient) -> None:
         set_up_queue(client, name)
 
 
-def set_up_queue(client: SyncPrefectClient, name: str) -> None:
+def set_up_queue(client: SyncPrefectClient, name: str, description: str | None = None) -> None:
     """Makes or changes a queue of the pool, from which one run at a time is taken."""
     try:
         queue = client.read_work_queue_by_name(name, POOL)
     except ObjectNotFound:
-        client.create_work_queue(name, concurrency_limit=1, work_pool_name=POOL)
+        client.create_work_queue(
+            name, description=description, concurrency_limit=1, work_pool_name=POOL
+        )
     else:
-        client.update_work_queue(queue.id, concurrency_limit=1)
+        described = {} if description is None else {"description": description}
+        client.update_work_queue(queue.id, concurrency_limit=1, **described)
 
 
 def set_up_accelerators(client: SyncPrefectClient, count: int | None) -> int:
