@@ -132,9 +132,16 @@ class InputJob(BaseModel):
 
 
 class TorchJob(BaseModel):
-    """As the jobs above; of `folder` only the weights are read, and only for inference."""
+    """As the jobs above; of `folder` only the weights are read, and only for inference.
+
+    Attributes:
+        compiled: by torch.compile.
+        autocast: in bfloat16 where PyTorch's autocast computes in it.
+    """
 
     variant: VariantName
+    compiled: bool = False
+    autocast: bool = False
     image_size: int
     batch: int
     threads: int
