@@ -1,10 +1,11 @@
 """Has other hosts of the pool train a run together with this one, which leads.
 
-A flow run of the deployment `node` for each of them, in the queue that only that host's worker
-takes. They meet in the run's folder, all or none: one that does not come within
-`devices.join_seconds` ends the attempt of all, unless `devices.min_hosts` lets them go on without.
-Here they are chosen, started, and let go: none is left over when the training has ended, whichever
-way. What they do together, and how one that fails is noticed, is `mixnet_core.stages.leading`.
+A node run for each of them (`node_runs`), in the queue that only that host's worker takes. They
+meet in the run's folder, all or none: one that does not come within `devices.join_seconds` ends the
+attempt of all. Where `devices.min_hosts` lets them go on without, a host that becomes free later is
+taken too, and another one in the place of one whose node run has ended. Here they are chosen, and
+let go: none is left over when the training has ended, whichever way. What they do together, and how
+one that fails is noticed, is `mixnet_core.stages.leading`.
 """
 
 from __future__ import annotations
@@ -14,18 +15,12 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any
-from uuid import UUID, uuid4
+from contextvars import copy_context
+from uuid import UUID
 
-from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import FlowRunFilter
-from prefect.client.schemas.objects import FlowRun
-from prefect.context import FlowRunContext, TaskRunContext
-from prefect.deployments import run_deployment
-from prefect.exceptions import ObjectNotFound
+from prefect.context import SyncClientContext
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
-from prefect.states import Cancelled, Cancelling
 
 from mixnet_core.errors import MachineError, TransientError
 from mixnet_core.processes.host_ranks import HostRanks
@@ -33,18 +28,22 @@ from mixnet_core.recipe.recipe import Recipe
 from mixnet_core.recipe.sections import Devices
 from mixnet_core.stages.context import Context
 from mixnet_core.stages.which_host import which_host
-from mixnet_flows.impatience import impatient, server_is_away
-from mixnet_flows.pool_hosts import UNDER_WAY, other_hosts
-from mixnet_flows.taken_host import host_taken, let_host_go, tag_of
-from mixnet_flows.this_host import ADDRESS_VARIABLE, NAME_VARIABLE, host_of, queue_of
+from mixnet_flows.node_runs import (
+    ask_once,
+    asked_server,
+    end_node,
+    let_go,
+    nodes_by_id,
+    start_node,
+)
+from mixnet_flows.pool_hosts import other_hosts
+from mixnet_flows.taken_host import host_taken, let_host_go
+from mixnet_flows.this_host import ADDRESS_VARIABLE, NAME_VARIABLE
 
-DEPLOYMENT = "mixnet-node/node"
-
-_POLL_SECONDS = 1.0
 _SECONDS_BETWEEN_LOOKS = 5.0
-# A node run that is not asked has so long to end as the leader did, then so long once it is asked.
+_SECONDS_UNTIL_TRIED_AGAIN = 600.0
+# A node run that is not asked has so long to end as the leader did.
 _SECONDS_TO_END = 30.0
-_SECONDS_TO_CANCEL = 60.0
 
 
 @contextmanager
@@ -68,40 +67,23 @@ def nodes_started(context: Context) -> Iterator[HostRanks | None]:
     own, ranks = _leading(devices)
     leader = UUID(flow_run.id)
     # Of a process of this flow run that was killed: their numbers may be others now.
-    _let_go(leader, 0.0)
+    let_go(leader, 0.0)
     let_host_go()
     try:
-        others = _chosen(context.recipe, own)
-        for number, host in enumerate(others, start=1):
-            _start(context, leader, host, number)
+        nodes = _Nodes(context, leader, own)
+        nodes.start(_chosen(context.recipe, own))
         # Not before: of two that lead and wait for each other's host neither would begin.
-        with host_taken(), _later_ones_started(context, leader, own, len(others) + 1):
+        with host_taken(), _filled_up(nodes) if devices.min_hosts else nullcontext():
             yield ranks
     except Exception:
-        _let_go(leader, _SECONDS_TO_END)
+        let_go(leader, _SECONDS_TO_END)
         raise
     except BaseException:
         # A cancel: what takes longer than Prefect gives it is killed.
-        _ask_once(leader)
+        ask_once(leader)
         raise
     else:
-        _let_go(leader, _SECONDS_TO_END)
-
-
-def node_parameters(context: Context, leader: UUID, host: str, number: int) -> dict[str, Any]:
-    """Returns the parameters of a host's node run.
-
-    Args:
-        leader: the flow run that leads.
-        number: the host's, from 1.
-    """
-    return {
-        "run": context.run.name,
-        "workspace": str(context.workspace.root),
-        "leader": str(leader),
-        "host": host,
-        "node_rank": number,
-    }
+        let_go(leader, _SECONDS_TO_END)
 
 
 def _leading(devices: Devices) -> tuple[str, HostRanks]:
@@ -111,7 +93,8 @@ def _leading(devices: Devices) -> tuple[str, HostRanks]:
         missing = "an address that others reach" if own else "a name"
         raise MachineError(
             f"devices.hosts is {devices.hosts}, and this host has not {missing}: start its worker "
-            "as `python -m mixnet_flows.infra.worker --address ADDRESS`"
+            "as `python -m mixnet_flows.infra.worker --address ADDRESS`, and none of the pool's "
+            "with --alone"
         )
     return own, which_host(devices, node_rank=0, master=address, environment={})
 
@@ -126,7 +109,7 @@ def _chosen(recipe: Recipe, own: str) -> list[str]:
     deadline = time.monotonic() + recipe.devices.join_seconds
     said = False
     while True:
-        with _server() as client:
+        with asked_server() as client:
             others = other_hosts(client, own)
         if len(others.free) >= least:
             return others.free[:wanted]
@@ -144,40 +127,69 @@ def _chosen(recipe: Recipe, own: str) -> list[str]:
         time.sleep(_SECONDS_BETWEEN_LOOKS)
 
 
-@contextmanager
-def _later_ones_started(context: Context, leader: UUID, own: str, first: int) -> Iterator[None]:
-    """Starts a node run for each host that is free only later, while the block lasts.
+class _Nodes:
+    """The node runs of a training, each with a number of its own from 1.
 
     Args:
-        first: the number of the first host that has none.
+        leader: the flow run that leads.
+        own: the host that it leads on.
     """
-    missing = list(range(first, context.recipe.devices.hosts))
-    if not missing:
-        yield
-        return
+
+    def __init__(self, context: Context, leader: UUID, own: str) -> None:
+        self._context, self._leader, self._own = context, leader, own
+        self._runs: dict[int, UUID] = {}
+        self._began: dict[UUID, float] = {}
+        # Host -> when. What has failed there is likely to fail again.
+        self._tried: dict[str, float] = {}
+
+    def start(self, hosts: list[str]) -> None:
+        """Starts a node run on each, as far as there are numbers left."""
+        numbers = range(1, self._context.recipe.devices.hosts)
+        left = [number for number in numbers if number not in self._runs]
+        for number, host in zip(left, hosts, strict=False):
+            self._tried[host] = time.monotonic()
+            run = start_node(self._context, self._leader, host, number)
+            self._runs[number], self._began[run] = run, time.monotonic()
+
+    def fill_up(self) -> None:
+        """Starts more where numbers have no node run, or one that ended or never began."""
+        with asked_server() as client:
+            there = nodes_by_id(client, list(self._runs.values()))
+            for number, run in list(self._runs.items()):
+                node = there.get(run)
+                if node is not None and node.run_count == 0 and self._waits_too_long(run):
+                    # Behind another run of its host.
+                    end_node(client, node, asks=True, forces=True)
+                    node = None
+                if node is None:
+                    del self._runs[number]
+            free = other_hosts(client, self._own).free
+        before = time.monotonic() - _SECONDS_UNTIL_TRIED_AGAIN
+        self.start([host for host in free if self._tried.get(host, before) <= before])
+
+    def _waits_too_long(self, run: UUID) -> bool:
+        return time.monotonic() - self._began[run] > self._context.recipe.devices.join_seconds
+
+
+@contextmanager
+def _filled_up(nodes: _Nodes) -> Iterator[None]:
+    """Has there be as many node runs as hosts allow, while the block lasts."""
     over = threading.Event()
-    in_flow, in_task = FlowRunContext.get(), TaskRunContext.get()
+    log = get_run_logger()
 
-    def start() -> None:
-        # By these Prefect knows whose part a node run is. Not by a copy of the whole context: its
-        # client would be two threads' at once.
-        with (
-            in_flow.copy() if in_flow else nullcontext(),
-            in_task.copy() if in_task else nullcontext(),
-        ):
-            while missing and not over.wait(_SECONDS_BETWEEN_LOOKS):
+    def look() -> None:
+        # A client of its own: that of the flow run's context would be two threads' at once. It is
+        # another by its settings.
+        with SyncClientContext(httpx_settings={}):
+            while not over.wait(_SECONDS_BETWEEN_LOOKS):
                 try:
-                    with _server() as client:
-                        free = other_hosts(client, own).free
-                    for host in free[: len(missing)]:
-                        if not over.is_set():
-                            _start(context, leader, host, missing[0])
-                            del missing[0]
+                    nodes.fill_up()
                 except Exception as error:
-                    # Training goes on without; the next look may find more.
-                    get_run_logger().debug("no more hosts: %s", error)
+                    # Training goes on with those that are there; the next look may find more.
+                    log.warning("no more hosts are looked for now: %s", error)
 
-    thread = threading.Thread(target=start, daemon=True)
+    # In a copy of the context, by which Prefect knows whose part a node run is.
+    thread = threading.Thread(target=copy_context().run, args=(look,), daemon=True)
     thread.start()
     try:
         yield
@@ -185,107 +197,3 @@ def _later_ones_started(context: Context, leader: UUID, own: str, first: int) ->
         over.set()
         # What it has started is let go of after it.
         thread.join(_SECONDS_TO_END)
-
-
-def _start(context: Context, leader: UUID, host: str, number: int) -> None:
-    """Starts a host's node run, as host `number` of the run's."""
-    name, count = context.run.name, context.recipe.devices.hosts
-    try:
-        with _explained():
-            # Part of this flow run: the dashboard links them, and the server cancels it too.
-            started = run_deployment(
-                DEPLOYMENT,
-                parameters=node_parameters(context, leader, host, number),
-                flow_run_name=f"{name} host {number} of {count}",
-                tags=[f"run: {name}", tag_of(host)],
-                work_queue_name=queue_of(host),
-                # A request that is repeated makes no second one.
-                idempotency_key=uuid4().hex,
-                timeout=0,
-            )
-    except ObjectNotFound as error:
-        raise MachineError(
-            f"the server has no deployment {DEPLOYMENT}: run `prefect --no-prompt deploy --all`"
-        ) from error
-    assert isinstance(started, FlowRun)
-    get_run_logger().info("host %d of %d is %s, flow run %s", number, count, host, started.id)
-
-
-def _let_go(leader: UUID, patience: float) -> None:
-    """Ends every node run of a flow run, and waits until none is left.
-
-    Args:
-        patience: seconds that one has to end by itself, before it is cancelled.
-    """
-    began = time.monotonic()
-    try:
-        while True:
-            with _server() as client:
-                left = _left(client, leader)
-                seconds = time.monotonic() - began - patience
-                for run in left:
-                    _end(client, run, asks=seconds >= 0, forces=seconds > _SECONDS_TO_CANCEL)
-            if not left:
-                return
-            time.sleep(_POLL_SECONDS)
-    except Exception as error:
-        # Not in the place of why the training ended.
-        get_run_logger().warning("node runs end by themselves: %s", error)
-
-
-def _ask_once(leader: UUID) -> None:
-    try:
-        with impatient(), _server() as client:
-            for run in _left(client, leader):
-                _end(client, run, asks=True, forces=False)
-    except Exception as error:
-        get_run_logger().warning("node runs end by themselves: %s", error)
-
-
-def _left(client: SyncPrefectClient, leader: UUID) -> list[FlowRun]:
-    """Returns a flow run's node runs that have not ended, or may begin anew."""
-    found = client.read_flow_runs(
-        flow_run_filter=FlowRunFilter.model_validate(
-            {
-                "parent_flow_run_id": {"any_": [str(leader)]},
-                "state": {"type": {"any_": [*UNDER_WAY, "CRASHED"]}},
-            }
-        )
-    )
-    return [run for run in found if host_of(run.work_queue_name or "") is not None]
-
-
-def _end(client: SyncPrefectClient, run: FlowRun, *, asks: bool, forces: bool) -> None:
-    """Cancels a node run, as far as it is time for it.
-
-    Args:
-        asks: whether one that runs is asked to end.
-        forces: whether it is called Cancelled: where its process lives, it sees that (`guarded`).
-    """
-    state = run.state
-    if state is None:
-        return
-    text = "its run has ended, or goes on without it"
-    if forces or not (state.is_running() or state.is_cancelling()):
-        client.set_flow_run_state(run.id, Cancelled(message=text), force=True)
-    elif asks and state.is_running():
-        client.set_flow_run_state(run.id, Cancelling(message=text))
-
-
-@contextmanager
-def _server() -> Iterator[SyncPrefectClient]:
-    with _explained(), get_client(sync_client=True) as client:
-        yield client
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        if not server_is_away(error):
-            raise
-        raise TransientError(
-            f"the Prefect server, which starts other hosts, is away ({type(error).__name__}): it "
-            "is asked again with the next attempt"
-        ) from error

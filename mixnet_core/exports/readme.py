@@ -59,9 +59,9 @@ def readme(item: Exportable, proofs: Sequence[ExportProof]) -> str:
             *snippet(onnx).splitlines(),
             "```",
             "",
-            "It takes a binary PPM, as `djpeg`, `magick` and `ffmpeg` write them, and any picture "
-            "once Pillow is installed too. It resizes as OpenCV does, by which the figures above "
-            "are, up to one grey level.",
+            "It takes a binary PPM of eight bits, as `djpeg -rgb` and `magick X -depth 8 X.ppm` "
+            "write it, and any picture once Pillow is installed too. It resizes as OpenCV does, by "
+            "which the figures above are, up to one grey level.",
             "",
         ]
     return "\n".join(lines)

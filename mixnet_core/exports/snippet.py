@@ -3,7 +3,8 @@
 They are printed by `mixnet export`, stand in its README and on a release's card. They read from the
 file itself how images are to be read, and resize as OpenCV does, by which training and evaluation
 go: Pillow's `resize` would blur first. onnxruntime brings NumPy, and has no kernel that decodes a
-picture (ImageDecoder, 1.32): a binary PPM needs none, for all else there is Pillow.
+picture (ImageDecoder, 1.32): a binary PPM of eight bits (P6, maxval 255) needs none, for all else
+there is Pillow.
 """
 
 from __future__ import annotations
@@ -11,19 +12,20 @@ from __future__ import annotations
 NEEDS = "pip install onnxruntime"
 
 _LINES = """\
-import json, sys
+import json, re, sys
 import numpy as np, onnxruntime
 
 session = onnxruntime.InferenceSession("{file}", providers=["CPUExecutionProvider"])
 about = session.get_modelmeta().custom_metadata_map
 mean, std = (np.array(json.loads(about[key]), np.float32) for key in ("mean", "std"))
 side, short = int(about["image_size"]), int(about["short_side"])
-if sys.argv[1].endswith(".ppm"):
-    data = open(sys.argv[1], "rb").read()
-    width, height = map(int, data.split(None, 3)[1:3])
-    image = np.frombuffer(data[-3 * width * height :], np.uint8).reshape(height, width, 3)
+data = open(sys.argv[1], "rb").read()
+ppm = re.match(rb"P6(?:\\s|#.*\\n)+(\\d+)(?:\\s|#.*\\n)+(\\d+)(?:\\s|#.*\\n)+255\\s", data)
+if ppm:
+    shape = (int(ppm[2]), int(ppm[1]), 3)
+    image = np.frombuffer(data, np.uint8, shape[0] * shape[1] * 3, ppm.end()).reshape(shape)
 else:
-    from PIL import Image  # pip install pillow, for all but binary PPM
+    from PIL import Image  # pip install pillow, for all but binary PPM of 8 bits
 
     image = Image.open(sys.argv[1])
     if image.mode.startswith("I;16"):
@@ -38,7 +40,8 @@ def weights(old):  # of an axis' pixels in each of the middle ones, as OpenCV re
     return cubic * (d < 2) if about["interpolation"] == "bicubic" else np.maximum(0, 1 - d)
 
 rows, columns = map(weights, image.shape[:2])
-edged = np.pad(image, ((2, 2), (2, 2), (0, 0)), "edge")
+edged = np.pad(image, ((2, 2), (2, 2), (0, 0)), "edge")[rows.any(0)][:, columns.any(0)]
+rows, columns = rows[:, rows.any(0)], columns[:, columns.any(0)]
 pixels = np.einsum("yh,hwc,xw->yxc", rows, edged, columns, optimize=True).round().clip(0, 255)
 pixels = pixels if len(mean) == 3 else pixels @ np.array([[0.299], [0.587], [0.114]])
 images = ((pixels - mean) / std).transpose(2, 0, 1)[None].astype(np.float32)

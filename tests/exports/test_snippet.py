@@ -102,3 +102,32 @@ def expect_shares(program: Path, picture: Path, pixels: np.ndarray, *, abs: floa
     expected = {CLASSES[label]: 100 * shares[label] for label in order}
     assert found == pytest.approx(expected, abs=abs)
     assert list(found.values()) == sorted(found.values(), reverse=True)
+
+
+RASTER = bytes(range(256)) * 3
+
+
+@pytest.mark.parametrize(
+    "before",
+    [b"P6\n16 16\n255\n", b"P6\n# CREATOR: a program\n16 16\n255\n", b"P6 16\n#\n16 # 7 8\n255 "],
+    ids=["plain", "comment", "late comments"],
+)
+@pytest.mark.parametrize("after", [b"", b"\n", b"P6 1 1 255 123"], ids=["", "newline", "another"])
+def test_a_ppm_is_read_as_its_specification_says(
+    before: bytes, after: bytes, tmp_path: Path
+) -> None:
+    program = program_in(tmp_path, short_side="16")
+    (tmp_path / "picture").write_bytes(before + RASTER + after)
+    pixels = np.frombuffer(RASTER, np.uint8).reshape(16, 16, 3)[4:12, 4:12]
+    expect_shares(program, tmp_path / "picture", pixels, abs=0.01)
+
+
+def test_a_ppm_of_16_bits_is_pillows_and_one_that_is_cut_off_is_refused(
+    program: Path, tmp_path: Path
+) -> None:
+    wide = (GREY.astype(">u2") * 257).repeat(3).tobytes()
+    (tmp_path / "wide.ppm").write_bytes(b"P6 8 8 65535\n" + wide)
+    expect_shares(program, tmp_path / "wide.ppm", np.repeat(GREY[..., None], 3, axis=2), abs=0.01)
+    (tmp_path / "cut.ppm").write_bytes(b"P6 16 16 255\n" + RASTER[:-2])
+    done = subprocess.run([sys.executable, program, tmp_path / "cut.ppm"], capture_output=True)
+    assert done.returncode != 0

@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from uuid import UUID
 
 import pytest
 from prefect import flow, runtime
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import FlowRunFilter
+from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Running
 
 from mixnet_core.errors import MachineError
 from mixnet_core.recipe.recipe import load_recipe
 from mixnet_core.stages.context import Context
-from mixnet_flows import nodes
+from mixnet_flows import node_runs, nodes
+from mixnet_flows.infra import worker
 from mixnet_flows.infra.setup import POOL, QUEUES
-from mixnet_flows.infra.worker import address_towards, own_queues
+from mixnet_flows.infra.worker import address_towards, own_queues, shared_queues
 from mixnet_flows.pool_hosts import OtherHosts, other_hosts
 from mixnet_flows.taken_host import host_taken, let_host_go, tag_of
 from mixnet_flows.this_host import ADDRESS_VARIABLE, NAME_VARIABLE, queue_of
-from tests.flows.conftest import Deployed
+from tests.flows.conftest import Deployed, eventually
 
 pytestmark = pytest.mark.slow
 
 HOSTS = ("a", "b", "c", "d")
+HERE = "10.0.0.1 (one)"
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +40,7 @@ def client(deployed: Deployed) -> Iterator[SyncPrefectClient]:
         get_client(sync_client=True) as made,
     ):
         for host in HOSTS:
-            own_queues(made, host)
+            own_queues(made, host, HERE)
         for host in HOSTS[:-1]:
             made._client.post(
                 f"/work_pools/{POOL}/workers/heartbeat", json={"name": host}
@@ -46,40 +51,83 @@ def client(deployed: Deployed) -> Iterator[SyncPrefectClient]:
 
 
 def test_a_hosts_worker_takes_its_own_queue_and_no_other_hosts(client: SyncPrefectClient) -> None:
-    taken = own_queues(client, "b")
+    taken = own_queues(client, "b", HERE)
     assert {name for name in taken if name.startswith("host-")} == {"host-b"}
     assert set(QUEUES) <= set(taken)
     assert client.read_work_queue_by_name("host-b", POOL).concurrency_limit == 1
 
 
 def test_a_name_that_is_online_elsewhere_is_refused_and_not_once_it_is_offline(
-    client: SyncPrefectClient,
+    client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own_queues(client, "b", "10.0.0.1 (one)")
-    own_queues(client, "b", "10.0.0.1 (one)")
-    with pytest.raises(MachineError, match=r"a worker b is online at 10\.0\.0\.1 \(one\), this is"):
+    monkeypatch.setattr(worker, "_SECONDS_UNTIL_MISSED", 0)
+    own_queues(client, "b", HERE)
+    with pytest.raises(MachineError, match=r"a worker b is online at 10\.0\.0\.1 \(one\)"):
         own_queues(client, "b", "10.0.0.2 (other)")
-    own_queues(client, "d", "10.0.0.1 (one)")
-    own_queues(client, "d", "10.0.0.2 (other)")
+    assert own_queues(client, "d", "10.0.0.2 (other)") == own_queues(client, "d", HERE)
 
 
-def test_a_worker_that_is_alone_takes_no_hosts_queue_and_has_none(
+def test_a_worker_that_is_alone_takes_no_hosts_queue_and_is_chosen_no_more(
     client: SyncPrefectClient,
 ) -> None:
-    before = {queue.name for queue in client.read_work_queues(work_pool_name=POOL)}
-    taken = own_queues(client, None)
-    assert not [name for name in taken if name.startswith("host-")]
-    assert set(QUEUES) <= set(taken)
-    assert {queue.name for queue in client.read_work_queues(work_pool_name=POOL)} == before
+    try:
+        taken = shared_queues(client, "b")
+        assert not [name for name in taken if name.startswith("host-")]
+        assert set(QUEUES) <= set(taken)
+        assert other_hosts(client, "a").free == ["c"]
+        assert shared_queues(client, "b") == taken
+    finally:
+        own_queues(client, "b", HERE)
+
+
+def test_a_number_goes_from_a_host_that_takes_nothing_or_fails_to_one_that_was_not_tried(
+    client: SyncPrefectClient, deployed: Deployed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nodes, "_SECONDS_BETWEEN_LOOKS", 0.2)
+    settings = {"devices.hosts": 2, "devices.min_hosts": 1, "devices.ranks": 1}
+    recipe = load_recipe("digits", settings | {"devices.join_seconds": 1})
+    context = Context(recipe, deployed.workspace.run("mine"), deployed.workspace, "")
+    queue = client.read_work_queue_by_name(queue_of("b"), POOL)
+
+    def started(leader: UUID) -> list[FlowRun]:
+        part = {"parent_flow_run_id": {"any_": [str(leader)]}}
+        found = client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(part))
+        return sorted(found, key=lambda run: str(run.created))
+
+    @flow(name="leads-and-fills-up")
+    def leads() -> list[FlowRun]:
+        leader = UUID(runtime.flow_run.id)
+        made = nodes._Nodes(context, leader, "a")
+        made.start(["b"])
+        with nodes._filled_up(made):
+            eventually(lambda: len(started(leader)) == 2, 30)
+            # The worker of these tests takes it, and is not host c.
+            deployed.final_state(str(started(leader)[1].id))
+            time.sleep(1)
+        return started(leader)
+
+    client.update_work_queue(queue.id, is_paused=True)
+    try:
+        runs = leads()
+    finally:
+        client.update_work_queue(queue.id, is_paused=False)
+    assert [(run.work_queue_name, run.parameters["node_rank"]) for run in runs] == [
+        ("host-b", 1),
+        ("host-c", 1),
+    ]
+    first, second = (run.state.type.value for run in runs if run.state)
+    assert first == "CANCELLED"
+    # On a machine that is slow to begin it, it was too late.
+    assert second in ("FAILED", "CANCELLED")
 
 
 def test_hosts_are_free_busy_or_away(client: SyncPrefectClient, deployed: Deployed) -> None:
     assert other_hosts(client, "a") == OtherHosts(["b", "c"], [], ["d (offline)"])
-    deployment = client.read_deployment_by_name(nodes.DEPLOYMENT)
+    deployment = client.read_deployment_by_name(node_runs.DEPLOYMENT)
     context = Context(load_recipe("digits"), deployed.workspace.run("mine"), deployed.workspace, "")
     run = client.create_flow_run_from_deployment(
         deployment.id,
-        parameters=nodes.node_parameters(context, deployment.id, "b", 1),
+        parameters=node_runs.node_parameters(context, deployment.id, "b", 1),
         name="mine host 1 of 2",
         state=Running(),
         work_queue_name=queue_of("b"),
@@ -130,11 +178,11 @@ def test_a_node_run_that_another_hosts_worker_took_is_refused_by_name(
     client: SyncPrefectClient, deployed: Deployed
 ) -> None:
     # The worker of these tests takes all queues.
-    deployment = client.read_deployment_by_name(nodes.DEPLOYMENT)
+    deployment = client.read_deployment_by_name(node_runs.DEPLOYMENT)
     context = Context(load_recipe("digits"), deployed.workspace.run("mine"), deployed.workspace, "")
     run = client.create_flow_run_from_deployment(
         deployment.id,
-        parameters=nodes.node_parameters(context, deployment.id, "b", 1),
+        parameters=node_runs.node_parameters(context, deployment.id, "b", 1),
         work_queue_name=queue_of("b"),
     )
     ended = deployed.final_state(str(run.id))

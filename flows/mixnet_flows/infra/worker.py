@@ -18,6 +18,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import NoReturn, TypeVar
 from urllib.parse import urlsplit
 
@@ -35,21 +36,44 @@ from mixnet_flows.this_host import ADDRESS_VARIABLE, NAME_VARIABLE, host_of, que
 R = TypeVar("R")
 
 _SECONDS_WITHOUT_SERVER = 5.0
+# Prefect's server calls a worker offline that has been silent for three times its 30 s.
+_SECONDS_UNTIL_MISSED = 100.0
 
 
-def own_queues(client: SyncPrefectClient, host: str | None, here: str = "") -> list[str]:
+def own_queues(client: SyncPrefectClient, host: str, here: str) -> list[str]:
     """Makes a host's queue, and returns the names of all that its worker takes.
-
-    Args:
-        host: None: it trains together with no other, and takes what is no host's.
-        here: where it is, which the queue's description says.
 
     A worker that asks for a queue that is not there is given nothing at all: those of the
     deployments are made too.
 
+    Args:
+        here: where it is, which the queue's description says.
+
     Raises:
         MachineError: the server has no work pool; a worker of that name is online elsewhere.
     """
+    _make_queues(client)
+    _wait_while_elsewhere(client, host, here)
+    set_up_queue(client, queue_of(host), here)
+    return _queues_of(client, host)
+
+
+def shared_queues(client: SyncPrefectClient, name: str) -> list[str]:
+    """Returns the names of the queues that are no host's, for a worker that is alone.
+
+    Its own of before is deleted: others would go on to choose it.
+
+    Raises:
+        MachineError: the server has no work pool.
+    """
+    _make_queues(client)
+    with suppress(ObjectNotFound):
+        before = client.read_work_queue_by_name(queue_of(name), POOL)
+        client.delete_work_queue_by_id(before.id)
+    return _queues_of(client, None)
+
+
+def _make_queues(client: SyncPrefectClient) -> None:
     try:
         client.read_work_pool(POOL)
     except ObjectNotFound as error:
@@ -57,29 +81,45 @@ def own_queues(client: SyncPrefectClient, host: str | None, here: str = "") -> l
             f"the server has no work pool {POOL}: run `python -m mixnet_flows.infra.setup`"
         ) from error
     set_up_queues(client)
-    if host is not None:
-        _expect_not_elsewhere(client, host, here)
-        set_up_queue(client, queue_of(host), here)
+
+
+def _queues_of(client: SyncPrefectClient, host: str | None) -> list[str]:
     names = [queue.name for queue in client.read_work_queues(work_pool_name=POOL)]
     return sorted(name for name in names if host_of(name) in (None, host))
 
 
-def _expect_not_elsewhere(client: SyncPrefectClient, host: str, here: str) -> None:
-    """Raises if a worker of that name is online on another host: to the server they are one.
+def _wait_while_elsewhere(client: SyncPrefectClient, host: str, here: str) -> None:
+    """Returns once no worker of that name is online on another host: to the server they are one.
 
-    Each would take what is for the other.
+    Each would take what is for the other. Until the server misses it, the one that was here before
+    this host got another address is online too.
     """
+    deadline = time.monotonic() + _SECONDS_UNTIL_MISSED
+    said = False
+    while (there := _elsewhere(client, host, here)) is not None:
+        if time.monotonic() > deadline:
+            raise MachineError(
+                f"a worker {host} is online at {there}, and this is {here}: give this one another "
+                "--name"
+            )
+        if not said:
+            sys.stderr.write(
+                f"worker: a worker {host} was online at {there} a moment ago, and this is {here}: "
+                f"waiting for {_SECONDS_UNTIL_MISSED:g} s until the server misses it\n"
+            )
+            said = True
+        time.sleep(_SECONDS_WITHOUT_SERVER)
+
+
+def _elsewhere(client: SyncPrefectClient, host: str, here: str) -> str | None:
+    """Returns where else a worker of that name is online; None: nowhere."""
     try:
         there = client.read_work_queue_by_name(queue_of(host), POOL).description
     except ObjectNotFound:
-        return
+        return None
     workers = client.read_workers_for_work_pool(POOL)
     online = any(worker.name == host and worker.status == "ONLINE" for worker in workers)
-    if online and there and there != here:
-        raise MachineError(
-            f"a worker {host} is online at {there}, this is {here}: give this one another --name; "
-            "if it is the same host, try again when the server has missed it, after some 90 s"
-        )
+    return there if online and there and there != here else None
 
 
 def address_towards(url: str) -> str | None:
@@ -121,7 +161,7 @@ def _place(
 ) -> tuple[str | None, list[str]]:
     """Returns this host's address for others, None for none, and its worker's queues."""
     if options.alone:
-        return None, own_queues(client, None)
+        return None, shared_queues(client, options.name)
     address = options.address or address_towards(url)
     here = f"{address or 'the server'} ({socket.gethostname()})"
     return address, own_queues(client, options.name, here)
