@@ -55,6 +55,8 @@ NOT_COMPUTED: dict[str, Any] = {
     "rules": True,
 }
 
+# A file of another program has thousands, of which nobody reads all.
+_MOST_FAULTS = 30
 _TOO_DEEP = "a recipe has a few levels: a value holds far more, or itself"
 
 log = logging.getLogger(__name__)
@@ -443,9 +445,12 @@ def parse_recipe(data: Any, where: str, document: Document | None = None) -> Rec
         # Lists stand for tuples in YAML: JSON mode accepts that, and is as strict otherwise.
         return Recipe.model_validate_json(_as_json(data))
     except ValidationError as error:
-        if text_where_wanted(data, error.errors()):
+        faults = error.errors()
+        if text_where_wanted(data, faults):
             return parse_recipe(data, where, document)
-        found = "; ".join(said(item, Recipe, data, document) for item in error.errors())
+        found = "; ".join(said(item, Recipe, data, document) for item in faults[:_MOST_FAULTS])
+        if len(faults) > _MOST_FAULTS:
+            found += f"; and {len(faults) - _MOST_FAULTS:,} more"
         # Not kept as the cause: its text holds keys and values as they were typed.
         raise RecipeError(f"recipe {shown(where)}: {found}") from None
 

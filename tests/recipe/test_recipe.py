@@ -157,6 +157,12 @@ def test_an_unknown_key_is_named_with_the_one_that_was_meant(
     assert refusal(plain(**changes)) == message
 
 
+def test_of_thousands_of_faults_thirty_are_said_and_the_rest_counted() -> None:
+    said = refusal(plain(**{f"zzz{number}": 0 for number in range(1234)}))
+    assert said.startswith("unknown key zzz0; unknown key zzz1; ")
+    assert said.endswith("unknown key zzz29; and 1,204 more")
+
+
 def test_a_missing_key_is_named() -> None:
     data = plain()
     del data["input"]["crop_pct"]
