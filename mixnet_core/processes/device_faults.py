@@ -146,6 +146,14 @@ FAULTS = (
         "look at the other ranks' logs first",
         of_peer=True,
     ),
+    # mindspore/ccsrc/cluster/init.cc of 2.10, seen where another host was lost while ranks joined.
+    _row(
+        r"Failed to initialize distributed job cluster",
+        "the ranks did not all join",
+        True,
+        "look at the other ranks' logs first",
+        of_peer=True,
+    ),
     # ACL_ERROR_RT_DEVICE_TASK_ABORT and _COMM_OP_RETRY_FAIL, which MindSpore's symbol_utils.h
     # handles: what follows a fault elsewhere.
     _row(

@@ -290,6 +290,7 @@ def test_a_run_that_may_do_with_fewer_hosts_begins_takes_what_comes_and_goes_on_
             training__virtual_ranks=2,
             devices__min_hosts=1,
             devices__join_seconds=10,
+            devices__restarts=3,
         )
         eventually(lambda: both.deployed.logged(flow_run, "training without host 1 of 2"), 90)
         assert both.node_runs(flow_run) == []

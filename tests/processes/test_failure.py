@@ -235,6 +235,13 @@ PUBLIC_LOGS = [
         True,
     ),
     (
+        "MindSpore 2.10 here: a host of two was killed while their ranks joined",
+        "RuntimeError: Failed to initialize distributed job cluster because some processes in the "
+        "cluster are not successfully spawned.",
+        "the ranks did not all join",
+        True,
+    ),
+    (
         "MindSpore's symbol_utils.h: ForceStopError",
         "aclrtSynchronizeStream failed, ret code: 107022",
         "aborted because of another fault",
