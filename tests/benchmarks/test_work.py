@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from benchmarks.work import _layers, work
+from benchmarks.work import Layer, _layers, work
 from mixnet_core.model.variants import VariantName
 
 
@@ -22,3 +24,21 @@ def test_multiply_adds_and_activations_are_those_of_timms_cards(
         activations, abs=0.051
     )
     assert found.gflop == pytest.approx(6 * found.multiply_adds / 1e9)
+
+
+def test_a_layers_traffic_is_each_tensor_as_often_as_it_is_read_and_written() -> None:
+    convolution = Layer(multiply_adds=1, read=3, written=5, normed=False)
+    # Input and output forward, both gradients for the input's, input and gradient for the weights'.
+    assert convolution.elements_moved == (3 + 5) + (5 + 3) + (3 + 5)
+    normed, gated, summed = (
+        replace(convolution, **{name: True}).elements_moved - convolution.elements_moved
+        for name in ("normed", "gated", "summed")
+    )
+    # Statistics read it; then it is read and written. Back, two tensors are read twice, one is
+    # written.
+    assert normed == (1 + 2 + 2 + 2 + 1) * 5
+    # The mean reads it; then it is read and written. Back, gradient and output are read for the
+    # gate's, the gradient is read and written.
+    assert gated == (1 + 2 + 2 + 2 + 1) * 5
+    # Two are read and one is written, forward and back.
+    assert summed == 2 * 3 * 5
