@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from tests.faults.job import differences, outcome
 from tests.flows.conftest import eventually, rows, stage_processes
 from tests.flows.pool_of_hosts import NAMES, Pool, pool_of_hosts
 from tests.marked import marked
-from tests.train.network import MIXNET, RUN, SETTINGS, NotAllowed, prepare, run_of
+from tests.train.network import RUN, SETTINGS, NotAllowed, prepare, run_of, train_on_one
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 
@@ -35,11 +34,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 def reference(prepared: Workspace, tmp_path_factory: pytest.TempPathFactory) -> RunDir:
     """The run on one host with two ranks, which never stopped."""
     workspace = begun_like(prepared, tmp_path_factory.mktemp("reference"))
-    command = [*MIXNET, "train", f"--run={RUN}", "--set=devices.ranks=2"]
-    done = subprocess.run(
-        [*command, f"--workspace={workspace.root}"], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    train_on_one(workspace, "--set=devices.ranks=2")
     return run_of(workspace)
 
 
@@ -274,13 +269,7 @@ def test_a_run_that_may_do_with_fewer_hosts_begins_takes_what_comes_and_goes_on_
 ) -> None:
     same = {"training.virtual_ranks": 2}
     alone = prepare(tmp_path / "alone", epochs=EPOCHS, **same)
-    done = subprocess.run(
-        [*MIXNET, "train", f"--run={RUN}", f"--workspace={alone.root}"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    train_on_one(alone)
     workspace = prepare(tmp_path / "over-hosts", epochs=EPOCHS, **same)
     both.pause("first", "second")
     try:

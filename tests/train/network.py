@@ -166,5 +166,12 @@ def prepare(root: Path, *, epochs: int, **settings: Any) -> Workspace:
     return workspace
 
 
+def train_on_one(workspace: Workspace, *words: str) -> None:
+    """Trains the run on one host, without another in sight, to its end."""
+    command = [*MIXNET, "train", f"--run={RUN}", f"--workspace={workspace.root}", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def run_of(workspace: Workspace) -> RunDir:
     return workspace.run(RUN)

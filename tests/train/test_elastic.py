@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,11 @@ from mixnet_core.runs.run_dir import Workspace
 from tests.faults.job import differences, outcome
 from tests.marked import wait_until
 from tests.train.network import (
-    MIXNET,
-    RUN,
     Host,
     NotAllowed,
     prepare,
     run_of,
+    train_on_one,
     two_hosts,
 )
 from tests.train.test_hosts import steps
@@ -51,13 +49,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 def undisturbed(prepared: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """The run on one host with one rank, which never stopped."""
     workspace = begun_like(prepared, tmp_path_factory.mktemp("undisturbed"))
-    done = subprocess.run(
-        [*MIXNET, "train", f"--run={RUN}", f"--workspace={workspace.root}"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    train_on_one(workspace)
     return workspace
 
 

@@ -24,7 +24,16 @@ from mixnet_core.storage.files import read_json
 from mixnet_core.train.metrics import read_metrics
 from tests.faults.job import differences, is_program, outcome
 from tests.marked import marked, wait_until
-from tests.train.network import MIXNET, RUN, Host, NotAllowed, prepare, run_of, two_hosts
+from tests.train.network import (
+    MIXNET,
+    RUN,
+    Host,
+    NotAllowed,
+    prepare,
+    run_of,
+    train_on_one,
+    two_hosts,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -54,14 +63,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 def reference(prepared: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """The run on one host with two ranks, which never stopped."""
     workspace = begun_like(prepared, tmp_path_factory.mktemp("reference"))
-    place = f"--workspace={workspace.root}"
-    done = subprocess.run(
-        [*MIXNET, "train", f"--run={RUN}", "--set=devices.ranks=2", place],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    train_on_one(workspace, "--set=devices.ranks=2")
     return workspace
 
 
