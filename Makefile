@@ -54,10 +54,11 @@ infra: $(READY) $(INFRA_READY) ## infra/'s files under hadolint, shellcheck, doc
 	@MIXNET_INFRA_TOOLS=$(INFRA)/bin $(BIN)/python -m pytest tests/infra/test_images.py tests/infra/test_compose.py \
 	  tests/infra/test_kubernetes.py
 
-check: $(READY) ## ruff and mypy
+check: $(READY) ## ruff and mypy, and whether every test can be imported
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	@$(BIN)/python -m pytest --collect-only -qq -m "" -n 0 >$(VENV)/collected || { cat $(VENV)/collected; exit 1; }
 
 format: $(READY) ## let ruff rewrite
 	$(BIN)/ruff check --fix .

@@ -20,7 +20,7 @@ from mixnet_core.runs.run_dir import Workspace
 from mixnet_core.stages.context import Context
 from mixnet_core.stages.options import adjusted_recipe
 from mixnet_flows.infra.setup import QUEUES
-from mixnet_flows.nodes import node_parameters
+from mixnet_flows.node_runs import node_parameters
 
 FILE = Path(__file__).parents[2] / "prefect.yaml"
 TRAIN = {"name": "mixnet", "work_queue_name": "train"}
