@@ -21,7 +21,7 @@ from mixnet_core.errors import MixnetError
 if TYPE_CHECKING:
     from mixnet_core.evaluate.prediction import Prediction
     from mixnet_core.recipe.recipe import Recipe, load_recipe, recipe_names
-    from mixnet_core.release.publish import list_releases
+    from mixnet_core.release.registry import list_releases
     from mixnet_core.runs.values import Release
     from mixnet_core.stages.chain import run_stages
     from mixnet_core.stages.context import Context, open_context
@@ -60,7 +60,7 @@ _WHERE = {
     "Release": "runs.values",
     "adjusted_recipe": "stages.options",
     "build_network": "stages.loading",
-    "list_releases": "release.publish",
+    "list_releases": "release.registry",
     "load_recipe": "recipe.recipe",
     "load_release": "stages.loading",
     "load_weights": "stages.loading",

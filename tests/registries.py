@@ -13,7 +13,8 @@ import pytest
 from mixnet_core.evaluate.counting import JUDGED
 from mixnet_core.evaluate.prediction_table import PredictionTable, write_table
 from mixnet_core.release.manifest import PublishedRelease, parse_manifest
-from mixnet_core.release.publish import publish_release, read_release, release_names
+from mixnet_core.release.publish import publish_release
+from mixnet_core.release.registry import read_release, release_names
 from mixnet_core.storage.open import open_storage
 
 CLASSES = tuple("abcdefg")

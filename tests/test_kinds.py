@@ -21,7 +21,8 @@ from mixnet_core.processes.failure import cause_of
 from mixnet_core.recipe.kinds import DEMANDS, ENGINES, OPTIMIZERS, POLICIES, SCHEDULES, SOURCES
 from mixnet_core.recipe.lines import recipe_lines
 from mixnet_core.recipe.recipe import load_recipe
-from mixnet_core.release.publish import list_releases, publish_release
+from mixnet_core.release.publish import publish_release
+from mixnet_core.release.registry import list_releases
 from mixnet_core.runs.run_dir import Workspace
 from mixnet_core.runs.values import Candidate, Checkpoint, Score
 from mixnet_core.stages.check import check_data

@@ -35,7 +35,8 @@ from mixnet_core.release.catalog import USER_CATALOG, CatalogEntry, find_release
 from mixnet_core.release.importing import import_weights
 from mixnet_core.release.initial import find_initial
 from mixnet_core.release.manifest import parse_manifest
-from mixnet_core.release.publish import list_releases, publish_release, read_release
+from mixnet_core.release.publish import publish_release
+from mixnet_core.release.registry import list_releases, read_release
 from mixnet_core.release.start import find_start
 from mixnet_core.release.weights import fetch_weights
 from mixnet_core.revalidation.all_releases import items, revalidate_all

@@ -36,7 +36,7 @@ from mixnet_core.release.collect import DAY_SECONDS, collect
 from mixnet_core.release.deletion import delete_release
 from mixnet_core.release.manifest import PublishedRelease
 from mixnet_core.release.promotion import bring_back, demote, promote, published, retire
-from mixnet_core.release.publish import require_registry
+from mixnet_core.release.registry import require_registry
 from mixnet_core.release.standing import standing, standings
 from mixnet_core.revalidation.history import read_history
 from mixnet_core.runs.markup import visible

@@ -17,7 +17,7 @@ from mixnet_core.model.variants import FlavourName, VariantName
 from mixnet_core.recipe.sections import InChannels, StemStride
 from mixnet_core.release.aliases import alias_names, find_alias
 from mixnet_core.release.manifest import MANIFEST, PublishedRelease
-from mixnet_core.release.publish import read_in, release_names
+from mixnet_core.release.registry import read_in, release_names
 from mixnet_core.release.retirements import retirement_of
 from mixnet_core.runs.run_dir import checked_name
 from mixnet_core.storage.faults import faults

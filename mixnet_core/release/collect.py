@@ -18,10 +18,10 @@ from dataclasses import dataclass, field
 
 from mixnet_core.errors import IntegrityError
 from mixnet_core.release import deletion_marks
-from mixnet_core.release.deletion import named_files, remove_unnamed
 from mixnet_core.release.deletion_marks import marked, marked_name
 from mixnet_core.release.manifest import BESIDE, looks_released
-from mixnet_core.release.publish import NO_RELEASES
+from mixnet_core.release.registry import NO_RELEASES
+from mixnet_core.release.unnamed import named_files, remove_unnamed
 from mixnet_core.runs.run_dir import is_name
 from mixnet_core.storage.files import ASIDE_PREFIX
 from mixnet_core.storage.open import open_storage

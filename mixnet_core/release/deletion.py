@@ -13,7 +13,7 @@ which `collect` removes, as the same deletion does that is given again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mixnet_core.errors import InputError, IntegrityError
@@ -27,9 +27,10 @@ from mixnet_core.release.manifest import (
     looks_released,
     parse_manifest,
 )
-from mixnet_core.release.publish import read_in, release_names
+from mixnet_core.release.registry import read_in, release_names
 from mixnet_core.release.retirements import FOLDER as RETIREMENTS
 from mixnet_core.release.retirements import Retirement, note_of
+from mixnet_core.release.unnamed import remove_unnamed
 from mixnet_core.runs.run_dir import checked_name
 from mixnet_core.storage.open import open_storage
 from mixnet_core.storage.storage import Storage
@@ -112,44 +113,6 @@ def delete_release(
     if MANIFEST in left:
         log.warning("release %s was published again while it was deleted: it stands", name)
     return Deletion(name, (MANIFEST, *removed), tuple(naming), left)
-
-
-def remove_unnamed(storage: Storage, name: str, files: Iterable[str]) -> list[str]:
-    """Removes files of a release's folder for as long as it has no manifest that names them.
-
-    A mark of the caller's has to stand, so that whoever publishes there meanwhile waits.
-
-    Returns:
-        The names of those that were removed.
-
-    Raises:
-        MixnetError: as `storage.Storage`.
-    """
-    removed = []
-    for file in files:
-        if file in named_files(storage, name):
-            continue
-        storage.remove(f"{name}/{file}")
-        removed.append(file)
-    return removed
-
-
-def named_files(storage: Storage, name: str) -> set[str]:
-    """Returns the files of a release's folder that are the release's; empty where none is there.
-
-    Raises:
-        IntegrityError: its manifest is broken, so that nobody knows which they are.
-        MixnetError: as `storage.Storage`.
-    """
-    if not storage.exists(f"{name}/{MANIFEST}"):
-        return set()
-    try:
-        content = storage.read(f"{name}/{MANIFEST}")
-    except InputError:
-        # Deleted since.
-        return set()
-    release = parse_manifest(content, f"{storage.uri}/{name}")
-    return {MANIFEST, *BESIDE, *(file.name for file in release.files.values())}
 
 
 def _beside(stored: Sequence[str]) -> list[str]:

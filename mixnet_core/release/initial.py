@@ -20,7 +20,7 @@ from mixnet_core.release.catalog import USER_CATALOG, CatalogEntry, find_release
 from mixnet_core.release.local_weights import LocalWeights, local_weights
 from mixnet_core.release.manifest import PublishedRelease
 from mixnet_core.release.origin import copied_release
-from mixnet_core.release.publish import read_release
+from mixnet_core.release.registry import read_release
 from mixnet_core.storage.uris import refuse_credentials, shown
 
 InitialWeights = CatalogEntry | PublishedRelease | LocalWeights

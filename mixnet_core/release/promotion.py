@@ -16,7 +16,7 @@ from mixnet_core.release.aliases import (
 )
 from mixnet_core.release.catalog import load_catalog
 from mixnet_core.release.manifest import MANIFEST, PublishedRelease
-from mixnet_core.release.publish import NO_RELEASES, read_in, release_names
+from mixnet_core.release.registry import NO_RELEASES, read_in, release_names
 from mixnet_core.release.retirements import note, retirement_of
 from mixnet_core.runs.run_dir import checked_name
 from mixnet_core.storage.open import open_storage

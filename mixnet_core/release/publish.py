@@ -1,27 +1,29 @@
-"""Publishing a release all at once or not at all, and reading what was published.
+"""Publishing a release all at once or not at all.
 
 Files go first, under names that carry their digest, so two publishers never overwrite each other's;
 the manifest that makes them a release goes last, by create-if-absent. What a crash or a lost race
 leaves is files that no manifest names: nobody sees them, and publishing the same again uses them.
+Whoever ends it on purpose wants none of it: what this publisher stored is taken back then.
 """
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import logging
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from mixnet_core.errors import (
     InputError,
-    IntegrityError,
     MachineError,
+    MixnetError,
     ReleaseConflict,
     TransientError,
 )
-from mixnet_core.release import aliases, deletion_marks, retirements
+from mixnet_core.release import aliases, deletion_marks
 from mixnet_core.release.manifest import (
     MANIFEST,
     Manifest,
@@ -29,31 +31,20 @@ from mixnet_core.release.manifest import (
     ReleasedFile,
     manifest_bytes,
     manifest_of,
-    parse_manifest,
 )
+from mixnet_core.release.registry import NO_RELEASES, read_published
+from mixnet_core.release.unnamed import remove_unnamed
 from mixnet_core.release.views import write_views
-from mixnet_core.runs.run_dir import checked_name, is_name
 from mixnet_core.runs.values import Release
 from mixnet_core.storage.files import fingerprint
-from mixnet_core.storage.open import open_object, open_storage
+from mixnet_core.storage.open import open_storage
 from mixnet_core.storage.storage import OnBytes, Storage, stored_wrongly
 from mixnet_core.storage.trial import require_refusal
-from mixnet_core.storage.uris import shown
-
-NO_RELEASES = {
-    "revalidations",
-    aliases.FOLDER,
-    deletion_marks.FOLDER,
-    retirements.FOLDER,
-}
-"""Folders of a registry in which something else is kept (`revalidation.history`, `release`)."""
 
 _AT_ONCE = 4
 _LOOKS = 3
 # Of such files it is the requests that take time, not the bytes.
 _SMALL_BYTES = 16 << 20
-# Of what is passed over, so many are named.
-_SAID = 5
 
 log = logging.getLogger(__name__)
 
@@ -98,15 +89,18 @@ def publish_release(
     aliases.refuse_alias(storage, name)
     exists = storage.exists(f"{name}/{MANIFEST}")
     if exists:
-        _check_same(_read(storage, name), manifest)
-    for file in _upload(storage, manifest, files, reread=exists, on_bytes=on_bytes):
-        if exists:
-            log.warning("%s/%s/%s was missing or damaged: put right", storage.uri, name, file.name)
-    if not exists:
-        _require_refusal(storage, manifest, files)
-        if not storage.create(f"{name}/{MANIFEST}", content):
-            exists = True
-            _check_same(_read(storage, name), manifest)
+        _check_same(read_published(storage, name), manifest)
+    with _taken_back_if_ended(storage, manifest):
+        for file in _upload(storage, manifest, files, reread=exists, on_bytes=on_bytes):
+            if exists:
+                log.warning(
+                    "%s/%s/%s was missing or damaged: put right", storage.uri, name, file.name
+                )
+        if not exists:
+            _require_refusal(storage, manifest, files)
+            if not storage.create(f"{name}/{MANIFEST}", content):
+                exists = True
+                _check_same(read_published(storage, name), manifest)
     _put_right(storage, manifest, files)
     write_views(storage, name, manifest)
     return Release(
@@ -118,85 +112,32 @@ def publish_release(
     )
 
 
-def read_release(uri: str) -> PublishedRelease:
-    """Reads the manifest of the release folder at `uri`; its files are not looked at.
+@contextmanager
+def _taken_back_if_ended(storage: Storage, manifest: Manifest) -> Iterator[None]:
+    """Removes what was stored in the block, if that is ended by Ctrl-C, SIGTERM or a cancel.
 
-    Where no release is, but an alias has the name, the release that it stands for is read.
-
-    Raises:
-        InputError: there is no release, or the URI is unusable.
-        IntegrityError: its manifest is broken, or not the one that the alias was set to.
-        MachineError, TransientError: as `storage.Storage`.
+    After an error it stays: publishing is tried again.
     """
-    return read_in(*open_object(uri))
-
-
-def read_in(storage: Storage, name: str) -> PublishedRelease:
-    """Does what `read_release` does, of a name in a registry that is open."""
-    checked_name(name, "release")
-    if storage.exists(f"{name}/{MANIFEST}"):
-        return _read(storage, name)
-    alias = aliases.find_alias(storage, name)
-    if alias is None:
-        raise InputError(
-            f"no release at {storage.uri}/{name}: expected a folder with {MANIFEST}; check the name"
-        )
-    if not storage.exists(f"{alias.release}/{MANIFEST}"):
-        raise InputError(
-            f"alias {name} stands for release {alias.release}, which is not at {storage.uri} any "
-            f"more: set it to another with `mixnet release alias {name} RELEASE`"
-        )
-    return aliases.expect_manifest(alias, _read(storage, str(alias.release)))
-
-
-def release_names(registry: str) -> list[str]:
-    """Lists the names in a registry that have a manifest, readable or not, sorted.
-
-    What else stands there is passed over, and said once.
-
-    Raises:
-        InputError, MachineError, TransientError: as `storage.Storage`.
-    """
-    return _names(open_storage(registry))
-
-
-def list_releases(registry: str) -> list[PublishedRelease]:
-    """Reads the releases in a registry, by name.
-
-    A broken manifest is left out, with a warning; `release_names` and `read_release` miss none.
-    A registry that does not exist has none; `require_registry` tells it from an empty one.
-
-    Raises:
-        InputError, MachineError, TransientError: as `storage.Storage`.
-
-    Example:
-        >>> import mixnet_core
-        >>> [release.name for release in mixnet_core.list_releases("workspace/releases")]
-        ['tiny']
-    """
-    storage = open_storage(registry)
-    found = []
-    for name in _names(storage):
+    before = {*storage.names(manifest.name)}
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException:
         try:
-            found.append(_read(storage, name))
-        # Broken; or deleted since its name was listed.
-        except (IntegrityError, InputError) as error:
-            log.warning("release passed over: %s", error)
-    return found
+            _take_back(storage, manifest, before)
+        except MixnetError as error:
+            log.warning("what was stored of %s is left: %s", manifest.name, error)
+        raise
 
 
-def require_registry(registry: str) -> None:
-    """Makes sure that a registry is there: a slip in its URI must not look like an empty one.
-
-    Raises:
-        InputError: there is nothing.
-        MachineError, TransientError: as `storage.Storage`.
-    """
-    storage = open_storage(registry)
-    if not storage.is_there():
-        raise InputError(
-            f"no registry at {storage.uri}: nothing was ever published there; check the URI"
-        )
+def _take_back(storage: Storage, manifest: Manifest, before: set[str]) -> None:
+    """Removes a release's files but those in `before`; none, if by now it is a release."""
+    name = manifest.name
+    ours = {file.name for file in manifest.files.values()} - before
+    if left := sorted(ours.intersection(storage.names(name))):
+        with deletion_marks.marked(storage, name):
+            remove_unnamed(storage, name, left)
 
 
 def _upload(
@@ -293,36 +234,6 @@ def _require_refusal(storage: Storage, manifest: Manifest, files: dict[str, Path
             if not left:
                 raise
             storage.upload(files[role], key, file.sha256)
-
-
-def _names(storage: Storage) -> list[str]:
-    found, strays = [], []
-    for entry in storage.names():
-        name = entry.removesuffix("/")
-        # Files beside releases, and folders that are hidden or known, are nobody's mistake.
-        hidden = name.startswith(".") and name.strip(".") != ""
-        if name == entry or hidden or name in NO_RELEASES:
-            continue
-        if not is_name(name):
-            strays.append(f"{shown(name)!r} (no release can be named so)")
-        elif storage.exists(f"{name}/{MANIFEST}"):
-            found.append(name)
-        else:
-            strays.append(f"{shown(name)!r} (no {MANIFEST})")
-    _say_passed_over(storage.uri, tuple(strays))
-    return found
-
-
-@functools.cache
-def _say_passed_over(where: str, strays: tuple[str, ...]) -> None:
-    """Says once what is no release: a registry is listed several times in one go."""
-    if strays:
-        more = f", and {len(strays) - _SAID} more" if len(strays) > _SAID else ""
-        log.warning("passed over in %s: %s%s", where, ", ".join(strays[:_SAID]), more)
-
-
-def _read(storage: Storage, name: str) -> PublishedRelease:
-    return parse_manifest(storage.read(f"{name}/{MANIFEST}"), f"{storage.uri}/{name}")
 
 
 def _check_same(published: PublishedRelease, ours: Manifest) -> None:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from mixnet_core.errors import InputError, IntegrityError
 from mixnet_core.release.aliases import Alias, alias_names, find_alias
 from mixnet_core.release.manifest import BESIDE, MANIFEST, PublishedRelease, parse_manifest
-from mixnet_core.release.publish import NO_RELEASES
+from mixnet_core.release.registry import NO_RELEASES
 from mixnet_core.release.retirements import noted_names, retirement_of
 from mixnet_core.runs.run_dir import is_name
 from mixnet_core.storage.open import open_storage

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mixnet_core.errors import InputError, IntegrityError, JobFailed, MixnetError, ReleaseMissing
 from mixnet_core.release.catalog import CatalogEntry, load_catalog
-from mixnet_core.release.publish import read_in, read_release, release_names
+from mixnet_core.release.registry import read_in, read_release, release_names
 from mixnet_core.release.retirements import deleted_releases, noted_names, retirement_of
 from mixnet_core.revalidation.history import add_to_history, read_history, vanished
 from mixnet_core.revalidation.release import Fetched, fetch_again, measure_again, now

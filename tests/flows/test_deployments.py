@@ -12,7 +12,7 @@ from benchmarks.images.imagenet_archives import write_archives
 from mixnet_core.checkpoints.bundle import newest_bundle
 from mixnet_core.data.imagenet.unpacked import open_unpacked
 from mixnet_core.processes import stopping
-from mixnet_core.release.publish import read_release
+from mixnet_core.release.registry import read_release
 from mixnet_core.runs.records import recorded
 from mixnet_core.runs.values import TrainedRun
 from mixnet_core.stages.table import STAGES

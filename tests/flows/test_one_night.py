@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from mixnet_core.release.publish import read_release
+from mixnet_core.release.registry import read_release
 from mixnet_core.revalidation.history import read_history
 from mixnet_core.runs.run_dir import RunDir
 from tests.flows.conftest import asked, eventually, rows, stage_processes, tiny

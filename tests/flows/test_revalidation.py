@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mixnet_core.release.publish import read_release
+from mixnet_core.release.registry import read_release
 from mixnet_core.revalidation.history import read_history
 from tests.flows.conftest import RUN, Deployed, asked, eventually
 

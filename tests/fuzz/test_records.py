@@ -18,7 +18,8 @@ from mixnet_core.data.prepare import prepare_dataset
 from mixnet_core.errors import InputError, IntegrityError
 from mixnet_core.recipe.recipe import load_recipe
 from mixnet_core.release.manifest import manifest_bytes, parse_manifest
-from mixnet_core.release.publish import list_releases, publish_release, read_release
+from mixnet_core.release.publish import publish_release
+from mixnet_core.release.registry import list_releases, read_release
 from mixnet_core.release.start import find_start
 from mixnet_core.revalidation.history import read_history
 from mixnet_core.runs.records import existing_run, finished, key_of, open_run, recorded

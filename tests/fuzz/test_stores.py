@@ -20,7 +20,8 @@ from botocore.loaders import JSONFileLoader
 from hypothesis import strategies as st
 
 from mixnet_core.errors import MixnetError
-from mixnet_core.release.publish import list_releases, publish_release
+from mixnet_core.release.publish import publish_release
+from mixnet_core.release.registry import list_releases
 from mixnet_core.stages.check import check_publish
 from tests.fuzz.bounds import Ended, ended, expect_one_line, place
 from tests.fuzz.searching import rule

@@ -16,7 +16,8 @@ from mixnet_core.release.catalog import find_release, resolved_name, stands_for
 from mixnet_core.release.initial import find_initial
 from mixnet_core.release.manifest import PublishedRelease
 from mixnet_core.release.promotion import bring_back, demote, promote, retire
-from mixnet_core.release.publish import publish_release, read_release, release_names
+from mixnet_core.release.publish import publish_release
+from mixnet_core.release.registry import read_release, release_names
 from mixnet_core.release.retirements import FOLDER as RETIREMENTS
 from mixnet_core.release.standing import standings
 from mixnet_core.release.start import find_start

@@ -25,7 +25,8 @@ from mixnet_core.release.aliases import find_alias
 from mixnet_core.release.collect import collect
 from mixnet_core.release.deletion import delete_release
 from mixnet_core.release.promotion import promote, retire
-from mixnet_core.release.publish import publish_release, read_release, release_names
+from mixnet_core.release.publish import publish_release
+from mixnet_core.release.registry import read_release, release_names
 from mixnet_core.release.retirements import deleted_releases
 from mixnet_core.release.standing import standings
 from mixnet_core.revalidation.all_releases import items

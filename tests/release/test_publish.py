@@ -15,13 +15,11 @@ from typing import Any
 import pytest
 
 from mixnet_core.errors import InputError, IntegrityError, ReleaseConflict
-from mixnet_core.release.publish import (
-    list_releases,
-    publish_release,
-    read_release,
-    release_names,
-)
+from mixnet_core.release.manifest import released_name
+from mixnet_core.release.publish import publish_release
+from mixnet_core.release.registry import list_releases, read_release, release_names
 from mixnet_core.runs.values import Release
+from mixnet_core.storage.files import sha256_of
 from mixnet_core.storage.open import open_storage
 
 FACTS: dict[str, Any] = {"variant": "s", "classes": ("0", "1"), "val": {"top1": 0.5, "count": 10}}
@@ -180,6 +178,56 @@ def test_a_crash_before_the_manifest_leaves_no_release_and_the_next_publish_comp
         read_release(f"{to}/digits-1")
     assert not publish_release("digits-1", registry=to, files={"weights": weights}, facts={}).reused
     assert release_names(to) == ["digits-1"]
+
+
+END = """
+import os, signal, sys
+from pathlib import Path
+from mixnet_core.release.publish import publish_release
+from mixnet_core.storage.storage import Storage
+from mixnet_core.storage.open import open_storage
+kind = type(open_storage(sys.argv[1]))
+create = kind.create
+def ended(self, key, content):
+    if not key.endswith("/manifest.json"):
+        return create(self, key, content)
+    if {at_last}:
+        create(self, key, content)
+    os.kill(os.getpid(), signal.SIGINT)
+kind.create = ended
+files = {{"weights": Path(sys.argv[2]), "report": Path(sys.argv[3])}}
+publish_release("digits-1", registry=sys.argv[1], files=files, facts={{}})
+"""
+
+
+def ended(to: str, weights: Path, report: Path, *, at_last: bool) -> None:
+    """Publishes in a process that gets Ctrl-C before its manifest is there, or right after."""
+    code = END.format(at_last=at_last)
+    done = subprocess.run(
+        [sys.executable, "-c", code, to, str(weights), str(report)],
+        check=False, timeout=60, capture_output=True, text=True,
+    )  # fmt: skip
+    assert "KeyboardInterrupt" in done.stderr
+
+
+def test_what_is_ended_on_purpose_takes_back_what_it_stored_and_nothing_else(
+    to: str, files: dict[str, Path]
+) -> None:
+    report = files["report_markdown"]
+    # Left by another publisher, who may be at work.
+    sha256 = sha256_of(report)
+    stands = f"digits-1/{released_name('report', sha256, report.suffix)}"
+    open_storage(to).upload(report, stands, sha256)
+    ended(to, files["weights"], report, at_last=False)
+    assert [item.key for item in open_storage(to).listed()] == [stands]
+
+
+def test_what_is_ended_on_purpose_after_its_manifest_stands_whole(
+    to: str, files: dict[str, Path]
+) -> None:
+    ended(to, files["weights"], files["report_markdown"], at_last=True)
+    assert release_names(to) == ["digits-1"]
+    assert len(open_storage(to).names("digits-1")) == 3
 
 
 def test_releases_are_listed_by_name_and_a_broken_one_is_passed_over_with_a_warning(

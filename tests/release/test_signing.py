@@ -16,7 +16,8 @@ import pytest
 from mixnet_core.errors import InputError, IntegrityError, MachineError
 from mixnet_core.release.local_weights import LocalWeights
 from mixnet_core.release.origin import origin_of
-from mixnet_core.release.publish import publish_release, read_release
+from mixnet_core.release.publish import publish_release
+from mixnet_core.release.registry import read_release
 from mixnet_core.release.signing import (
     SIGN_KEY,
     SIGNATURE,

@@ -10,15 +10,10 @@ from pathlib import Path
 import pytest
 
 from mixnet_core.errors import InputError
-from mixnet_core.release import publish
+from mixnet_core.release import registry as registry_reading
 from mixnet_core.release.catalog import find_release
-from mixnet_core.release.publish import (
-    NO_RELEASES,
-    list_releases,
-    publish_release,
-    release_names,
-    require_registry,
-)
+from mixnet_core.release.publish import publish_release
+from mixnet_core.release.registry import NO_RELEASES, list_releases, release_names, require_registry
 from mixnet_core.revalidation.all_releases import items
 from mixnet_core.revalidation.history import FOLDER
 from tests.object_store import ObjectStore
@@ -97,14 +92,14 @@ def test_a_damaged_manifest_hides_no_other(
 def test_a_release_that_vanishes_while_they_are_listed_is_passed_over(
     registry: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = publish._read
+    read = registry_reading.read_published
 
     def vanishing(storage: object, name: str) -> object:
         if name == "first":
             (registry / "first" / "manifest.json").unlink()
         return read(storage, name)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(publish, "_read", vanishing)
+    monkeypatch.setattr(registry_reading, "read_published", vanishing)
     assert [release.name for release in list_releases(str(registry))] == ["good"]
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mixnet_core.release.publish import release_names
+from mixnet_core.release.registry import release_names
 from mixnet_core.revalidation.history import (
     FOLDER,
     add_to_history,

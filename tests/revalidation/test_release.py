@@ -28,7 +28,8 @@ from mixnet_core.model.variants import VARIANTS
 from mixnet_core.recipe.recipe import save_recipe
 from mixnet_core.release.catalog import CatalogEntry, load_catalog
 from mixnet_core.release.manifest import PublishedRelease
-from mixnet_core.release.publish import publish_release, read_release
+from mixnet_core.release.publish import publish_release
+from mixnet_core.release.registry import read_release
 from mixnet_core.revalidation import all_releases
 from mixnet_core.revalidation import release as release_module
 from mixnet_core.revalidation.all_releases import Item, fetch_item, items, revalidate_all

@@ -13,7 +13,7 @@ from mixnet_core.data.index import read_rows
 from mixnet_core.data.seen import Seen, val_digests
 from mixnet_core.errors import DigestMismatch
 from mixnet_core.release.origin import origin_of
-from mixnet_core.release.publish import read_release
+from mixnet_core.release.registry import read_release
 from mixnet_core.revalidation.seen import fetch_seen, seen_by
 from mixnet_core.runs.records import trained_dataset
 from mixnet_core.runs.run_dir import RunDir

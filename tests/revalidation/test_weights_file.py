@@ -27,7 +27,7 @@ from mixnet_core.evaluate.look import look
 from mixnet_core.model.mixnet import build_model
 from mixnet_core.processes.requests import LookRequest, LookResult
 from mixnet_core.release.origin import Origin, origin_of
-from mixnet_core.release.publish import read_release
+from mixnet_core.release.registry import read_release
 from mixnet_core.revalidation import weights_file
 from mixnet_core.revalidation.weights_file import evaluate_file
 from mixnet_core.runs.run_dir import Workspace

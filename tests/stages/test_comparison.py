@@ -9,7 +9,8 @@ from scipy.stats import binomtest
 
 from mixnet_core.errors import DigestMismatch
 from mixnet_core.evaluate.statistics import mcnemar
-from mixnet_core.release.publish import publish_release, read_release
+from mixnet_core.release.publish import publish_release
+from mixnet_core.release.registry import read_release
 from mixnet_core.stages.comparison import compare
 from tests.registries import make_release
 

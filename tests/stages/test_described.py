@@ -21,7 +21,7 @@ from mixnet_core.release.card_import import import_card
 from mixnet_core.release.card_text import card_text
 from mixnet_core.release.catalog import USER_CATALOG
 from mixnet_core.release.own_card import own_card
-from mixnet_core.release.publish import read_release
+from mixnet_core.release.registry import read_release
 from mixnet_core.release.signing import verify_signature
 from mixnet_core.stages.policy import rule
 from tests.release.signing_keys import key_pair

@@ -13,7 +13,7 @@ import pytest
 from mixnet_core.data.imagenet.classes import wnids
 from mixnet_core.errors import DatasetError, InputError, IntegrityError
 from mixnet_core.release.catalog import USER_CATALOG
-from mixnet_core.release.publish import read_release
+from mixnet_core.release.registry import read_release
 from mixnet_core.release.signing import VERIFY_KEY
 from mixnet_core.runs.run_dir import RunDir, Workspace
 from mixnet_core.stages.named_weights import find_released

@@ -18,7 +18,8 @@ from mixnet_core.errors import InputError, NotAccepted, TransientError
 from mixnet_core.evaluate.prediction_table import read_table
 from mixnet_core.recipe.recipe import load_recipe
 from mixnet_core.release.promotion import promote
-from mixnet_core.release.publish import publish_release, read_release
+from mixnet_core.release.publish import publish_release
+from mixnet_core.release.registry import read_release
 from mixnet_core.runs.records import exclusive, open_run, recorded
 from mixnet_core.runs.run_dir import RunDir, Workspace
 from mixnet_core.runs.ticks import Tick

@@ -24,7 +24,8 @@ from mixnet_core.evaluate.job import Measured
 from mixnet_core.evaluate.prediction_table import read_table
 from mixnet_core.recipe.recipe import load_recipe
 from mixnet_core.release.manifest import PublishedRelease
-from mixnet_core.release.publish import publish_release, read_release
+from mixnet_core.release.publish import publish_release
+from mixnet_core.release.registry import read_release
 from mixnet_core.runs.records import recorded, write_record
 from mixnet_core.runs.run_dir import RunDir, Workspace
 from mixnet_core.runs.values import (

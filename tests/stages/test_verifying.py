@@ -12,7 +12,8 @@ import pytest
 from mixnet_core.errors import IntegrityError
 from mixnet_core.evaluate.report.registry_index import write_index
 from mixnet_core.release.promotion import promote
-from mixnet_core.release.publish import publish_release, read_release
+from mixnet_core.release.publish import publish_release
+from mixnet_core.release.registry import read_release
 from mixnet_core.release.signing import VERIFY_KEY, sign_release
 from mixnet_core.stages.verifying import require_verified, verify_release
 from tests.registries import CLASSES, make_release

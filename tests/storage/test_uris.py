@@ -188,6 +188,7 @@ OPENED = {
     ("mixnet_core/release/catalog.py", "open_storage(registry).uri"),
     ("mixnet_core/release/publish.py", "storage.uri"),
     ("mixnet_core/release/publish.py", "published.uri"),
+    ("mixnet_core/release/registry.py", "storage.uri"),
     ("mixnet_core/release/start.py", "release.uri"),
     ("mixnet_core/release/weights.py", "release.uri"),
     ("mixnet_core/stages/release_to_measure.py", "release.uri"),

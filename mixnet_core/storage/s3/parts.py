@@ -7,7 +7,8 @@ cache. A file that changed in between is refused by the service, which verifies 
 in memory, so that parts wait for a worker and never workers for the oldest part: with a few parts
 in memory that was a quarter of the time (`python -m benchmarks upload`).
 
-An upload that did not end stays, with its parts, to be gone on with (`s3.unfinished`).
+An upload that was killed or lost its store stays, with its parts, to be gone on with
+(`s3.unfinished`); of one that was ended on purpose nothing stays.
 """
 
 from __future__ import annotations
@@ -141,11 +142,8 @@ class _Sending:
         try:
             sent = self._sent(upload, on_bytes)
             return self._complete(upload, sent)
-        except IntegrityError:
-            give_up(self.service, self.where, upload)
-            raise
-        except boto.ClientError as error:
-            if not may_pass(error):
+        except BaseException as error:
+            if not _helps_another_attempt(error):
                 give_up(self.service, self.where, upload)
             raise
 
@@ -278,6 +276,13 @@ class _Piece(io.RawIOBase):
         chunk = memoryview(bytearray(min(_CHUNK_BYTES, self.size)))
         while got := self.readinto(chunk):
             yield chunk[:got]
+
+
+def _helps_another_attempt(error: BaseException) -> bool:
+    """Tells whether parts are left for later: Ctrl-C and a cancel want nothing left."""
+    if isinstance(error, boto.ClientError):
+        return may_pass(error)
+    return isinstance(error, Exception) and not isinstance(error, IntegrityError)
 
 
 def _is_of(found: Part, part: _Piece, digest: bytes) -> bool:

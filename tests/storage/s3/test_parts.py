@@ -102,7 +102,7 @@ def interrupt(store: ObjectStore, uri: str, path: Path, monkeypatch: pytest.Monk
     assert len(unfinished(store, uri)) == 1
 
 
-def test_an_interrupted_upload_goes_on_with_the_parts_that_are_there(
+def test_a_broken_off_upload_goes_on_with_the_parts_that_are_there(
     s3_environment: ObjectStore, uri: str, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     interrupt(s3_environment, uri, path, monkeypatch)
@@ -111,6 +111,20 @@ def test_an_interrupted_upload_goes_on_with_the_parts_that_are_there(
         assert sent(proxy) == [2]
     assert stored(s3_environment, uri) == SHA256
     assert unfinished(s3_environment, uri) == []
+
+
+def test_of_an_upload_that_is_ended_on_purpose_nothing_is_left(
+    s3_environment: ObjectStore, uri: str, path: Path
+) -> None:
+    def end(done: int, total: int | None) -> None:
+        assert len(unfinished(s3_environment, uri)) == 1
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        open_storage(uri).upload(path, "key", SHA256, end)
+    assert unfinished(s3_environment, uri) == []
+    assert open_storage(uri).upload(path, "key", SHA256)
+    assert stored(s3_environment, uri) == SHA256
 
 
 @pytest.mark.parametrize(("quiet", "expected"), [(900, [1, 2, 3]), (-1, [2])])
