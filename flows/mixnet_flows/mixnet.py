@@ -34,6 +34,7 @@ from mixnet_core.stages.options import (
 from mixnet_core.storage.uris import refuse_credentials
 from mixnet_flows import tasks
 from mixnet_flows.guarded import guarded
+from mixnet_flows.nodes import nodes_let_go
 from mixnet_flows.showing import describe_flow_run
 
 
@@ -83,9 +84,10 @@ def mixnet(
     tasks.check(context)
     dataset = tasks.prepare(context, accept_anyway)
     initial = tasks.fetch(context)
-    trained = tasks.train(context, dataset, initial)
-    selection = tasks.select(context, dataset, trained)
-    validation = tasks.validate(context, dataset, trained, selection)
+    with nodes_let_go(context):
+        trained = tasks.train(context, dataset, initial)
+        selection = tasks.select(context, dataset, trained)
+        validation = tasks.validate(context, dataset, trained, selection)
     decision = tasks.accept(context, dataset, validation, accept_anyway)
     # Of a recipe that asks for none the dashboard shows no task.
     exported = (

@@ -1,4 +1,4 @@
-"""The flow `mixnet-node`: one host's ranks of a training that another host leads."""
+"""The flow `mixnet-node`: one host's part of what another host leads: training, then measuring."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
 from pydantic import Field
 
-from mixnet_core.errors import InputError
+from mixnet_core.errors import InputError, MixnetError
 from mixnet_core.runs.records import existing_run
 from mixnet_core.runs.ticks import Tick
 from mixnet_core.runs.values import TrainedRun
 from mixnet_core.stages.context import Context
 from mixnet_core.stages.on_record import OnRecord
 from mixnet_core.stages.options import Text, open_workspace
+from mixnet_core.stages.select import select
 from mixnet_core.stages.train import train
+from mixnet_core.stages.validate import validate
 from mixnet_core.stages.which_host import which_host
 from mixnet_core.storage.uris import refuse_credentials
 from mixnet_flows.guarded import guarded
@@ -31,7 +33,7 @@ from mixnet_flows.this_host import NAME_VARIABLE
 def node(
     run: Text, workspace: Text, leader: UUID, host: Text, node_rank: Annotated[int, Field(ge=1)]
 ) -> TrainedRun | None:
-    """Train one host's ranks of a run that another host leads. The flow `mixnet` starts it.
+    """Train and measure as one host of a run that another one leads. The flow `mixnet` starts it.
 
     Args:
         run: Name of the run, which is prepared.
@@ -63,7 +65,15 @@ def node(
 
     records = OnRecord(recipe, existing)
     context = Context(recipe, existing, opened, str(opened.releases), watch=said)
-    return train(context, records.dataset(), records.weights(), ranks)
+    dataset = records.dataset()
+    trained = train(context, dataset, records.weights(), ranks)
+    try:
+        selection = select(context, dataset, trained, ranks)
+        validate(context, dataset, trained, selection, ranks)
+    except MixnetError as error:
+        # It trained, which is what it is for: without it host 0 measures alone.
+        log.warning("not measured here: %s", error)
+    return trained
 
 
 def _has_ended(leader: UUID) -> bool:

@@ -115,6 +115,16 @@ def let_go(leader: UUID, patience: float) -> None:
         get_run_logger().warning("node runs end by themselves: %s", error)
 
 
+def may_measure(leader: UUID) -> bool:
+    """Tells whether a flow run has node runs that are under way."""
+    try:
+        with impatient(), asked_server() as client:
+            return any(run.state and run.state.is_running() for run in _left(client, leader))
+    except Exception as error:
+        get_run_logger().warning("measuring without other hosts: %s", error)
+        return False
+
+
 def ask_once(leader: UUID) -> None:
     try:
         with impatient(), asked_server() as client:

@@ -1,11 +1,12 @@
-"""Has other hosts of the pool train a run together with this one, which leads.
+"""Has other hosts of the pool train and measure a run together with this one, which leads.
 
 A node run for each of them (`node_runs`), in the queue that only that host's worker takes. They
 meet in the run's folder, all or none: one that does not come within `devices.join_seconds` ends the
 attempt of all. Where `devices.min_hosts` lets them go on without, a host that becomes free later is
-taken too, and another one in the place of one whose node run has ended. Here they are chosen, and
-let go: none is left over when the training has ended, whichever way. What they do together, and how
-one that fails is noticed, is `mixnet_core.stages.leading`.
+taken too, and another one in the place of one whose node run has ended. Those that are there when
+the training ends score checkpoints and validate too. Here they are chosen, and let go: none is left
+over after that, or when something fails. What they do together, and how one that fails is noticed,
+is `mixnet_core.stages.leading`.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from mixnet_flows.node_runs import (
     asked_server,
     end_node,
     let_go,
+    may_measure,
     nodes_by_id,
     start_node,
 )
@@ -47,8 +49,41 @@ _SECONDS_TO_END = 30.0
 
 
 @contextmanager
+def nodes_let_go(context: Context) -> Iterator[None]:
+    """Lets every node run go at the end of the block, whichever way that ends."""
+    if context.recipe.devices.hosts == 1:
+        yield
+        return
+    leader = UUID(flow_run.id)
+    try:
+        yield
+    except Exception:
+        let_go(leader, _SECONDS_TO_END)
+        raise
+    except BaseException:
+        # A cancel: what takes longer than Prefect gives it is killed.
+        ask_once(leader)
+        raise
+    let_go(leader, _SECONDS_TO_END)
+
+
+def nodes_there(context: Context) -> HostRanks | None:
+    """Returns the ranks of this host, where others that trained with it are there to measure too.
+
+    None where there are none, or the server, which knows them, is away.
+    """
+    devices = context.recipe.devices
+    if devices.hosts == 1 or not may_measure(UUID(flow_run.id)):
+        return None
+    _, ranks = _leading(devices)
+    return ranks
+
+
+@contextmanager
 def nodes_started(context: Context) -> Iterator[HostRanks | None]:
-    """Starts a node run on as many other hosts as the recipe asks for; lets them go at the end.
+    """Starts a node run on as many other hosts as the recipe asks for.
+
+    They stay when the block has done its work (`nodes_let_go`); when it fails they are let go.
 
     Yields:
         The ranks of this host, for `stages.train`; None where the recipe is for one host.
@@ -76,14 +111,9 @@ def nodes_started(context: Context) -> Iterator[HostRanks | None]:
         with host_taken(), _filled_up(nodes) if devices.min_hosts else nullcontext():
             yield ranks
     except Exception:
+        # They are others' until this is tried again.
         let_go(leader, _SECONDS_TO_END)
         raise
-    except BaseException:
-        # A cancel: what takes longer than Prefect gives it is killed.
-        ask_once(leader)
-        raise
-    else:
-        let_go(leader, _SECONDS_TO_END)
 
 
 def _leading(devices: Devices) -> tuple[str, HostRanks]:

@@ -41,7 +41,7 @@ from mixnet_core.stages.train import trained_already
 from mixnet_core.stages.validate import validate as validate_stage
 from mixnet_flows.accelerators import accelerators_held
 from mixnet_flows.curves import LiveCurves
-from mixnet_flows.nodes import nodes_started
+from mixnet_flows.nodes import nodes_started, nodes_there
 from mixnet_flows.showing import show_exports, show_release, show_report, shown
 
 P = ParamSpec("P")
@@ -107,19 +107,21 @@ def train(context: Context, dataset: PreparedDataset, weights: FetchedWeights | 
 
 @as_task(table.SELECT)
 def select(context: Context, dataset: PreparedDataset, trained: TrainedRun) -> Selection:
-    """Selects a checkpoint, with a bar."""
-    return shown("select", context, lambda watched: select_stage(watched, dataset, trained))
+    """Selects a checkpoint, with a bar, and with the hosts that trained."""
+    host = nodes_there(context)
+    return shown("select", context, lambda watched: select_stage(watched, dataset, trained, host))
 
 
 @as_task(table.VALIDATE)
 def validate(
     context: Context, dataset: PreparedDataset, trained: TrainedRun, selection: Selection
 ) -> Validation:
-    """Validates the selected checkpoint, then shows how it trained."""
+    """Validates the selected checkpoint, with the hosts that trained; then shows how it trained."""
+    host = nodes_there(context)
     validation = shown(
         "validate",
         context,
-        lambda watched: validate_stage(watched, dataset, trained, selection),
+        lambda watched: validate_stage(watched, dataset, trained, selection, host),
     )
     # Where it was trained before this flow run, nothing was drawn yet.
     LiveCurves(context.run).show()

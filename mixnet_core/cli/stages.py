@@ -34,7 +34,7 @@ from mixnet_core.processes.host_ranks import HostRanks
 from mixnet_core.recipe.lines import recipe_lines
 from mixnet_core.recipe.recipe import Recipe, stored_recipe
 from mixnet_core.runs.records import existing_run
-from mixnet_core.runs.run_dir import Workspace
+from mixnet_core.runs.run_dir import RunDir, Workspace
 from mixnet_core.runs.summaries import summary
 from mixnet_core.runs.terminal import TerminalWatch
 from mixnet_core.runs.ticks import Tick
@@ -79,6 +79,7 @@ Results = dict[str, Value | None]
 # Of publishing, mostly: a stage that does not heed one refuses it.
 _OF_A_RUN = ("accept_anyway", "release", "single_writer")
 _OF_HOSTS = ("hosts", "node_rank", "master")
+_OVER_HOSTS = ("train", "select", "validate")
 _NOT_OF_EVERY_STAGE = (*_OF_A_RUN, "near_duplicates", "sign_with", "to", *_OF_HOSTS)
 
 
@@ -115,8 +116,8 @@ def add_to(app: typer.Typer) -> None:
         (table.PREPARE, _prepare, ("near_duplicates", "to")),
         (table.FETCH, _fetch, ()),
         (table.TRAIN, _train, ("single_writer", *_OF_HOSTS)),
-        (table.SELECT, _select, ()),
-        (table.VALIDATE, _validate, ()),
+        (table.SELECT, _select, _OF_HOSTS),
+        (table.VALIDATE, _validate, _OF_HOSTS),
         (table.ACCEPT, _accept, ("accept_anyway",)),
         (table.PUBLISH, _publish, (*_OF_A_RUN, "sign_with")),
     ):
@@ -166,7 +167,7 @@ def _add(
     ) -> None:
         opened = open_workspace(workspace)
         refuse_credentials(master)
-        if name == "train":
+        if name in _OVER_HOSTS:
             hosts = hosts_told(hosts, os.environ)
         context = _context(
             name,
@@ -185,10 +186,7 @@ def _add(
             scale_lr=scale_lr,
         )
         host = None
-        # What is trained already is so on any host, whichever it is.
-        if name == "train" and (
-            says_which(node_rank, os.environ) or not context.run.record("train").is_file()
-        ):
+        if name in _OVER_HOSTS and _is_one_of_hosts(name, context.run, hosts, node_rank, master):
             devices = context.recipe.devices
             host = which_host(devices, node_rank=node_rank, master=master, environment=os.environ)
         refuse_credentials(sign_with, to)
@@ -219,6 +217,18 @@ def _add(
     kept = [item for item in signature.parameters.values() if item.name not in others]
     command.__signature__ = signature.replace(parameters=kept)  # type: ignore[attr-defined]
     app.command(name, help=text, epilog=EPILOG)(command)
+
+
+def _is_one_of_hosts(
+    stage: str, run: RunDir, hosts: int | None, node_rank: int | None, master: str | None
+) -> bool:
+    """Tells whether a command has to know which of several hosts this is."""
+    says = says_which(node_rank, os.environ)
+    if stage == "train":
+        # What is trained already is so on any host, whichever it is.
+        return says or not run.record("train").is_file()
+    # One host measures what several have trained, unless it is told to do so with others.
+    return node_rank is not None or master is not None or (says and (hosts or 1) > 1)
 
 
 def _context(
@@ -339,15 +349,15 @@ def _train_checked(invocation: Invocation) -> Results:
 
 def _select(invocation: Invocation) -> Results:
     records = invocation.records
-    selection = select(invocation.context, records.dataset(), records.trained())
+    dataset, trained = records.dataset(), records.trained()
+    selection = select(invocation.context, dataset, trained, invocation.host)
     return _finished(invocation, "select", selection)
 
 
 def _validate(invocation: Invocation) -> Results:
     records = invocation.records
-    validation = validate(
-        invocation.context, records.dataset(), records.trained(), records.selection()
-    )
+    dataset, trained, selection = records.dataset(), records.trained(), records.selection()
+    validation = validate(invocation.context, dataset, trained, selection, invocation.host)
     return _finished(invocation, "validate", validation)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ from mixnet_core.evaluate.counting import Judged, score
 from mixnet_core.evaluate.prediction_files import read_predictions
 from mixnet_core.processes.cores import usable_cores
 from mixnet_core.processes.held_devices import devices_held
+from mixnet_core.processes.host_ranks import HostRanks
 from mixnet_core.processes.launch import Patience, run_job
 from mixnet_core.processes.requests import EvaluateRequest, EvaluateResult
 from mixnet_core.recipe.recipe import Recipe
@@ -43,6 +44,22 @@ class Measured:
         return tuple(score(rows) for rows in self.predictions)
 
 
+@dataclass(frozen=True)
+class Together:
+    """Says with which other hosts something is measured, as the one that leads them.
+
+    Attributes:
+        ranks: this host's, among those of all.
+        on_start, on_look: as `processes.launch.run_job`.
+        on_end: returns once the other hosts' ranks are done too.
+    """
+
+    ranks: HostRanks
+    on_start: Callable[[Path, HostRanks], None]
+    on_look: Callable[[Path], None]
+    on_end: Callable[[], None]
+
+
 def measure(
     recipe: Recipe,
     dataset: PreparedDataset,
@@ -52,6 +69,7 @@ def measure(
     stage: str,
     attempts: Path,
     workers: int | None = None,
+    together: Together | None = None,
     batch: int = BATCH,
     ema: bool = False,
     keep_open: tuple[int, ...] = (),
@@ -66,8 +84,8 @@ def measure(
         files: weights files that fit the recipe's network, all of one suffix.
         stage: the name that watchers are told.
         attempts: folder for the child's request and logs; several may measure in it at once.
-        workers: processes that share the images; None: one on a CPU, which takes all its cores,
-            else one per device, as the recipe trains.
+        workers: processes that share the images; None: `workers_of` the recipe.
+        together: with which other hosts; None: on this one alone.
         batch: images computed at once; any number gives the same counts.
         ema: measure the moving averages in the files, not the weights beside them.
         keep_open: as `processes.launch.run_job`.
@@ -78,15 +96,15 @@ def measure(
         IntegrityError: not every image was predicted exactly once.
         MixnetError: as `processes.launch.run_job` and `evaluate.scoring.evaluate`.
     """
-    workers = workers or (1 if recipe.devices.target == "CPU" else recipe.devices.ranks)
-    threads = threads_of(recipe, workers)
+    ranks = together.ranks if together else HostRanks(each=workers or workers_of(recipe))
+    threads = threads_of(recipe, ranks.each)
 
     def say(text: str) -> None:
         watch(Tick(stage, 0, None, "img", detail=text, milestone=True))
 
     # Of its own: another measurement may be under way in the same folder.
     with (
-        devices_held(recipe.devices.target, workers, stage, say) as held,
+        devices_held(recipe.devices.target, ranks.each, stage, say) as held,
         _aside_in(attempts) as own,
     ):
         request = EvaluateRequest(
@@ -99,7 +117,8 @@ def measure(
             threads=threads,
             answers=str(own.path / "answers"),
             progress=str(own.path / "progress.jsonl"),
-            workers=workers,
+            workers=ranks.count,
+            each=ranks.each,
             columns=columns,
             ema=ema,
         )
@@ -108,16 +127,20 @@ def measure(
                 "mixnet_core.evaluate",
                 request,
                 attempts=attempts,
-                ranks=workers,
+                ranks=ranks,
                 threads=threads,
                 env=held.environment,
                 progress=Path(request.progress),
                 on_progress=EvaluationTicks(stage, watch),
+                on_start=together.on_start if together else None,
+                on_look=together.on_look if together else None,
                 # The folder is theirs until they are gone, whatever becomes of this process.
                 keep_open=(*keep_open, own.handle, *held.handles),
                 patience=patience_of(recipe),
             )
         )
+        if together:
+            together.on_end()
         images = dataset.counts[split]
         return Measured(
             predictions=tuple(
@@ -142,6 +165,11 @@ def _aside_in(folder: Path) -> Iterator[Aside]:
         yield aside
     finally:
         drop_aside(aside)
+
+
+def workers_of(recipe: Recipe) -> int:
+    """Returns how many processes measure on a host: one a device; of a CPU one takes all cores."""
+    return 1 if recipe.devices.target == "CPU" else recipe.devices.ranks
 
 
 def threads_of(recipe: Recipe, ranks: int) -> int:

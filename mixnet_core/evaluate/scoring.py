@@ -39,7 +39,7 @@ def evaluate(request: EvaluateRequest) -> EvaluateResult:
             opening the engine raise it.
     """
     recipe = request.recipe
-    ranks = join_ranks(recipe.devices.target, request.workers)
+    ranks = join_ranks(recipe.devices.target, request.workers, each=request.each)
     index = read_index(Path(request.dataset), request.split)
     _expect_labels(index, request)
     positions = share(len(index.paths), ranks)

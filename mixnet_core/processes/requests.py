@@ -187,6 +187,7 @@ class EvaluateRequest(Value):
         answers: folder for what the ranks judged; see `evaluate.prediction_files`.
         progress: path of a JSON-lines file that is written anew; its rows: see `evaluate.scoring`.
         workers: ranks that share the split; more than one are started by msrun.
+        each: how many of them are on each host; None: all.
         columns: of the logits, one for each label of the dataset; None: they are in its order.
         ema: whether the moving averages in the files are measured, not the weights beside them.
     """
@@ -201,6 +202,7 @@ class EvaluateRequest(Value):
     answers: str
     progress: str
     workers: int = Field(default=1, ge=1)
+    each: int | None = Field(default=None, ge=1)
     columns: tuple[int, ...] | None = None
     ema: bool = False
 

@@ -41,7 +41,6 @@ from mixnet_core.stages.other_host import expect_told_alike
 from mixnet_core.stages.which_host import local_addresses
 from mixnet_core.storage.files import read_json
 
-MODULE = "mixnet_core.train"
 _POLL_SECONDS = 0.2
 _SECONDS_BETWEEN_LOOKS = 1.0
 _SECONDS_TO_CONNECT = 2.0
@@ -63,13 +62,16 @@ def follow(
     ranks: HostRanks,
     say: Callable[[str], None],
     is_finished: Callable[[], bool],
+    *,
+    stage: str = "train",
 ) -> dict[str, Any] | None:
-    """Trains with this host's ranks as host 0 plans it.
+    """Does with this host's ranks what host 0 plans.
 
     Args:
         ranks: this host's.
         say: is told what goes on, in a line.
-        is_finished: tells whether the run's training is on record.
+        is_finished: tells whether the stage is on record.
+        stage: the name of what they do together.
 
     Returns:
         The result, as host 0 says it; None if it is on record already.
@@ -79,9 +81,9 @@ def follow(
         InputError: another process is this host too.
         MixnetError: what host 0 ended with.
     """
-    with devices_held(recipe.devices.target, ranks.each, f"train of {run.name}", say) as held:
+    with devices_held(recipe.devices.target, ranks.each, f"{stage} of {run.name}", say) as held:
         while not is_finished():
-            led_by = _leader(run, ranks, say, is_finished)
+            led_by = _leader(run, ranks, stage, say, is_finished)
             if led_by is None:
                 break
             lease, watch = led_by
@@ -99,14 +101,18 @@ def follow(
 
 
 def _leader(
-    run: RunDir, ranks: HostRanks, say: Callable[[str], None], is_finished: Callable[[], bool]
+    run: RunDir,
+    ranks: HostRanks,
+    stage: str,
+    say: Callable[[str], None],
+    is_finished: Callable[[], bool],
 ) -> tuple[Lease, PulseWatch] | None:
-    """Waits for a leader that lives; None if training is finished meanwhile."""
+    """Waits for a leader of the stage that lives; None if the stage is finished meanwhile."""
     watches: dict[int, PulseWatch] = {}
     began, said = time.monotonic(), False
     while True:
         newest = newest_lease(run)
-        if newest is not None and not newest.has_ended:
+        if newest is not None and _is_of(newest, stage):
             if newest.number not in watches:
                 watches[newest.number] = PulseWatch(newest.pulse(0))
             watch = watches[newest.number]
@@ -126,6 +132,12 @@ def _leader(
             say(f"{ranks.named} waits for host 0")
             said = True
         time.sleep(_POLL_SECONDS)
+
+
+def _is_of(lease: Lease, stage: str) -> bool:
+    """Tells whether a stage is led by a lease, which has not ended."""
+    said = said_in(lease.owner)
+    return said.get("end") is None and said.get("stage", "train") == stage
 
 
 def _expect_nobody_else(lease: Lease, ranks: HostRanks) -> None:
@@ -249,7 +261,7 @@ class _Follower:
                     "of containers: start host 0 with another --master, one of their network"
                 )
             join_job(
-                MODULE,
+                plan["module"],
                 attempt,
                 ranks,
                 threads=recipe.fixed_threads or int(read_json(attempt / REQUEST)["threads"]),

@@ -3,7 +3,7 @@
 How they speak to each other is `runs.lease`: files in the run's folder. One host that fails, ends
 or falls silent ends the attempt of all; the next one waits until every host is ready again.
 
-Where the recipe has `devices.min_hosts`, it goes on after `devices.join_seconds` with those that
+Where training has `devices.min_hosts`, it goes on after `devices.join_seconds` with those that
 are ready. One that is there again says so as at first: the attempt then saves and ends after its
 step, and the next one is made with it.
 """
@@ -11,9 +11,9 @@ step, and the next one is made with it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -39,11 +39,49 @@ _SECONDS_BETWEEN_LOOKS = 1.0
 Look = Callable[[Path], None]
 
 
+@dataclass(frozen=True)
+class Work:
+    """Says what hosts do together, and how it goes on without some.
+
+    Attributes:
+        stage: its name.
+        module: their ranks run it.
+        counts: with how many hosts it may be done, in order.
+        join_seconds: a host that has not joined within is missing.
+        without: what is said of missing ones, as in "training without {}".
+    """
+
+    stage: str
+    module: str
+    counts: Sequence[int]
+    join_seconds: float
+    without: str
+
+    @classmethod
+    def training(cls, recipe: Recipe) -> Work:
+        """Returns what training is, by what `devices.min_hosts` allows."""
+        bits = "; without training.virtual_ranks its bits depend on that"
+        said = "" if recipe.training.virtual_ranks else bits
+        return cls(
+            "train",
+            "mixnet_core.train",
+            recipe.host_counts,
+            recipe.devices.join_seconds,
+            "training without {} until back, as devices.min_hosts "
+            f"{recipe.devices.min_hosts} allows{said}",
+        )
+
+    def most(self, hosts: int) -> int:
+        """Returns with how many hosts to do it where so many are ready; 0: too few."""
+        return max((count for count in self.counts if count <= hosts), default=0)
+
+
 class Leader:
     """Has all hosts make an attempt together; does nothing where there is one host.
 
     Args:
-        recipe: says when a host is lost, and with how many training goes on.
+        work: what they do.
+        lost_seconds: a host that is silent for so long is lost.
         ranks: host 0's.
         lease: that it holds; None: it is alone, and nobody ever trained this run with others.
         told: as the other hosts have to be told too.
@@ -55,14 +93,16 @@ class Leader:
 
     def __init__(
         self,
-        recipe: Recipe,
+        work: Work,
+        lost_seconds: float,
         ranks: HostRanks,
         lease: Lease | None,
         told: Mapping[str, Any],
         say: Callable[[str], None],
     ) -> None:
         self.ranks = ranks
-        self._recipe, self._lease, self._say = recipe, lease, say
+        self._work, self._lost_seconds = work, lost_seconds
+        self._lease, self._say = lease, say
         hosts = range(1, ranks.hosts) if lease else ()
         self._others = [OtherHost(host, ranks.hosts, lease, told) for host in hosts if lease]
         self._attempt = 0
@@ -78,16 +118,16 @@ class Leader:
             Stopped: it is asked to end meanwhile, as by `mixnet drain`.
             InputError: one was told otherwise than this host.
         """
-        self._expect_lease()
+        self.expect_lease()
         if not self._others:
             return
         began = time.monotonic()
         said = False
         while missing := [each for each in self._others if not each.is_ready(self._attempt)]:
-            self._expect_lease()
+            self.expect_lease()
             stopping.expect_none(self._folder)
-            is_late = time.monotonic() > began + self.ranks.join_seconds
-            if self._most(len(self._others) - len(missing)) and (
+            is_late = time.monotonic() > began + self._work.join_seconds
+            if self._work.most(1 + len(self._others) - len(missing)) and (
                 is_late or not any(self._may_come(each) for each in missing)
             ):
                 break
@@ -104,24 +144,15 @@ class Leader:
     def _take(self, ready: list[OtherHost]) -> None:
         """Decides with whom the next attempt is made, and says so where it was otherwise."""
         before = self.ranks.at_work if self._attempt else ()
-        taken = ready[: self._most(len(ready)) - 1]
+        taken = ready[: self._work.most(1 + len(ready)) - 1]
         among = (0, *(each.host for each in taken))
         self.ranks = replace(self.ranks, among=among)
         if among == before:
             return
         if without := [each for each in self._others if each not in taken]:
-            virtual = self._recipe.training.virtual_ranks
-            bits = "" if virtual else "; without training.virtual_ranks its bits depend on that"
-            self._say(
-                f"training without {_named(without, self.ranks)} until back, as devices.min_hosts "
-                f"{self._recipe.devices.min_hosts} allows{bits}"
-            )
+            self._say(self._work.without.format(_named(without, self.ranks)))
         else:
             self._say(f"all {self.ranks.hosts} hosts are here")
-
-    def _most(self, others: int) -> int:
-        """Returns with how many hosts to train where so many others are ready; 0: too few."""
-        return max((n for n in self._recipe.host_counts if n <= others + 1), default=0)
 
     def _may_come(self, other: OtherHost) -> bool:
         """Tells whether a host is worth waiting for: not one that was given up, and is silent."""
@@ -150,6 +181,7 @@ class Leader:
             return
         self._attempt, self._folder = self._attempt + 1, attempt
         plan = {
+            "module": self._work.module,
             "attempt": str(attempt),
             "address": ranks.address,
             "port": ranks.port,
@@ -166,11 +198,11 @@ class Leader:
             if now < self._next_look:
                 return
             self._next_look = now + _SECONDS_BETWEEN_LOOKS
-            self._expect_lease()
+            self.expect_lease()
             back = []
             for other in self._others:
                 if other.host in self.ranks.at_work:
-                    other.expect_well(self._attempt, self._recipe.devices.lost_seconds)
+                    other.expect_well(self._attempt, self._lost_seconds)
                 elif other.is_there():
                     back.append(other)
             self._have_back(back, attempt)
@@ -180,7 +212,7 @@ class Leader:
     def _have_back(self, back: list[OtherHost], attempt: Path) -> None:
         """Has an attempt save and end, once it can, where more hosts could make the next one."""
         at_work = len(self.ranks.at_work)
-        if self._most(at_work - 1 + len(back)) == at_work or not stopping.heeds(attempt):
+        if self._work.most(at_work + len(back)) == at_work or not stopping.heeds(attempt):
             return
         # Where nothing can be written nothing can be saved: it is asked again then.
         with suppress(MachineError):
@@ -188,6 +220,20 @@ class Leader:
                 who = f"{_named(back, self.ranks)} {'are' if len(back) > 1 else 'is'} back"
                 stopping.ask(attempt, who, goes_on=True)
                 self._say(f"{who}: training saves after its step, and goes on with all there are")
+
+    def wait_for_others(self) -> None:
+        """Returns when the other hosts' ranks are through with the attempt too.
+
+        Raises:
+            JobFailed: those of one have failed, or it is silent.
+            TransientError: another host leads by now.
+        """
+        at_work = [each for each in self._others if each.host in self.ranks.at_work]
+        while not all(each.is_through(self._attempt) for each in at_work):
+            self.expect_lease()
+            for each in at_work:
+                each.expect_well(self._attempt, self._lost_seconds)
+            time.sleep(_POLL_SECONDS)
 
     @property
     def goes_on(self) -> bool:
@@ -210,7 +256,8 @@ class Leader:
             self._state |= more
             say_in(self._lease.owner, self._state)
 
-    def _expect_lease(self) -> None:
+    def expect_lease(self) -> None:
+        """Raises TransientError if another host leads by now."""
         if self._lease is not None and self._lease.is_lost:
             raise TransientError(
                 f"{owner_of(self._lease.next)} leads this run now: this host was silent for too "
@@ -248,33 +295,35 @@ class Leader:
         have = "has" if len(missing) == 1 else "have"
         return (
             f"{_named(missing, self.ranks)} {have} not joined within "
-            f"{self.ranks.join_seconds:g} s: start the same command there, with its --node-rank "
+            f"{self._work.join_seconds:g} s: start the same command there, with its --node-rank "
             "and the same workspace on a disk that all hosts share"
         )
 
 
 @contextmanager
 def led(
-    run: RunDir, recipe: Recipe, ranks: HostRanks, say: Callable[[str], None]
+    run: RunDir, recipe: Recipe, ranks: HostRanks, say: Callable[[str], None], work: Work
 ) -> Iterator[Leader]:
-    """Leads the hosts of a run's training for the block; says to them if it fails.
+    """Leads the hosts of a run for the block; says to them if it fails.
 
     What it succeeds with the block tells (`Leader.end`).
 
     Args:
         ranks: host 0's.
         say: is told what goes on, in a line.
+        work: what they do.
 
     Raises:
         TransientError: another host leads the run.
         MachineError: the run's folder cannot be written.
     """
-    told = told_to(recipe, run, ranks)
+    told, lost_seconds = told_to(recipe, run, ranks), recipe.devices.lost_seconds
     if ranks.hosts == 1 and newest_lease(run) is None:
-        yield Leader(recipe, ranks, None, told, say)
+        yield Leader(work, lost_seconds, ranks, None, told, say)
         return
-    with lease_held(run, told, say, lost_seconds=recipe.devices.lost_seconds) as lease:
-        leader = Leader(recipe, ranks, lease, told, say)
+    told_first = told | {"stage": work.stage}
+    with lease_held(run, told_first, say, lost_seconds=lost_seconds) as lease:
+        leader = Leader(work, lost_seconds, ranks, lease, told, say)
         try:
             yield leader
         except BaseException as error:

@@ -85,6 +85,12 @@ class OtherHost:
         silent = self._watch.silent()
         return self._watch.has_grown and silent < _SECONDS_OF_LIFE
 
+    def is_through(self, attempt: int) -> bool:
+        """Tells whether its ranks have done their part of an attempt."""
+        said = said_in(self._lease.host(self.host))
+        ours = said.get("session") == self._session
+        return ours and said.get("done") == attempt and said.get("error") is None
+
     def failure(self, attempt: int) -> MixnetError | None:
         """Returns what it says of an attempt that failed there; None if nothing."""
         said = said_in(self._lease.host(self.host))

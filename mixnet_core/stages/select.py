@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mixnet_core.evaluate.job import measure, patience_of, threads_of
+from mixnet_core.evaluate.job import patience_of, threads_of
 from mixnet_core.model.native.choice import choose_operators
 from mixnet_core.processes.held_devices import devices_held
+from mixnet_core.processes.host_ranks import HostRanks
 from mixnet_core.processes.launch import run_job
 from mixnet_core.processes.requests import AverageRequest, AverageResult
 from mixnet_core.recipe.recipe import Recipe
@@ -18,57 +19,55 @@ from mixnet_core.runs.ticks import Tick, Watch
 from mixnet_core.runs.values import Candidate, Checkpoint, PreparedDataset, Selection, TrainedRun
 from mixnet_core.stages.context import Context
 from mixnet_core.stages.made_from import select_inputs
+from mixnet_core.stages.measuring import Measuring, measured_as_led, measuring, say_of
 from mixnet_core.stages.policy import choose, members, rule
 
 
-def select(context: Context, dataset: PreparedDataset, trained: TrainedRun) -> Selection:
+def select(
+    context: Context, dataset: PreparedDataset, trained: TrainedRun, host: HostRanks | None = None
+) -> Selection:
     """Takes what the recipe's policy says (`stages.policy`); the val split is not looked at.
 
     Every candidate is scored from its saved file, whatever was measured of it in training.
 
+    Args:
+        host: which of several hosts this one is, as of `stages.train`; each calls it then, and
+            scores its part of the images. None: this one scores all of them.
+
     Raises:
-        TransientError: another process works on this run.
+        TransientError: another process works on this run, or host 0 does not.
         MixnetError: as `evaluate.job.measure`.
     """
-    recipe, run, watch = context.recipe, context.run, context.watch
+    recipe, run = context.recipe, context.run
     inputs = select_inputs(recipe, dataset, trained)
-    with exclusive(run) as lock:
+
+    def on_record() -> Selection | None:
         done = finished(run, "select", inputs, Selection)
-        if done and done.chosen.weights.is_file():
+        return done if done and done.chosen.weights.is_file() else None
+
+    if host is not None and not host.leads:
+        return measured_as_led(context, "select", host, Selection, on_record)
+    with exclusive(run) as lock:
+        if (done := on_record()) is not None:
             return done
-        candidates = _candidates(recipe, run, dataset, trained.checkpoints, lock, watch)
-        parts = members(recipe.selection, candidates)
-        if parts:
-            mean = _mean(recipe, run, dataset, parts, lock, watch)
-            candidates += _candidates(recipe, run, dataset, [mean], lock, watch)
-        selection = Selection(
-            chosen=choose(recipe.selection, candidates),
-            candidates=candidates,
-            rule=rule(recipe.selection, len(parts), frozen=recipe.weights.freeze == "backbone"),
-            policy=recipe.selection.policy,
-        )
-        write_record(run, "select", inputs, selection)
+        with measuring(context, dataset, "select", host, lock) as measure:
+            candidates = _candidates(measure, trained.checkpoints)
+            if parts := members(recipe.selection, candidates):
+                mean = _mean(recipe, run, dataset, parts, lock, context.watch)
+                candidates += _candidates(measure, [mean])
+            selection = Selection(
+                chosen=choose(recipe.selection, candidates),
+                candidates=candidates,
+                rule=rule(recipe.selection, len(parts), frozen=recipe.weights.freeze == "backbone"),
+                policy=recipe.selection.policy,
+            )
+            write_record(run, "select", inputs, selection)
+            measure.end(selection)
     return selection
 
 
-def _candidates(
-    recipe: Recipe,
-    run: RunDir,
-    dataset: PreparedDataset,
-    checkpoints: Sequence[Checkpoint],
-    lock: int,
-    watch: Watch,
-) -> tuple[Candidate, ...]:
-    measured = measure(
-        recipe,
-        dataset,
-        [checkpoint.weights for checkpoint in checkpoints],
-        split="select",
-        stage="select",
-        attempts=run.attempts("select"),
-        keep_open=(lock,),
-        watch=watch,
-    )
+def _candidates(measure: Measuring, checkpoints: Sequence[Checkpoint]) -> tuple[Candidate, ...]:
+    measured = measure([checkpoint.weights for checkpoint in checkpoints], "select")
     return tuple(
         Candidate(checkpoint=checkpoint, score=score)
         for checkpoint, score in zip(checkpoints, measured.scores, strict=True)
@@ -107,9 +106,7 @@ def _mean(
         detail = f"statistics of the mean of {len(parts)}"
         watch(Tick("select", row["done"], row["total"], "img", detail=detail))
 
-    def say(text: str) -> None:
-        watch(Tick("select", 0, None, "img", detail=text, milestone=True))
-
+    say = say_of("select", watch)
     with devices_held(recipe.devices.target, 1, f"select of {run.name}", say) as held:
         result = run_job(
             "mixnet_core.train.average",

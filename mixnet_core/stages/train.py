@@ -30,10 +30,10 @@ from mixnet_core.runs.run_dir import RunDir
 from mixnet_core.runs.ticks import TrainingTicks
 from mixnet_core.runs.values import FetchedWeights, PreparedDataset, TrainedRun
 from mixnet_core.stages.context import Context
-from mixnet_core.stages.following import MODULE, follow
+from mixnet_core.stages.following import follow
 from mixnet_core.stages.images_here import expect_images_here
 from mixnet_core.stages.keeping import kept_in_store
-from mixnet_core.stages.leading import led
+from mixnet_core.stages.leading import Work, led
 from mixnet_core.stages.made_from import Inputs, train_inputs
 from mixnet_core.stages.prepare import another_dataset
 from mixnet_core.stages.restarts import Restarts
@@ -90,7 +90,8 @@ def train(
             return done
         # After that: what its hosts have trained may be selected and measured on one of them.
         ranks = host or which_host(recipe.devices, environment={})
-        leader = stack.enter_context(led(run, recipe, ranks, ticks.say))
+        work = Work.training(recipe)
+        leader = stack.enter_context(led(run, recipe, ranks, ticks.say, work))
         keeping = stack.enter_context(kept_in_store(run, recipe, inputs, ticks.say))
         otherwise = f"{another_dataset(dataset)} or other weights"
         begin(run, "train", key_of(**inputs), otherwise, dataset)
@@ -128,7 +129,7 @@ def train(
             try:
                 with leader.attempt():
                     result = run_job(
-                        MODULE,
+                        work.module,
                         request,
                         attempts=run.attempts("train"),
                         ranks=leader.ranks,

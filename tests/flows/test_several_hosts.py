@@ -65,8 +65,8 @@ def begun_like(prepared: Workspace, root: Path, like: RunDir | None = None) -> W
     return Workspace(root)
 
 
-def trains(pool: Pool, workspace: Workspace, **settings: Any) -> str:
-    """Asks for the run on two hosts; the flow run's id."""
+def trains(pool: Pool, workspace: Workspace, *, ranks: int = 1, **settings: Any) -> str:
+    """Asks for the run on two hosts with so many ranks each; the flow run's id."""
     more = {key.replace("__", "."): value for key, value in settings.items()}
     return pool.deployed.run(
         "mixnet/train",
@@ -74,7 +74,7 @@ def trains(pool: Pool, workspace: Workspace, **settings: Any) -> str:
         run=RUN,
         workspace=str(workspace.root),
         epochs=EPOCHS,
-        ranks=1,
+        ranks=ranks,
         hosts=2,
         accept_anyway="a test",
         settings=SETTINGS | PATIENT | more,
@@ -119,10 +119,27 @@ def test_two_hosts_leave_the_bytes_of_one_host_with_two_ranks(
     assert [each["state_type"] for each in both.node_runs(flow_run)] == ["COMPLETED"]
     assert differences(outcome(reference), outcome(run_of(workspace))) == []
     nothing_is_left(both, workspace)
+    # What they have trained together they have measured together.
+    for stage in ("select", "validate"):
+        (attempt,) = run_of(workspace).attempts(stage).iterdir()
+        assert {path.stem for path in attempt.glob("process-*.json")} == {"process-0", "process-1"}
     # What is trained needs no other host.
     again = trains(both, workspace)
     assert ends(both, again) == "COMPLETED"
     assert both.node_runs(again) == []
+
+
+def test_two_hosts_with_four_ranks_leave_the_bytes_of_one_rank(both: Pool, tmp_path: Path) -> None:
+    same = {"training.virtual_ranks": 4}
+    alone = prepare(tmp_path / "alone", epochs=EPOCHS, **same)
+    train_on_one(alone)
+    workspace = prepare(tmp_path / "over-hosts", epochs=EPOCHS, **same)
+    flow_run = trains(both, workspace, ranks=2, training__virtual_ranks=4)
+    assert both.deployed.final_state(flow_run, 300)["type"] == "COMPLETED"
+    (attempt,) = run_of(workspace).attempts("train").iterdir()
+    assert len(list(attempt.glob("process-*.json"))) == 4
+    assert differences(outcome(run_of(alone)), outcome(run_of(workspace))) == []
+    nothing_is_left(both, workspace)
 
 
 def trained_past(pool: Pool, flow_run: str, workspace: Workspace, step: int) -> None:

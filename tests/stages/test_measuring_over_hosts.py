@@ -1,0 +1,114 @@
+"""Two hosts select and validate together as one does alone, whatever becomes of the second."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mixnet_core.runs.run_dir import Workspace
+from mixnet_core.runs.values import Selection, Validation
+from mixnet_core.storage.files import read_json
+from tests.marked import wait_until
+from tests.train.network import Host, NotAllowed, prepare, run_of, train_on_one, two_hosts
+
+pytestmark = [pytest.mark.slow, pytest.mark.long]
+
+Hosts = tuple[Host, Host]
+MASTER = "10.83.0.1"
+
+
+@pytest.fixture
+def hosts() -> Iterator[Hosts]:
+    try:
+        with two_hosts() as made:
+            yield made
+    except NotAllowed as error:
+        pytest.skip(f"network namespaces need root and ip: {error}")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    workspace = prepare(tmp_path_factory.mktemp("trained"), epochs=2)
+    train_on_one(workspace)
+    return workspace
+
+
+@pytest.fixture
+def workspace(trained: Workspace, tmp_path: Path) -> Workspace:
+    return copied(trained, tmp_path / "together")
+
+
+def copied(trained: Workspace, root: Path) -> Workspace:
+    shutil.copytree(run_of(trained).root, run_of(Workspace(root)).root)
+    return Workspace(root)
+
+
+def measure(hosts: Hosts, workspace: Workspace, stage: str) -> None:
+    for host in hosts:
+        told = ("--hosts=2", f"--node-rank={host.number}", f"--master={MASTER}")
+        host.start(workspace, stage, "--run=r", *told)
+
+
+def ends_well(*hosts: Host) -> None:
+    codes = [host.end() for host in hosts]
+    assert codes == [0] * len(hosts), [host.log.read_text() for host in hosts]
+
+
+def attempts(workspace: Workspace, stage: str) -> list[list[str]]:
+    """For each attempt the ranks whose processes were in it."""
+    folders = sorted(run_of(workspace).attempts(stage).iterdir())
+    return [sorted(path.stem for path in each.glob("process-*.json")) for each in folders]
+
+
+def selected(workspace: Workspace) -> Selection:
+    return Selection.model_validate(read_json(run_of(workspace).record("select"))["result"])
+
+
+def validated(workspace: Workspace) -> Validation:
+    return Validation.model_validate(read_json(run_of(workspace).record("validate"))["result"])
+
+
+def test_both_measure_each_image_once_and_find_what_one_host_finds(
+    hosts: Hosts, trained: Workspace, workspace: Workspace, tmp_path: Path
+) -> None:
+    one = copied(trained, tmp_path / "alone")
+    hosts[0].start(one, "select", "--run=r")
+    ends_well(hosts[0])
+    measure(hosts, workspace, "select")
+    ends_well(*hosts)
+    assert len(selected(workspace).candidates) > 1
+    assert [item.score for item in selected(workspace).candidates] == [
+        item.score for item in selected(one).candidates
+    ]
+    hosts[0].start(one, "validate", "--run=r")
+    ends_well(hosts[0])
+    measure(hosts, workspace, "validate")
+    ends_well(*hosts)
+    assert run_of(workspace).predictions.read_bytes() == run_of(one).predictions.read_bytes()
+    for stage in ("select", "validate"):
+        assert attempts(workspace, stage) == [["process-0", "process-1"]]
+    # What is on record needs nobody.
+    hosts[1].start(workspace, "validate", "--run=r", "--hosts=2", "--node-rank=1")
+    ends_well(hosts[1])
+
+
+def test_without_one_that_does_not_come_or_dies_host_0_measures_all_images(
+    hosts: Hosts, workspace: Workspace
+) -> None:
+    leader, other = hosts
+    told = ("--hosts=2", "--node-rank=0", f"--master={MASTER}")
+    leader.start(workspace, "select", "--run=r", *told, "--set=devices.join_seconds=3")
+    ends_well(leader)
+    assert "measuring without host 1 of 2" in leader.log.read_text()
+    assert attempts(workspace, "select") == [["process-0"]]
+    measure(hosts, workspace, "validate")
+    there = run_of(workspace).attempts("validate") / "attempt-001" / "process-1.json"
+    wait_until(lambda: there.exists() or leader.has_ended(), "the other host's rank")
+    other.kill()
+    ends_well(leader)
+    assert "measuring on this host alone: " in leader.log.read_text()
+    assert attempts(workspace, "validate")[1] == ["process-0"]
+    assert validated(workspace).score.count > 0
