@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from zipfile import ZipFile
 
 import pytest
 
+from mixnet_core.model.native.levels import LEVELS, RECORD
 from tests.flows.conftest import asked, clean_environment, served
 from tests.tiny import options
 
@@ -22,7 +24,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent
 # What setuptools could take by mistake is there too.
 TREE = (
-    "LICENSE", "README.md", "pyproject.toml", "prefect.yaml",
+    "LICENSE", "README.md", "pyproject.toml", "prefect.yaml", "setup.py",
     "benchmarks", "flows", "infra", "mixnet_core", "tests",
 )  # fmt: skip
 MADE = shutil.ignore_patterns("__pycache__", "*.egg-info")
@@ -120,8 +122,13 @@ def test_it_has_every_file_of_its_packages(wheel: Path) -> None:
         for path in folder.rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
+    # Made with it; a checkout has none.
+    made = {name for name in content if "/native/prebuilt/" in name}
+    content = {name: data for name, data in content.items() if name not in made}
     assert content.keys() == expected.keys()
     assert content == expected
+    here = [level.name for level in LEVELS if level.machine == platform.machine()]
+    assert {Path(name).name for name in made} == {*(f"{name}.so" for name in here), RECORD}
     kinds = {Path(name).suffix for name in content}
     assert kinds >= {".py", ".yaml", ".csv", ".html", ".cpp", ".h", ".typed"}
     assert {"mixnet_flows/prefect.yaml", "mixnet_flows/infra/zombies.yaml"} <= content.keys()
@@ -139,9 +146,16 @@ def test_what_runs_is_the_wheel(installed: Installed) -> None:
     assert done.stdout.startswith("mixnet ")
 
 
-def test_a_tiny_run_is_published(installed: Installed) -> None:
+def test_a_tiny_run_is_published_and_has_the_native_operators_without_a_compiler(
+    installed: Installed, tmp_path: Path
+) -> None:
+    bare = clean_environment() | {"MIXNET_CACHE": str(tmp_path), "PATH": str(installed.bin)}
+    bare.pop("CXX", None)
     arguments = ("digits", "--run=tiny", "--epochs=1", "--ranks=1", *options(), "--json")
-    done = ran(installed.bin / "mixnet", "run", *arguments, cwd=installed.folder)
+    mixnet = installed.bin / "mixnet"
+    done = ran(mixnet, "run", *arguments, cwd=installed.folder, environment=bare)
+    (attempt,) = (installed.folder / "workspace/runs/tiny/attempts/train").iterdir()
+    assert json.loads((attempt / "request.json").read_text())["operators"] == "native"
     release = json.loads(done.stdout)["publish"]
     published = installed.folder / "workspace" / "releases" / "tiny"
     assert release["uri"] == published.as_uri()

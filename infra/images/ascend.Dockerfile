@@ -52,7 +52,7 @@ RUN if [ -z "${MINDSPORE_WHEEL}" ]; then cp requirements.txt others.txt; \
 RUN if [ -n "${MINDSPORE_WHEEL}" ]; then \
     pip install --no-cache-dir --disable-pip-version-check --no-deps "${MINDSPORE_WHEEL}"; fi \
     && python -c "from importlib.metadata import version; found = version('mindspore'); assert found == '${MINDSPORE}', found"
-COPY LICENSE README.md pyproject.toml ./
+COPY LICENSE README.md pyproject.toml setup.py ./
 COPY mixnet_core mixnet_core
 COPY flows flows
 RUN pip install --no-cache-dir --disable-pip-version-check --no-deps --no-build-isolation .

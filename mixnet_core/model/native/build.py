@@ -1,5 +1,7 @@
 """Compiles the operators with this machine's C++ compiler, once, into the user's cache.
 
+Without one they are copied there from the wheel, if it has them for this CPU.
+
     operators-KEY.so        KEY: sha256 over sources, flags, compiler and CPU, shortened
     operators-KEY.json      the library's own sha256
 
@@ -10,6 +12,7 @@ libraries. A library whose digest is not the recorded one is built again. Import
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import platform
 import shlex
@@ -19,23 +22,13 @@ import sys
 from pathlib import Path
 
 from mixnet_core.errors import MachineError, MixnetError
+from mixnet_core.model.native.levels import flags_for, sources_in
+from mixnet_core.model.native.prebuilt import prebuilt
 from mixnet_core.storage.files import file_aside, fingerprint, read_json, sha256_of, write_json
 from mixnet_core.storage.user_cache import cache_folder
 
 SOURCES = Path(__file__).parent
-FLAGS = (
-    "-std=c++17",
-    "-O3",
-    "-march=native",
-    "-ffp-contract=fast",
-    "-fopenmp",
-    "-fPIC",
-    "-shared",
-    "-Wall",
-    "-Wextra",
-    # Warns about how vectors are passed between functions; here all of those are inlined.
-    "-Wno-psabi",
-)
+FLAGS = flags_for("native")
 _COMPILERS = ("g++", "c++", "clang++")
 _MACHINES = ("x86_64", "aarch64")
 _COMPILE_SECONDS = 300
@@ -51,19 +44,47 @@ status = ctypes.CDLL(sys.argv[1]).mixconv_forward_symmetric(
 sys.exit(status or list(y) != [1, 2, 3])
 """
 
+log = logging.getLogger(__name__)
+
 
 @functools.cache
 def library() -> Path:
     """Returns the compiled operators' file; builds it if this user has none for these sources here.
 
+    Where there is no compiler, or what is on PATH fails, a wheel's own are taken (`prebuilt`).
+
     Raises:
-        MachineError: no compiler, an unknown CPU, or sources that do not compile or run here.
+        MachineError: no compiler, an unknown CPU, or sources that do not compile or run here; and
+            nothing ready for this CPU, or `$CXX` is set.
     """
-    compiler = find_compiler()
+    try:
+        return _compiled(find_compiler())
+    except MachineError as error:
+        # Who sets it wants that one, and no other.
+        ready = None if os.environ.get("CXX", "").strip() else prebuilt(SOURCES)
+        if ready is None:
+            raise
+        log.info("the native operators are those of the wheel: %s", error)
+    return _copied(*ready)
+
+
+def _compiled(compiler: list[str]) -> Path:
     key = fingerprint(_inputs(compiler))[:16]
     path = cache_folder("native") / f"operators-{key}.so"
     if not _intact(path):
         _build(compiler, path)
+    return path
+
+
+def _copied(ready: Path, sha256: str) -> Path:
+    """Returns a copy of a library of that digest, which was tried on this CPU."""
+    key = fingerprint({"prebuilt": ready.name, "sha256": sha256, "cpu": _cpu()})[:16]
+    path = cache_folder("native") / f"operators-{key}.so"
+    if not _intact(path):
+        with file_aside(path) as aside:
+            shutil.copyfile(ready, aside)
+            _try(f"as the wheel has them for {ready.stem}", aside)
+        write_json(_record(path), {"sha256": sha256})
     return path
 
 
@@ -112,7 +133,7 @@ def compile_library(compiler: list[str], flags: tuple[str, ...], target: Path) -
     Raises:
         MachineError: the compiler failed; its first error is in the message.
     """
-    command = [*compiler, *flags, *map(str, sorted(SOURCES.glob("*.cpp"))), "-o", str(target)]
+    command = [*compiler, *flags, *map(str, sources_in(SOURCES)), "-o", str(target)]
     try:
         done = subprocess.run(
             command,
@@ -175,12 +196,12 @@ def _intact(path: Path) -> bool:
 def _build(compiler: list[str], path: Path) -> None:
     with file_aside(path) as aside:
         compile_library(compiler, FLAGS, aside)
-        _try(compiler, aside)
+        _try(f"compiled by {compiler[0]}", aside)
         digest = sha256_of(aside)
     write_json(_record(path), {"sha256": digest})
 
 
-def _try(compiler: list[str], path: Path) -> None:
+def _try(origin: str, path: Path) -> None:
     try:
         done = subprocess.run(
             [sys.executable, "-c", _TRIAL, str(path)], capture_output=True, timeout=60, check=False
@@ -190,6 +211,6 @@ def _try(compiler: list[str], path: Path) -> None:
         ended = "did not end"
     if ended:
         raise MachineError(
-            f"the native operators, compiled by {compiler[0]}, do not run on this CPU (a trial "
+            f"the native operators, {origin}, do not run on this CPU (a trial "
             f"{ended}): set devices.operators to plain"
         )
