@@ -15,7 +15,7 @@ INFRA_READY := $(INFRA)/.ready
 export DO_NOT_TRACK = 1
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 
-.PHONY: help venv browser services demo test long faults oracle trajectories sanitize mutate fuzz infra check format bench docs serve lock clean
+.PHONY: help venv browser services demo test long faults oracle trajectories sanitize arm64 mutate fuzz infra check format bench docs serve lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ trajectories: $(ORACLE_READY) ## 36 ways to train beside their formulas, as a ta
 
 sanitize: $(READY) ## the native operators under the address and undefined-behaviour sanitizers
 	@$(BIN)/python -m pytest tests/model/native/test_sanitized.py
+
+arm64: $(READY) ## the native operators of an aarch64 wheel, on an emulated CPU; Debian, as root
+	@tests/model/native/arm64.sh $(BIN)/python
 
 mutate: $(READY) ## whether tests notice small changes; MUTATE="--modules stages/policy --per-module 20 --seed 3"
 	@$(BIN)/python -m tests.mutate $(MUTATE)
