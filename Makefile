@@ -18,7 +18,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED = false
 .PHONY: help venv browser services demo test long faults oracle trajectories sanitize arm64 mutate fuzz infra check format bench docs serve lock clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY) ## the whole flow on scanned digits: train, select, validate, publish
 	@$(BIN)/python -m mixnet_flows.demo $(DEMO)
