@@ -1,6 +1,7 @@
 """`make bench`: figures of this machine, side by side.
 
 train       an optimizer step: stock MindSpore operators, native ones          8 min
+epoch       a training epoch from JPEGs: mixnet train, a PyTorch script        10 min
 infer       forward passes: stock, native, OpenVINO, others where installed    9 min
 operators   single layers: native against stock                                5 min
 evaluate    the evaluate stage on JPEGs against its engine alone               3 min
@@ -27,6 +28,7 @@ from typing import Any
 
 from benchmarks.machine import machine_line
 from benchmarks.options import Options, Section
+from benchmarks.record import RECORD, ROOT, note
 from benchmarks.rounds import say
 from mixnet_core.errors import MixnetError
 from mixnet_core.model.variants import VARIANTS
@@ -34,6 +36,7 @@ from mixnet_core.storage.files import write_json
 
 SECTIONS = {
     "train": "training",
+    "epoch": "epoch",
     "infer": "inference",
     "operators": "operators",
     "evaluate": "evaluation",
@@ -74,6 +77,8 @@ def main() -> int:
             continue
         minutes = (time.monotonic() - began) / 60
         say(f"\n{section.title} ({minutes:.1f} min)\n\n{section.table}")
+        if arguments.record and note(name, section.rows):
+            say(f"noted in {RECORD.relative_to(ROOT)}")
         results["sections"][name] = {"title": section.title, "rows": section.rows}
         if arguments.json:
             write_json(arguments.json, results)
@@ -88,14 +93,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     # Not by `choices`: argparse would apply them to the empty list too.
     parser.add_argument("sections", nargs="*", type=_section, metavar="SECTION", help="all if none")
-    parser.add_argument("--rounds", type=_positive, help="default: 5; operators, ranks, virtual 3")
+    parser.add_argument(
+        "--rounds", type=_positive, help="default: 5; epoch, operators, ranks, virtual 3"
+    )
     parser.add_argument("--variant", choices=VARIANTS, default="s", help="not of operators")
     parser.add_argument("--image-size", type=_positive, help="default: 224; ranks 16; virtual 64")
     parser.add_argument(
         "--global-batch",
         type=_positive,
-        help="default: train, ranks and virtual 32; infer 1, 8 and 32; operators 4; evaluate 64; "
-        "input and objects 128",
+        help="default: train, epoch, ranks and virtual 32; infer 1, 8 and 32; operators 4; "
+        "evaluate 64; input and objects 128",
     )
     parser.add_argument(
         "--photos",
@@ -105,7 +112,16 @@ def _parser() -> argparse.ArgumentParser:
         "photographs",
     )
     parser.add_argument(
-        "--images", type=_positive, default=2000, help="evaluate, input and objects: how many"
+        "--images",
+        type=_positive,
+        default=2000,
+        help="epoch, evaluate, input and objects: how many",
+    )
+    parser.add_argument(
+        "--no-record",
+        dest="record",
+        action="store_false",
+        help="leave docs/bench-record.csv as it is",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="every round's figures")
     return parser

@@ -13,14 +13,19 @@ FEATURES = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", 
 PACKAGES = ("mindspore", "numpy", "openvino", "onnxruntime", "torch")
 
 
-def machine_line() -> str:
+def cpu_line() -> str:
+    """Returns cores, model and instructions."""
     info = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     model = _first(info, "model name") or platform.machine()
     flags = (_first(info, "flags") or _first(info, "Features")).split()
     found = [feature for feature in FEATURES if feature in flags]
+    return f"{threads()} cores ({model}; {' '.join(found)})"
+
+
+def machine_line() -> str:
     versions = [f"{name} {_version(name)}" for name in PACKAGES if _version(name)]
     return (
-        f"{threads()} cores ({model}; {' '.join(found)}), {platform.system()}, "
+        f"{cpu_line()}, {platform.system()}, "
         f"Python {platform.python_version()}, {', '.join(versions)}"
     )
 

@@ -151,3 +151,33 @@ class TorchJob(BaseModel):
     std: tuple[float, float, float]
     least: int
     seconds: float
+
+
+class MixnetEpochJob(BaseModel):
+    """recipe: file, of one epoch; workspace: its folder; run: a new name."""
+
+    recipe: str
+    workspace: str
+    run: str
+
+
+class TorchEpochJob(BaseModel):
+    """An epoch of JPEGs.
+
+    Attributes:
+        images: folder with one folder a class.
+        folder: where the checkpoint goes.
+        workers: processes of the DataLoader.
+        compiled: by torch.compile.
+    """
+
+    variant: VariantName
+    images: str
+    folder: str
+    image_size: int
+    batch: int
+    threads: int
+    workers: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    compiled: bool = False
