@@ -42,6 +42,7 @@ RUN_BY = {
     "make docs": ".ci/run",
     "make faults": "not run here: hangs and kills of minutes each, before a release",
     "make fuzz": "tests/fuzz/test_search.py::test_the_command_prints_a_line_a_rule_and_ends_with_0",
+    "make arm64": "not run here: root, an emulator and a cross compiler; three minutes",
     "make infra": "not run here: it installs its tools; its tests run in make test where they are",
     "make long": "not run here: whole trainings, before a release",
     "make mutate": "tests/mutate/test_command.py::test_a_mutant_that_never_ends_is_noticed",

@@ -115,14 +115,15 @@ def let_go(leader: UUID, patience: float) -> None:
         get_run_logger().warning("node runs end by themselves: %s", error)
 
 
-def may_measure(leader: UUID) -> bool:
-    """Tells whether a flow run has node runs that are under way."""
-    try:
-        with impatient(), asked_server() as client:
-            return any(run.state and run.state.is_running() for run in _left(client, leader))
-    except Exception as error:
-        get_run_logger().warning("measuring without other hosts: %s", error)
-        return False
+def nodes_under_way(leader: UUID) -> list[int]:
+    """Returns the numbers of the hosts whose node runs are under way, in order.
+
+    Raises:
+        TransientError: the server is away.
+    """
+    with impatient(), asked_server() as client:
+        running = [run for run in _left(client, leader) if run.state and run.state.is_running()]
+    return sorted({int(run.parameters["node_rank"]) for run in running})
 
 
 def ask_once(leader: UUID) -> None:

@@ -17,13 +17,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import copy_context
+from dataclasses import replace
 from uuid import UUID
 
 from prefect.context import SyncClientContext
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
-from mixnet_core.errors import MachineError, TransientError
+from mixnet_core.errors import MachineError, MixnetError, TransientError
 from mixnet_core.processes.host_ranks import HostRanks
 from mixnet_core.recipe.recipe import Recipe
 from mixnet_core.recipe.sections import Devices
@@ -34,8 +35,8 @@ from mixnet_flows.node_runs import (
     asked_server,
     end_node,
     let_go,
-    may_measure,
     nodes_by_id,
+    nodes_under_way,
     start_node,
 )
 from mixnet_flows.pool_hosts import other_hosts
@@ -73,10 +74,23 @@ def nodes_there(context: Context) -> HostRanks | None:
     None where there are none, or the server, which knows them, is away.
     """
     devices = context.recipe.devices
-    if devices.hosts == 1 or not may_measure(UUID(flow_run.id)):
+    if devices.hosts == 1:
         return None
-    _, ranks = _leading(devices)
-    return ranks
+    try:
+        numbers = nodes_under_way(UUID(flow_run.id))
+        if not numbers:
+            return None
+        _, ranks = _leading(devices)
+    except MixnetError as error:
+        get_run_logger().warning("measuring on this host alone: %s", error)
+        return None
+    return replace(ranks, among=(0, *numbers))
+
+
+def nodes_of_before_let_go(context: Context) -> None:
+    """Lets node runs go that another process of this flow run started, and left."""
+    if context.recipe.devices.hosts > 1:
+        let_go(UUID(flow_run.id), 0.0)
 
 
 @contextmanager

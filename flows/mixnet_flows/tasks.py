@@ -41,7 +41,7 @@ from mixnet_core.stages.train import trained_already
 from mixnet_core.stages.validate import validate as validate_stage
 from mixnet_flows.accelerators import accelerators_held
 from mixnet_flows.curves import LiveCurves
-from mixnet_flows.nodes import nodes_started, nodes_there
+from mixnet_flows.nodes import nodes_of_before_let_go, nodes_started, nodes_there
 from mixnet_flows.showing import show_exports, show_release, show_report, shown
 
 P = ParamSpec("P")
@@ -97,6 +97,8 @@ def train(context: Context, dataset: PreparedDataset, weights: FetchedWeights | 
         if trained_already(context, dataset, weights) is None:
             stack.enter_context(accelerators_held(context.recipe.devices))
             host = stack.enter_context(nodes_started(context))
+        else:
+            nodes_of_before_let_go(context)
         return shown(
             "train",
             context,

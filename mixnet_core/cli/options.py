@@ -95,8 +95,9 @@ HostsOption = Annotated[
     int | None,
     typer.Option(
         "--hosts",
-        help="Machines that train together, each with the recipe's ranks; this command runs on "
-        "each. Default: $MIXNET_HOSTS, a Slurm step's nodes, else devices.hosts.",
+        help="Machines that work together, each with the recipe's ranks; this command runs on "
+        "each. Default: to train $MIXNET_HOSTS, a Slurm step's nodes, else devices.hosts; to "
+        "measure this one alone.",
         metavar="N",
         min=1,
     ),

@@ -34,7 +34,7 @@ from mixnet_core.processes.host_ranks import HostRanks
 from mixnet_core.recipe.lines import recipe_lines
 from mixnet_core.recipe.recipe import Recipe, stored_recipe
 from mixnet_core.runs.records import existing_run
-from mixnet_core.runs.run_dir import RunDir, Workspace
+from mixnet_core.runs.run_dir import Workspace
 from mixnet_core.runs.summaries import summary
 from mixnet_core.runs.terminal import TerminalWatch
 from mixnet_core.runs.ticks import Tick
@@ -79,7 +79,6 @@ Results = dict[str, Value | None]
 # Of publishing, mostly: a stage that does not heed one refuses it.
 _OF_A_RUN = ("accept_anyway", "release", "single_writer")
 _OF_HOSTS = ("hosts", "node_rank", "master")
-_OVER_HOSTS = ("train", "select", "validate")
 _NOT_OF_EVERY_STAGE = (*_OF_A_RUN, "near_duplicates", "sign_with", "to", *_OF_HOSTS)
 
 
@@ -167,7 +166,8 @@ def _add(
     ) -> None:
         opened = open_workspace(workspace)
         refuse_credentials(master)
-        if name in _OVER_HOSTS:
+        measures = name in ("select", "validate")
+        if name == "train":
             hosts = hosts_told(hosts, os.environ)
         context = _context(
             name,
@@ -182,12 +182,18 @@ def _add(
             global_batch=global_batch,
             lr=lr,
             ranks=ranks,
-            hosts=hosts,
+            # How many measure changes nothing of the run.
+            hosts=None if measures else hosts,
             scale_lr=scale_lr,
         )
-        host = None
-        if name in _OVER_HOSTS and _is_one_of_hosts(name, context.run, hosts, node_rank, master):
-            devices = context.recipe.devices
+        host, devices = None, context.recipe.devices
+        if measures and (hosts, node_rank, master) != (None, None, None):
+            devices = devices.model_copy(update={"hosts": hosts or devices.hosts})
+            host = which_host(devices, node_rank=node_rank, master=master, environment=os.environ)
+        # What is trained already is so on any host, whichever it is.
+        elif name == "train" and (
+            says_which(node_rank, os.environ) or not context.run.record("train").is_file()
+        ):
             host = which_host(devices, node_rank=node_rank, master=master, environment=os.environ)
         refuse_credentials(sign_with, to)
         context = replace(context, single_writer=single_writer, sign_with=sign_with)
@@ -217,18 +223,6 @@ def _add(
     kept = [item for item in signature.parameters.values() if item.name not in others]
     command.__signature__ = signature.replace(parameters=kept)  # type: ignore[attr-defined]
     app.command(name, help=text, epilog=EPILOG)(command)
-
-
-def _is_one_of_hosts(
-    stage: str, run: RunDir, hosts: int | None, node_rank: int | None, master: str | None
-) -> bool:
-    """Tells whether a command has to know which of several hosts this is."""
-    says = says_which(node_rank, os.environ)
-    if stage == "train":
-        # What is trained already is so on any host, whichever it is.
-        return says or not run.record("train").is_file()
-    # One host measures what several have trained, unless it is told to do so with others.
-    return node_rank is not None or master is not None or (says and (hosts or 1) > 1)
 
 
 def _context(

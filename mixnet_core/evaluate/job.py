@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from mixnet_core.evaluate.counting import Judged, score
 from mixnet_core.evaluate.prediction_files import read_predictions
 from mixnet_core.processes.cores import usable_cores
-from mixnet_core.processes.held_devices import devices_held
+from mixnet_core.processes.held_devices import HeldDevices, devices_held
 from mixnet_core.processes.host_ranks import HostRanks
 from mixnet_core.processes.launch import Patience, run_job
 from mixnet_core.processes.requests import EvaluateRequest, EvaluateResult
@@ -50,11 +50,13 @@ class Together:
 
     Attributes:
         ranks: this host's, among those of all.
+        held: this host's devices.
         on_start, on_look: as `processes.launch.run_job`.
         on_end: returns once the other hosts' ranks are done too.
     """
 
     ranks: HostRanks
+    held: HeldDevices
     on_start: Callable[[Path, HostRanks], None]
     on_look: Callable[[Path], None]
     on_end: Callable[[], None]
@@ -104,7 +106,9 @@ def measure(
 
     # Of its own: another measurement may be under way in the same folder.
     with (
-        devices_held(recipe.devices.target, ranks.each, stage, say) as held,
+        nullcontext(together.held)
+        if together
+        else devices_held(recipe.devices.target, ranks.each, stage, say) as held,
         _aside_in(attempts) as own,
     ):
         request = EvaluateRequest(

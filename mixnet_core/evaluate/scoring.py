@@ -68,8 +68,9 @@ def evaluate(request: EvaluateRequest) -> EvaluateResult:
 
 def share(images: int, ranks: Ranks) -> NDArray[np.int32]:
     """Returns the positions of a process's images: neighbours, which lie together on the disk."""
-    first = ranks.rank * images // ranks.count
-    return np.arange(first, (ranks.rank + 1) * images // ranks.count, dtype=np.int32)
+    # Rounded up: the first one, whose time is taken, is not the one with none.
+    first, last = (-(-rank * images // ranks.count) for rank in (ranks.rank, ranks.rank + 1))
+    return np.arange(first, last, dtype=np.int32)
 
 
 def _judged(

@@ -146,6 +146,7 @@ def join_job(
     keep_open: tuple[int, ...] = (),
     patience: Patience | None = None,
     grace_seconds: float = 0.0,
+    counts_alone: bool = False,
 ) -> None:
     """Runs another host's ranks of an attempt that host 0 made; returns when they are done.
 
@@ -156,6 +157,8 @@ def join_job(
         attempt: the attempt's folder, on a disk that all hosts share.
         ranks: which are this host's, with the port of host 0.
         threads, env, on_look, keep_open, patience, grace_seconds: as `run_job`.
+        counts_alone: whether these ranks have work of their own, which rank 0's result says nothing
+            of; else what has its result has been computed by all.
 
     Raises:
         MixnetError: as `run_job`.
@@ -171,6 +174,7 @@ def join_job(
         keep_open=keep_open,
         patience=patience,
         grace_seconds=grace_seconds,
+        counts_alone=counts_alone,
     )
 
 
@@ -186,6 +190,7 @@ def _run(
     keep_open: tuple[int, ...],
     patience: Patience | None,
     grace_seconds: float,
+    counts_alone: bool = False,
 ) -> None:
     """Runs this host's ranks; returns if they have done their work, else raises as `run_job`."""
     with ExitStack() as stack:
@@ -228,7 +233,7 @@ def _run(
     done = (attempt / child.RESULT).exists() and not any(attempt.glob("failure-[0-9]*.json"))
     if not ranks.leads:
         # Host 0 may not have written it yet.
-        done = done or code == 0
+        done = code == 0 or (done and not counts_alone)
     if done and interruption is None:
         if code != 0 and hang is None:
             log.warning("%s ended with exit code %d, after its result was written", module, code)

@@ -13,13 +13,13 @@ import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mixnet_core.errors import (
     InputError,
     MachineError,
-    MixnetError,
     ReleaseConflict,
     TransientError,
 )
@@ -37,12 +37,15 @@ from mixnet_core.release.unnamed import remove_unnamed
 from mixnet_core.release.views import write_views
 from mixnet_core.runs.values import Release
 from mixnet_core.storage.files import fingerprint
+from mixnet_core.storage.in_time import done_in_time
 from mixnet_core.storage.open import open_storage
 from mixnet_core.storage.storage import OnBytes, Storage, stored_wrongly
 from mixnet_core.storage.trial import require_refusal
 
 _AT_ONCE = 4
 _LOOKS = 3
+# To take back what was stored: whoever ended it waits for that.
+_SECONDS_TO_END = 10.0
 # Of such files it is the requests that take time, not the bytes.
 _SMALL_BYTES = 16 << 20
 
@@ -90,17 +93,17 @@ def publish_release(
     exists = storage.exists(f"{name}/{MANIFEST}")
     if exists:
         _check_same(read_published(storage, name), manifest)
-    with _taken_back_if_ended(storage, manifest):
-        for file in _upload(storage, manifest, files, reread=exists, on_bytes=on_bytes):
-            if exists:
-                log.warning(
-                    "%s/%s/%s was missing or damaged: put right", storage.uri, name, file.name
-                )
+    with _taken_back_if_ended(storage, manifest) as stored:
+        uploading = _upload(storage, manifest, files, stored, reread=exists, on_bytes=on_bytes)
+        for file in uploading if exists else ():
+            log.warning("%s/%s/%s was missing or damaged: put right", storage.uri, name, file.name)
         if not exists:
             _require_refusal(storage, manifest, files)
-            if not storage.create(f"{name}/{MANIFEST}", content):
-                exists = True
-                _check_same(read_published(storage, name), manifest)
+            _expect_all_there(storage, manifest, files)
+    # Not above: a store carries out what it was asked for after whoever asked has given up.
+    if not exists and not storage.create(f"{name}/{MANIFEST}", content):
+        exists = True
+        _check_same(read_published(storage, name), manifest)
     _put_right(storage, manifest, files)
     write_views(storage, name, manifest)
     return Release(
@@ -113,37 +116,45 @@ def publish_release(
 
 
 @contextmanager
-def _taken_back_if_ended(storage: Storage, manifest: Manifest) -> Iterator[None]:
+def _taken_back_if_ended(storage: Storage, manifest: Manifest) -> Iterator[set[str]]:
     """Removes what was stored in the block, if that is ended by Ctrl-C, SIGTERM or a cancel.
 
     After an error it stays: publishing is tried again.
+
+    Yields:
+        A set for the names of files that the block stored, and nobody else did.
     """
-    before = {*storage.names(manifest.name)}
+    stored: set[str] = set()
     try:
-        yield
+        yield stored
     except Exception:
         raise
     except BaseException:
-        try:
-            _take_back(storage, manifest, before)
-        except MixnetError as error:
-            log.warning("what was stored of %s is left: %s", manifest.name, error)
+        if stored:
+            what = f"what was stored of {manifest.name}"
+            done_in_time(partial(_take_back, storage, manifest.name, stored), what, _SECONDS_TO_END)
         raise
 
 
-def _take_back(storage: Storage, manifest: Manifest, before: set[str]) -> None:
-    """Removes a release's files but those in `before`; none, if by now it is a release."""
-    name = manifest.name
-    ours = {file.name for file in manifest.files.values()} - before
-    if left := sorted(ours.intersection(storage.names(name))):
-        with deletion_marks.marked(storage, name):
-            remove_unnamed(storage, name, left)
+def _take_back(storage: Storage, name: str, stored: set[str]) -> None:
+    """Removes files that were stored for a release; none, if by now it is one."""
+    with deletion_marks.marked(storage, name):
+        remove_unnamed(storage, name, sorted(stored))
+
+
+def _expect_all_there(storage: Storage, manifest: Manifest, files: dict[str, Path]) -> None:
+    """Uploads again what another publisher has taken back after it was found there."""
+    there = set(storage.names(manifest.name))
+    for role, file in manifest.files.items():
+        if file.name not in there:
+            storage.upload(files[role], f"{manifest.name}/{file.name}", file.sha256)
 
 
 def _upload(
     storage: Storage,
     manifest: Manifest,
     files: dict[str, Path],
+    stored: set[str],
     *,
     reread: bool,
     on_bytes: OnBytes | None,
@@ -151,6 +162,7 @@ def _upload(
     """Uploads a release's files: small ones several at a time, then large ones in parts of theirs.
 
     Args:
+        stored: gets the names of those that were not there.
         reread: as `storage.Storage.upload`.
 
     Returns:
@@ -165,7 +177,10 @@ def _upload(
     def upload(role: str, on_bytes: OnBytes | None = None) -> bool:
         file = manifest.files[role]
         key = f"{manifest.name}/{file.name}"
-        return storage.upload(files[role], key, file.sha256, on_bytes, reread=reread)
+        was_transferred = storage.upload(files[role], key, file.sha256, on_bytes, reread=reread)
+        if was_transferred:
+            stored.add(file.name)
+        return was_transferred
 
     def finish(role: str, was_transferred: bool) -> None:
         nonlocal done

@@ -12,7 +12,8 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 from uuid import uuid4
@@ -36,7 +37,7 @@ from mixnet_core.recipe.recipe import Recipe
 from mixnet_core.runs.lease import Lease, newest_lease, owner_of, said_in, say_in
 from mixnet_core.runs.pulse import Pulse, PulseWatch
 from mixnet_core.runs.run_dir import RunDir
-from mixnet_core.stages.leading import told_to
+from mixnet_core.stages.leading import Work, told_to
 from mixnet_core.stages.other_host import expect_told_alike
 from mixnet_core.stages.which_host import local_addresses
 from mixnet_core.storage.files import read_json
@@ -46,6 +47,7 @@ _SECONDS_BETWEEN_LOOKS = 1.0
 _SECONDS_TO_CONNECT = 2.0
 # Two beats of whoever is this host already.
 _SECONDS_TO_BE_SEEN = 2.5
+_SECONDS_FOR_DEVICES = 10.0
 
 
 class _LeaderLost(Exception):
@@ -62,8 +64,7 @@ def follow(
     ranks: HostRanks,
     say: Callable[[str], None],
     is_finished: Callable[[], bool],
-    *,
-    stage: str = "train",
+    work: Work,
 ) -> dict[str, Any] | None:
     """Does with this host's ranks what host 0 plans.
 
@@ -71,7 +72,8 @@ def follow(
         ranks: this host's.
         say: is told what goes on, in a line.
         is_finished: tells whether the stage is on record.
-        stage: the name of what they do together.
+        work: what they do; devices are held throughout, or for a part that counts alone while it is
+            done, if they are free by then.
 
     Returns:
         The result, as host 0 says it; None if it is on record already.
@@ -81,14 +83,18 @@ def follow(
         InputError: another process is this host too.
         MixnetError: what host 0 ended with.
     """
-    with devices_held(recipe.devices.target, ranks.each, f"{stage} of {run.name}", say) as held:
+    if is_finished():
+        return None
+    for_work = f"{work.stage} of {run.name}"
+    hold = partial(devices_held, recipe.devices.target, ranks.each, for_work, say)
+    with nullcontext() if work.counts_alone else hold() as held:
         while not is_finished():
-            led_by = _leader(run, ranks, stage, say, is_finished)
+            led_by = _leader(run, ranks, work.stage, say, is_finished)
             if led_by is None:
                 break
             lease, watch = led_by
             _expect_nobody_else(lease, ranks)
-            follower = _Follower(recipe, run, ranks, lease, watch, held, say)
+            follower = _Follower(recipe, run, ranks, work, lease, watch, held, hold, say)
             with Pulse(lease.pulse(ranks.host)):
                 try:
                     return follower.follow()
@@ -172,14 +178,16 @@ class _Follower:
         recipe: Recipe,
         run: RunDir,
         ranks: HostRanks,
+        work: Work,
         lease: Lease,
         watch: PulseWatch,
-        held: HeldDevices,
+        held: HeldDevices | None,
+        hold: Callable[..., AbstractContextManager[HeldDevices]],
         say: Callable[[str], None],
     ) -> None:
         self._recipe, self._ranks, self._lease, self._watch = recipe, ranks, lease, watch
-        self._held, self._say = held, say
-        self._told = told_to(recipe, run, ranks)
+        self._work, self._held, self._hold, self._say = work, held, hold, say
+        self._told = told_to(recipe, run, ranks, work)
         self._state: dict[str, Any] = {
             **self._told,
             "session": uuid4().hex,
@@ -241,7 +249,7 @@ class _Follower:
             self._ranks.join_seconds,
             tuple(plan["hosts"]),
         )
-        recipe = self._recipe
+        recipe, work = self._recipe, self._work
         self._say(f"{ranks.named}: ranks {_span(ranks)} of {ranks.count}, {attempt.name}")
 
         def look(_: Path) -> None:
@@ -260,29 +268,29 @@ class _Follower:
                     f"host 0's address {ranks.address} is one of {ranks.named} too, as a bridge's "
                     "of containers: start host 0 with another --master, one of their network"
                 )
-            join_job(
-                plan["module"],
-                attempt,
-                ranks,
-                threads=recipe.fixed_threads or int(read_json(attempt / REQUEST)["threads"]),
-                env=self._held.environment,
-                on_look=look,
-                keep_open=self._held.handles,
-                patience=patience_of(recipe),
-                grace_seconds=recipe.devices.grace_seconds,
-            )
+            fixed = None if work.counts_alone else recipe.fixed_threads
+            with self._devices() as held:
+                join_job(
+                    work.module,
+                    attempt,
+                    ranks,
+                    threads=fixed or int(read_json(attempt / REQUEST)["threads"]),
+                    env=held.environment,
+                    on_look=look,
+                    keep_open=held.handles,
+                    patience=patience_of(recipe),
+                    grace_seconds=work.grace_seconds,
+                    counts_alone=work.counts_alone,
+                )
             said = None
-        except (_Over, Stopped):
+        except _Over:
             said = None
+        except Stopped as stopped:
+            said = _report(stopped) if work.counts_alone else None
         except MixnetError as failed:
             error = _cut_off(failed, ranks) or failed
             self._say(f"{ranks.named} stopped: {error}")
-            said = {
-                "type": type(error).__name__,
-                "message": str(error),
-                "retryable": error.retryable,
-                "of_peer": getattr(error, "of_peer", False),
-            }
+            said = _report(error)
         except Exception:
             # Of the leader.
             raise
@@ -291,6 +299,12 @@ class _Follower:
                 self._raise_saved(interruption)
             raise
         self._note(done=number, error=said)
+
+    def _devices(self) -> AbstractContextManager[HeldDevices]:
+        if self._held is not None:
+            return nullcontext(self._held)
+        # Host 0 has its own by now, and does this part too where these are not free soon.
+        return self._hold(wait_seconds=_SECONDS_FOR_DEVICES)
 
     def _raise_saved(self, interruption: BaseException) -> NoReturn:
         """Raises what interrupted this host, with `Stopped` as its cause if host 0 saved."""
@@ -331,6 +345,16 @@ class _Follower:
         self._expect_session()
         self._state |= more
         say_in(self._lease.host(self._ranks.host), self._state)
+
+
+def _report(error: MixnetError) -> dict[str, Any]:
+    """Returns an error as host 0 raises it again."""
+    return {
+        "type": type(error).__name__,
+        "message": str(error),
+        "retryable": error.retryable,
+        "of_peer": getattr(error, "of_peer", False),
+    }
 
 
 def _result(end: Mapping[str, Any]) -> dict[str, Any]:

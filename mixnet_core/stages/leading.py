@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,9 @@ class Work:
         counts: with how many hosts it may be done, in order.
         join_seconds: a host that has not joined within is missing.
         without: what is said of missing ones, as in "training without {}".
+        grace_seconds: what ranks that are asked to save have for it.
+        counts_alone: as `processes.launch.join_job`.
+        told: what all hosts have to have alike for it, besides `told_to`: JSON values.
     """
 
     stage: str
@@ -56,6 +59,9 @@ class Work:
     counts: Sequence[int]
     join_seconds: float
     without: str
+    grace_seconds: float = 0.0
+    counts_alone: bool = False
+    told: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def training(cls, recipe: Recipe) -> Work:
@@ -69,6 +75,7 @@ class Work:
             recipe.devices.join_seconds,
             "training without {} until back, as devices.min_hosts "
             f"{recipe.devices.min_hosts} allows{said}",
+            recipe.devices.grace_seconds,
         )
 
     def most(self, hosts: int) -> int:
@@ -103,7 +110,7 @@ class Leader:
         self.ranks = ranks
         self._work, self._lost_seconds = work, lost_seconds
         self._lease, self._say = lease, say
-        hosts = range(1, ranks.hosts) if lease else ()
+        hosts = [host for host in ranks.at_work if host != ranks.host] if lease else ()
         self._others = [OtherHost(host, ranks.hosts, lease, told) for host in hosts if lease]
         self._attempt = 0
         self._folder: Path | None = None
@@ -152,7 +159,9 @@ class Leader:
         if without := [each for each in self._others if each not in taken]:
             self._say(self._work.without.format(_named(without, self.ranks)))
         else:
-            self._say(f"all {self.ranks.hosts} hosts are here")
+            hosts = self.ranks.hosts
+            count = "all" if len(among) == hosts else f"{len(among)} of"
+            self._say(f"{count} {hosts} hosts are here")
 
     def _may_come(self, other: OtherHost) -> bool:
         """Tells whether a host is worth waiting for: not one that was given up, and is silent."""
@@ -181,7 +190,6 @@ class Leader:
             return
         self._attempt, self._folder = self._attempt + 1, attempt
         plan = {
-            "module": self._work.module,
             "attempt": str(attempt),
             "address": ranks.address,
             "port": ranks.port,
@@ -317,7 +325,7 @@ def led(
         TransientError: another host leads the run.
         MachineError: the run's folder cannot be written.
     """
-    told, lost_seconds = told_to(recipe, run, ranks), recipe.devices.lost_seconds
+    told, lost_seconds = told_to(recipe, run, ranks, work), recipe.devices.lost_seconds
     if ranks.hosts == 1 and newest_lease(run) is None:
         yield Leader(work, lost_seconds, ranks, None, told, say)
         return
@@ -331,7 +339,7 @@ def led(
             raise
 
 
-def told_to(recipe: Recipe, run: RunDir, ranks: HostRanks) -> dict[str, Any]:
+def told_to(recipe: Recipe, run: RunDir, ranks: HostRanks, work: Work) -> dict[str, Any]:
     """Returns what all hosts have to be told alike, for a comparison: JSON values."""
     return {
         "hosts": ranks.hosts,
@@ -339,6 +347,7 @@ def told_to(recipe: Recipe, run: RunDir, ranks: HostRanks) -> dict[str, Any]:
         "recipe": recipe.fingerprint[:8],
         "run": str(run.root),
         "mindspore": metadata.version("mindspore"),
+        **work.told,
     }
 
 

@@ -11,11 +11,14 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
 
 from mixnet_core.errors import MixnetError, TransientError
 from mixnet_core.evaluate.job import Measured, Together, measure, workers_of
+from mixnet_core.processes.held_devices import HeldDevices, devices_held
 from mixnet_core.processes.host_ranks import HostRanks
 from mixnet_core.recipe.recipe import Recipe
 from mixnet_core.runs.ticks import Tick, Watch
@@ -38,6 +41,7 @@ class Measuring:
         stage: its name.
         lock: file descriptor of the run's lock.
         leader: of the hosts; None: there is one.
+        held: this host's devices; None: each measurement holds its own.
     """
 
     def __init__(
@@ -46,10 +50,12 @@ class Measuring:
         dataset: PreparedDataset,
         stage: str,
         lock: int,
-        leader: Leader | None,
+        leader: Leader | None = None,
+        held: HeldDevices | None = None,
     ) -> None:
         self._context, self._dataset, self._stage = context, dataset, stage
-        self._lock, self._leader = lock, leader
+        self._lock, self._leader, self._held = lock, leader, held
+        self._alone = leader is None
 
     def __call__(self, files: Sequence[Path], split: str) -> Measured:
         """Has each file predict every image of a split once, as `evaluate.job.measure`.
@@ -58,21 +64,31 @@ class Measuring:
             TransientError: another host leads the run by now.
             MixnetError: as `evaluate.job.measure`.
         """
-        leader = self._leader
-        if leader is None:
-            return self._measure(files, split, None)
-        leader.gather()
-        if len(leader.ranks.at_work) == 1:
-            return self._measure(files, split, None)
-        try:
-            with leader.attempt():
-                return self._measure(files, split, _together(leader))
-        except MixnetError as error:
-            leader.expect_lease()
-            if not error.retryable:
-                raise
-            say_of(self._stage, self._context.watch)(f"measuring on this host alone: {error}")
+        if not self._alone and self._leader is not None:
+            try:
+                return self._together(self._leader, files, split)
+            except MixnetError as error:
+                self._leader.expect_lease()
+                # Whatever it was: what this host's own ranks raised they raise again.
+                say_of(self._stage, self._context.watch)(f"measuring on this host alone: {error}")
+                self._alone = True
         return self._measure(files, split, None)
+
+    def _together(self, leader: Leader, files: Sequence[Path], split: str) -> Measured:
+        leader.gather()
+
+        def ignore(attempt: Path) -> None:
+            return
+
+        together = Together(
+            leader.ranks,
+            self._held or HeldDevices(),
+            leader.start,
+            leader.looking(ignore),
+            leader.wait_for_others,
+        )
+        with leader.attempt():
+            return self._measure(files, split, together)
 
     def _measure(self, files: Sequence[Path], split: str, together: Together | None) -> Measured:
         context = self._context
@@ -108,13 +124,17 @@ def measuring(
         MachineError: the run's folder cannot be written.
     """
     if host is None:
-        yield Measuring(context, dataset, stage, lock, None)
+        yield Measuring(context, dataset, stage, lock)
         return
     recipe, say = context.recipe, say_of(stage, context.watch)
-    with led(
-        context.run, recipe, ranks_to_measure(recipe, host), say, _work(stage, host)
-    ) as leader:
-        yield Measuring(context, dataset, stage, lock, leader)
+    ranks, work = ranks_to_measure(recipe, host), _work(stage, host)
+    for_work = f"{stage} of {context.run.name}"
+    # First, and without a limit, as on one host: who leads has all that it needs.
+    with (
+        devices_held(recipe.devices.target, ranks.each, for_work, say) as held,
+        led(context.run, recipe, ranks, say, work) as leader,
+    ):
+        yield Measuring(context, dataset, stage, lock, leader, held)
 
 
 def measured_as_led(
@@ -140,7 +160,9 @@ def measured_as_led(
     """
     recipe, say = context.recipe, say_of(stage, context.watch)
     ranks = ranks_to_measure(recipe, host)
-    result = follow(recipe, context.run, ranks, say, lambda: on_record() is not None, stage=stage)
+    result = follow(
+        recipe, context.run, ranks, say, lambda: on_record() is not None, _work(stage, host)
+    )
     found = kind.model_validate_json(json.dumps(result)) if result else on_record()
     if found is None:
         raise TransientError(f"{stage} of run {context.run.name} went off record: start it again")
@@ -149,7 +171,7 @@ def measured_as_led(
 
 def ranks_to_measure(recipe: Recipe, host: HostRanks) -> HostRanks:
     """Returns a host's ranks in measuring: on a CPU it is one, which takes all cores."""
-    return replace(host, each=workers_of(recipe), among=None)
+    return replace(host, each=workers_of(recipe))
 
 
 def say_of(stage: str, watch: Watch) -> Say:
@@ -168,11 +190,7 @@ def _work(stage: str, host: HostRanks) -> Work:
         range(1, host.hosts + 1),
         min(_JOIN_SECONDS, host.join_seconds),
         "measuring without {}",
+        counts_alone=True,
+        # By which some images' last bits differ.
+        told={"openvino": version("openvino") if find_spec("openvino") else "none"},
     )
-
-
-def _together(leader: Leader) -> Together:
-    def ignore(attempt: Path) -> None:
-        return
-
-    return Together(leader.ranks, leader.start, leader.looking(ignore), leader.wait_for_others)

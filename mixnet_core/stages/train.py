@@ -187,7 +187,8 @@ def _followed(
     recipe: Recipe, run: RunDir, inputs: Inputs, ranks: HostRanks, ticks: TrainingTicks
 ) -> TrainedRun:
     """Trains as another host leads."""
-    result = follow(recipe, run, ranks, ticks.say, lambda: _done(run, inputs) is not None)
+    work = Work.training(recipe)
+    result = follow(recipe, run, ranks, ticks.say, lambda: _done(run, inputs) is not None, work)
     trained = TrainedRun.model_validate_json(json.dumps(result)) if result else _done(run, inputs)
     if trained is None:
         raise TransientError(f"the training of run {run.name} went off record: start it again")

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,14 @@ from typing import Any
 import pytest
 
 from mixnet_core.errors import InputError, IntegrityError, ReleaseConflict
+from mixnet_core.release import publish
 from mixnet_core.release.manifest import released_name
 from mixnet_core.release.publish import publish_release
 from mixnet_core.release.registry import list_releases, read_release, release_names
 from mixnet_core.runs.values import Release
 from mixnet_core.storage.files import sha256_of
 from mixnet_core.storage.open import open_storage
+from mixnet_core.storage.schemes.file import FileStorage
 
 FACTS: dict[str, Any] = {"variant": "s", "classes": ("0", "1"), "val": {"top1": 0.5, "count": 10}}
 
@@ -186,25 +189,29 @@ from pathlib import Path
 from mixnet_core.release.publish import publish_release
 from mixnet_core.storage.storage import Storage
 from mixnet_core.storage.open import open_storage
-kind = type(open_storage(sys.argv[1]))
+to, *paths, when = sys.argv[1:]
+kind = type(open_storage(to))
 create = kind.create
+def end(*_):
+    os.kill(os.getpid(), signal.SIGINT)
 def ended(self, key, content):
     if not key.endswith("/manifest.json"):
         return create(self, key, content)
-    if {at_last}:
+    if when == "after":
         create(self, key, content)
-    os.kill(os.getpid(), signal.SIGINT)
-kind.create = ended
-files = {{"weights": Path(sys.argv[2]), "report": Path(sys.argv[3])}}
-publish_release("digits-1", registry=sys.argv[1], files=files, facts={{}})
+    end()
+if when != "files":
+    kind.create = ended
+files = dict(zip(("weights", "report"), map(Path, paths)))
+told = end if when == "files" else None
+publish_release("digits-1", registry=to, files=files, facts={}, on_bytes=told)
 """
 
 
-def ended(to: str, weights: Path, report: Path, *, at_last: bool) -> None:
-    """Publishes in a process that gets Ctrl-C before its manifest is there, or right after."""
-    code = END.format(at_last=at_last)
+def ended(to: str, weights: Path, report: Path, when: str) -> None:
+    """Publishes in a process that gets Ctrl-C among its files, before or after its manifest."""
     done = subprocess.run(
-        [sys.executable, "-c", code, to, str(weights), str(report)],
+        [sys.executable, "-c", END, to, str(weights), str(report), when],
         check=False, timeout=60, capture_output=True, text=True,
     )  # fmt: skip
     assert "KeyboardInterrupt" in done.stderr
@@ -218,16 +225,41 @@ def test_what_is_ended_on_purpose_takes_back_what_it_stored_and_nothing_else(
     sha256 = sha256_of(report)
     stands = f"digits-1/{released_name('report', sha256, report.suffix)}"
     open_storage(to).upload(report, stands, sha256)
-    ended(to, files["weights"], report, at_last=False)
+    ended(to, files["weights"], report, "files")
     assert [item.key for item in open_storage(to).listed()] == [stands]
 
 
 def test_what_is_ended_on_purpose_after_its_manifest_stands_whole(
     to: str, files: dict[str, Path]
 ) -> None:
-    ended(to, files["weights"], files["report_markdown"], at_last=True)
+    ended(to, files["weights"], files["report_markdown"], "after")
     assert release_names(to) == ["digits-1"]
     assert len(open_storage(to).names("digits-1")) == 3
+
+
+def test_once_its_manifest_is_sent_nothing_is_taken_back(to: str, files: dict[str, Path]) -> None:
+    # A store that is slow stores it after all.
+    ended(to, files["weights"], files["report_markdown"], "before")
+    assert len(open_storage(to).names("digits-1")) == 2
+
+
+def test_who_ends_it_while_the_store_stands_still_is_not_kept_waiting(
+    files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(publish, "_SECONDS_TO_END", 0.2)
+    stands_still = threading.Event()
+
+    def end(done: int, total: int | None) -> None:
+        monkeypatch.setattr(FileStorage, "remove", lambda *_: stands_still.wait(60))
+        raise KeyboardInterrupt
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        publish_release("r", registry=str(tmp_path / "to"), files=files, facts={}, on_bytes=end)
+    assert time.monotonic() - began < 10
+    stands_still.set()
+    assert "what was stored of r is left: the store took more than 0.2 s" in caplog.text
 
 
 def test_releases_are_listed_by_name_and_a_broken_one_is_passed_over_with_a_warning(

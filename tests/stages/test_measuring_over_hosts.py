@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from mixnet_core.runs.run_dir import Workspace
-from mixnet_core.runs.values import Selection, Validation
+from mixnet_core.runs.values import Selection
 from mixnet_core.storage.files import read_json
 from tests.marked import wait_until
 from tests.train.network import Host, NotAllowed, prepare, run_of, train_on_one, two_hosts
@@ -67,10 +68,6 @@ def selected(workspace: Workspace) -> Selection:
     return Selection.model_validate(read_json(run_of(workspace).record("select"))["result"])
 
 
-def validated(workspace: Workspace) -> Validation:
-    return Validation.model_validate(read_json(run_of(workspace).record("validate"))["result"])
-
-
 def test_both_measure_each_image_once_and_find_what_one_host_finds(
     hosts: Hosts, trained: Workspace, workspace: Workspace, tmp_path: Path
 ) -> None:
@@ -93,22 +90,64 @@ def test_both_measure_each_image_once_and_find_what_one_host_finds(
     # What is on record needs nobody.
     hosts[1].start(workspace, "validate", "--run=r", "--hosts=2", "--node-rank=1")
     ends_well(hosts[1])
+    # Without an option it measures alone, whatever its environment says.
+    run_of(workspace).record("validate").unlink()
+    hosts[1].start(workspace, "validate", "--run=r", SLURM_STEP_NUM_NODES="3", SLURM_NODEID="2")
+    ends_well(hosts[1])
 
 
-def test_without_one_that_does_not_come_or_dies_host_0_measures_all_images(
+def test_without_one_that_does_not_come_host_0_measures_all_images(
     hosts: Hosts, workspace: Workspace
 ) -> None:
-    leader, other = hosts
+    leader, _ = hosts
     told = ("--hosts=2", "--node-rank=0", f"--master={MASTER}")
     leader.start(workspace, "select", "--run=r", *told, "--set=devices.join_seconds=3")
     ends_well(leader)
     assert "measuring without host 1 of 2" in leader.log.read_text()
     assert attempts(workspace, "select") == [["process-0"]]
-    measure(hosts, workspace, "validate")
-    there = run_of(workspace).attempts("validate") / "attempt-001" / "process-1.json"
-    wait_until(lambda: there.exists() or leader.has_ended(), "the other host's rank")
+
+
+def power_cut(other: Host, rank: psutil.Process) -> None:
     other.kill()
+
+
+def end_asked_for(other: Host, rank: psutil.Process) -> None:
+    assert other.process is not None
+    other.process.terminate()
+
+
+def rank_alone(other: Host, rank: psutil.Process) -> None:
+    rank.kill()
+
+
+@pytest.mark.parametrize("harm", [power_cut, end_asked_for, rank_alone])
+def test_after_one_that_fails_host_0_measures_all_images(
+    harm: Callable[[Host, psutil.Process], None], hosts: Hosts, workspace: Workspace
+) -> None:
+    leader, other = hosts
+    measure(hosts, workspace, "select")
+    there = run_of(workspace).attempts("select") / "attempt-001" / "process-1.json"
+    wait_until(lambda: there.exists() or leader.has_ended(), "the other host's rank")
+    harm(other, psutil.Process(read_json(there)))
     ends_well(leader)
     assert "measuring on this host alone: " in leader.log.read_text()
-    assert attempts(workspace, "validate")[1] == ["process-0"]
-    assert validated(workspace).score.count > 0
+    assert attempts(workspace, "select")[1] == ["process-0"]
+    assert {item.score.count for item in selected(workspace).candidates} == {10}
+
+
+def test_hosts_with_other_engines_do_not_measure_together(
+    hosts: Hosts, workspace: Workspace, tmp_path: Path
+) -> None:
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    # It is found no more, as where it is not installed.
+    (hidden / "sitecustomize.py").write_text(
+        "import importlib.util as u\nf = u.find_spec\n"
+        "u.find_spec = lambda name, *more: None if name == 'openvino' else f(name, *more)\n"
+    )
+    leader, other = hosts
+    told = ("--hosts=2", f"--master={MASTER}")
+    leader.start(workspace, "select", "--run=r", "--node-rank=0", *told)
+    other.start(workspace, "select", "--run=r", "--node-rank=1", *told, PYTHONPATH=str(hidden))
+    ends_well(leader)
+    assert "measuring on this host alone: host 1 of 2 has openvino none" in leader.log.read_text()

@@ -21,12 +21,14 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from botocore import exceptions as boto
 
 from mixnet_core.errors import IntegrityError
+from mixnet_core.storage.in_time import done_in_time
 from mixnet_core.storage.s3.answers import code_of, lacks_something, may_pass
 from mixnet_core.storage.s3.begun import begun_here
 from mixnet_core.storage.s3.kept import (
@@ -45,6 +47,7 @@ WORKERS = 4
 _WAITING = 64
 """More parts than this are not prepared: after an error little was read for nothing."""
 _CHUNK_BYTES = 1 << 20
+_SECONDS_TO_END = 10.0
 
 log = logging.getLogger(__name__)
 
@@ -143,8 +146,12 @@ class _Sending:
             sent = self._sent(upload, on_bytes)
             return self._complete(upload, sent)
         except BaseException as error:
-            if not _helps_another_attempt(error):
-                give_up(self.service, self.where, upload)
+            give_up_now = partial(give_up, self.service, self.where, upload)
+            if not isinstance(error, Exception):
+                # Ctrl-C or a cancel: nothing is to be left, and nobody to be kept waiting.
+                done_in_time(give_up_now, f"an upload of {self.path.name}", _SECONDS_TO_END)
+            elif not _helps_another_attempt(error):
+                give_up_now()
             raise
 
     def _sent(self, upload: Upload, on_bytes: OnBytes | None) -> list[tuple[str, bytes]]:
@@ -278,11 +285,11 @@ class _Piece(io.RawIOBase):
             yield chunk[:got]
 
 
-def _helps_another_attempt(error: BaseException) -> bool:
-    """Tells whether parts are left for later: Ctrl-C and a cancel want nothing left."""
+def _helps_another_attempt(error: Exception) -> bool:
+    """Tells whether what is there can be gone on with."""
     if isinstance(error, boto.ClientError):
         return may_pass(error)
-    return isinstance(error, Exception) and not isinstance(error, IntegrityError)
+    return not isinstance(error, IntegrityError)
 
 
 def _is_of(found: Part, part: _Piece, digest: bytes) -> bool:
