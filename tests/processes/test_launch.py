@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import pytest
 
 from mixnet_core.errors import DatasetError, JobFailed, MachineError, MixnetError, TransientError
 from mixnet_core.processes import child
-from mixnet_core.processes.launch import HostRanks, Patience, held_port, run_job
+from mixnet_core.processes.launch import HostRanks, Patience, held_port, join_job, run_job
 from mixnet_core.storage.asides import hold_aside
 from mixnet_core.storage.files import read_json, write_json
 from tests.marked import VARIABLE, assert_nothing_left, marked, wait_until
@@ -90,6 +91,18 @@ def when_ready(folder: Path, ranks: int, then: Callable[[], None]) -> threading.
     thread = threading.Thread(target=watch)
     thread.start()
     return thread
+
+
+@pytest.mark.parametrize("counts_alone", [False, True])
+def test_another_hosts_rank_that_fails_after_rank_0s_result_counts_where_its_work_is_its_own(
+    counts_alone: bool, mark: str, tmp_path: Path
+) -> None:
+    write_json(tmp_path / child.REQUEST, Act(name="exit", folder=str(tmp_path)).model_dump())
+    write_json(tmp_path / child.RESULT, {"rank": "0"})
+    here = HostRanks(each=1, hosts=2, host=1, among=(1,))
+    fails = pytest.raises(JobFailed) if counts_alone else nullcontext()
+    with fails:
+        join_job(ACTS, tmp_path, here, env={VARIABLE: mark}, counts_alone=counts_alone)
 
 
 def test_a_stage_of_one_rank_returns_its_result_and_leaves_its_attempt(

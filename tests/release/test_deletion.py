@@ -294,6 +294,28 @@ def test_a_publisher_puts_right_what_was_collected_while_it_counted_on_it(
     assert expect_whole_releases(to) == ["half"]
 
 
+def test_a_manifest_names_what_is_there_though_another_publisher_took_its_files_back(
+    to: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, key = tmp_path / "stray.ckpt", stray(to, tmp_path)
+    storage_type = type(open_storage(to))
+    create = storage_type.create
+    there: list[list[str]] = []
+
+    def creating(self: Any, where: str, content: bytes) -> bool:
+        if where == "half/manifest.json":
+            there.append(self.names("half"))
+        return bool(create(self, where, content))
+
+    def taken_back() -> None:
+        open_storage(to).remove(key)
+        monkeypatch.setattr(storage_type, "create", creating)
+
+    with before_the_manifest(monkeypatch, taken_back):
+        publish_release("half", registry=to, files={"weights": file}, facts={})
+    assert there == [[key.partition("/")[2]]]
+
+
 def test_a_publisher_waits_for_a_deletion_that_began_before_its_manifest(
     here: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

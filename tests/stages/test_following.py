@@ -15,21 +15,22 @@ from mixnet_core.recipe.recipe import load_recipe
 from mixnet_core.runs.lease import newest_lease, said_in, say_in
 from mixnet_core.runs.run_dir import RunDir
 from mixnet_core.stages.following import follow
-from mixnet_core.stages.leading import Look, led
+from mixnet_core.stages.leading import Look, Work, led
 from tests.marked import wait_until
 
 LEADER = HostRanks(each=1, hosts=2, address="192.0.2.1", port=29500)
 HERE = HostRanks(each=1, hosts=2, host=1, join_seconds=20.0)
 RECIPE = load_recipe("digits", {"devices.hosts": 2, "devices.ranks": 1})
+WORK = Work.training(RECIPE)
 
 
 def follows(run: RunDir) -> object:
-    return follow(RECIPE, run, HERE, lambda line: None, lambda: False)
+    return follow(RECIPE, run, HERE, lambda line: None, lambda: False, WORK)
 
 
 def test_a_number_that_is_given_twice_is_refused_to_whoever_comes_later(tmp_path: Path) -> None:
     run = RunDir(tmp_path / "r")
-    with ThreadPoolExecutor() as pool, led(run, RECIPE, LEADER, print) as leader:
+    with ThreadPoolExecutor() as pool, led(run, RECIPE, LEADER, print, WORK) as leader:
         first = pool.submit(follows, run)
         lease = newest_lease(run)
         assert lease is not None
@@ -57,7 +58,7 @@ def test_an_address_of_host_0_that_every_host_has_is_named_on_all(tmp_path: Path
     attempt = tmp_path / "attempt-001"
     attempt.mkdir()
     with ThreadPoolExecutor() as pool:
-        with led(run, RECIPE, LEADER, print) as leader:
+        with led(run, RECIPE, LEADER, print, WORK) as leader:
             other = pool.submit(follows, run)
             leader.gather()
             leader.start(attempt, replace(LEADER, address="127.0.0.1"))

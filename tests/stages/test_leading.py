@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mixnet_core.errors import TransientError
+from mixnet_core.errors import JobFailed, TransientError
 from mixnet_core.processes import stopping
 from mixnet_core.processes.host_ranks import HostRanks
 from mixnet_core.recipe.recipe import Recipe, load_recipe
 from mixnet_core.runs.lease import newest_lease, said_in, say_in
 from mixnet_core.runs.pulse import Pulse
 from mixnet_core.runs.run_dir import RunDir
-from mixnet_core.stages.leading import Leader, led, told_to
+from mixnet_core.stages.leading import Leader, Work, led, told_to
 
 JOIN_SECONDS = 0.4
 
@@ -27,10 +28,12 @@ class Hosts:
 
     def __init__(self, run: RunDir, recipe: Recipe, stack: ExitStack) -> None:
         self.run, self._stack = run, stack
-        self.ranks = HostRanks(1, 4, 0, "10.0.0.1", join_seconds=JOIN_SECONDS)
-        self.told = told_to(recipe, run, self.ranks)
+        self.ranks = HostRanks(1, 4, 0, "10.0.0.1")
+        work = Work.training(recipe)
+        self.told = told_to(recipe, run, self.ranks, work)
         self.lines: list[str] = []
-        self.leader: Leader = stack.enter_context(led(run, recipe, self.ranks, self.lines.append))
+        leads = led(run, recipe, self.ranks, self.lines.append, work)
+        self.leader: Leader = stack.enter_context(leads)
 
     def are(self, *hosts: int, done: int = 0, **told: Any) -> None:
         """Hosts begin to live, and say that they are through with so many attempts."""
@@ -59,6 +62,7 @@ class Hosts:
 @contextmanager
 def hosts(root: Path, **settings: Any) -> Iterator[Hosts]:
     four = {"devices.hosts": 4, "devices.ranks": 1, "training.global_batch": 32}
+    four |= {"devices.join_seconds": JOIN_SECONDS}
     devices = {f"devices.{key}": value for key, value in settings.items()}
     with ExitStack() as stack:
         yield Hosts(RunDir(root / "r"), load_recipe("digits", four | devices), stack)
@@ -124,3 +128,44 @@ def test_the_plan_says_who_takes_part(tmp_path: Path) -> None:
         lease = newest_lease(four.run)
         assert lease is not None
         assert said_in(lease.owner)["plan"]["hosts"] == [0, 3]
+
+
+def test_what_counts_alone_is_waited_for_until_the_last_host_is_through(tmp_path: Path) -> None:
+    with hosts(tmp_path) as four, ThreadPoolExecutor(1) as pool:
+        four.are(1, 2, 3)
+        four.leader.gather()
+        four.begin("first")
+        waiting = pool.submit(four.leader.wait_for_others)
+        four.are(1, 3, done=1)
+        time.sleep(0.5)
+        assert not waiting.done()
+        four.are(2, done=1)
+        waiting.result(10)
+
+
+def test_one_that_fails_at_it_is_named(tmp_path: Path) -> None:
+    with hosts(tmp_path) as four:
+        four.are(1, 2, 3)
+        four.leader.gather()
+        four.begin("first")
+        error = {"type": "JobFailed", "message": "killed", "retryable": True, "of_peer": False}
+        four.are(1, 3, done=1)
+        four.are(2, done=1, error=error)
+        with pytest.raises(JobFailed, match="host 2 of 4: killed"):
+            four.leader.wait_for_others()
+
+
+def test_only_hosts_that_are_named_are_waited_for(tmp_path: Path) -> None:
+    four = load_recipe("digits", {"devices.hosts": 4, "devices.ranks": 1})
+    run, ranks = RunDir(tmp_path / "r"), HostRanks(1, 4, 0, "10.0.0.1", among=(0, 2))
+    lines: list[str] = []
+    work = Work("select", "x", range(1, 5), 5.0, "measuring without {}")
+    with led(run, four, ranks, lines.append, work) as leader:
+        lease = newest_lease(run)
+        assert lease is not None
+        with Pulse(lease.pulse(2), seconds=0.05):
+            told = told_to(four, run, ranks, work)
+            say_in(lease.host(2), told | {"session": "2", "done": 0})
+            leader.gather()
+        assert leader.ranks.at_work == (0, 2)
+        assert lines == ["2 of 4 hosts are here"]

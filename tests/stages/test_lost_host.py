@@ -12,11 +12,12 @@ from mixnet_core.processes import stopping
 from mixnet_core.processes.host_ranks import HostRanks
 from mixnet_core.recipe.recipe import load_recipe
 from mixnet_core.runs.run_dir import RunDir
-from mixnet_core.stages.leading import Leader, led
+from mixnet_core.stages.leading import Leader, Work, led
 from mixnet_core.storage.files import write_json
 
 HERE = HostRanks(each=1, hosts=2, address="192.0.2.1", port=29500, join_seconds=10.0)
 RECIPE = load_recipe("digits", {"devices.hosts": 2, "devices.ranks": 1})
+WORK = Work.training(RECIPE)
 
 
 def begun(leader: Leader, folder: Path, **wish: object) -> Path:
@@ -28,7 +29,7 @@ def begun(leader: Leader, folder: Path, **wish: object) -> Path:
 
 
 def test_what_is_saved_for_a_host_whose_mixnet_was_killed_is_no_end(tmp_path: Path) -> None:
-    with led(RunDir(tmp_path / "r"), RECIPE, HERE, print) as leader:
+    with led(RunDir(tmp_path / "r"), RECIPE, HERE, print, WORK) as leader:
         attempt = begun(leader, tmp_path, reason="its caller on host 1 ended", lost=1)
         expected = "host 1 of 2 is gone, .* trying again helps once it is back"
         with pytest.raises(JobFailed, match=expected) as raised, leader.attempt():
@@ -42,7 +43,7 @@ def test_what_is_saved_for_a_host_whose_mixnet_was_killed_is_no_end(tmp_path: Pa
 
 
 def test_an_end_that_somebody_wants_then_is_one(tmp_path: Path) -> None:
-    with led(RunDir(tmp_path / "r"), RECIPE, HERE, print) as leader:
+    with led(RunDir(tmp_path / "r"), RECIPE, HERE, print, WORK) as leader:
         attempt = begun(leader, tmp_path, reason="its caller on host 1 ended", lost=1)
         stopping.ask(attempt, "mixnet drain")
         stopping.ask(attempt, "SIGTERM")
@@ -52,14 +53,14 @@ def test_an_end_that_somebody_wants_then_is_one(tmp_path: Path) -> None:
 
 
 def test_what_somebody_asked_on_another_host_is_one(tmp_path: Path) -> None:
-    with led(RunDir(tmp_path / "r"), RECIPE, HERE, print) as leader:
+    with led(RunDir(tmp_path / "r"), RECIPE, HERE, print, WORK) as leader:
         begun(leader, tmp_path, reason="SIGTERM on host 1")
         with pytest.raises(Stopped, match="SIGTERM on host 1"), leader.attempt():
             raise Stopped("stopped on request (SIGTERM on host 1) after step 7")
 
 
 def test_whoever_waits_for_a_host_can_be_asked_to_stop(tmp_path: Path) -> None:
-    with led(RunDir(tmp_path / "r"), RECIPE, HERE, print) as leader:
+    with led(RunDir(tmp_path / "r"), RECIPE, HERE, print, WORK) as leader:
         attempt = begun(leader, tmp_path, reason="mixnet drain")
         (attempt / stopping.REQUEST).unlink()
         threading.Timer(0.5, stopping.ask, (attempt, "mixnet drain")).start()
