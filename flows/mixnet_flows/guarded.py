@@ -5,6 +5,7 @@ away, make it call runs Crashed that are well; and what a run says at its end is
 listens. So a run of a deployment
 
 - notes on its host that its process lives (`flow_run_notes`), for `infra.watch`;
+- ends at once where another worker has the run by now, as after it was called Crashed in between;
 - looks at its own state now and then. Called Crashed, it takes its state back and says so; called
   Cancelled, it ends;
 - waits at its end until the server answers, so that its last state arrives.
@@ -33,6 +34,7 @@ from prefect.states import Running
 from mixnet_core.errors import MachineError
 from mixnet_flows.flow_run_notes import change_note, hold_note
 from mixnet_flows.impatience import impatient, server_is_away
+from mixnet_flows.this_host import NAME_VARIABLE
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -45,6 +47,8 @@ _LOOK_SECONDS = 30.0
 # process gone and has the run go through its finished stages again.
 _WAIT_SECONDS = 3600.0
 _WAIT_POLL_SECONDS = 2.0
+# Set by the worker that a flow run is given to, before it starts its process.
+_WORKER_LABEL, _POOL_LABEL = "prefect.worker.name", "prefect.work-pool.name"
 
 
 def guarded(function: Callable[P, R]) -> Callable[P, R]:
@@ -55,6 +59,11 @@ def guarded(function: Callable[P, R]) -> Callable[P, R]:
         if deployment.id is None:
             return function(*args, **kwargs)
         run, log = UUID(flow_run.id), get_run_logger()
+        if (other := taken_by_another(run, os.environ.get(NAME_VARIABLE))) is not None:
+            log.warning("worker %s has this run by now: it ends here", other)
+            # Its state is the other one's: no end of this process is to change it.
+            logging.shutdown()
+            os._exit(0)
         try:
             hold_note(run, flow_run.run_count)
         except MachineError as error:
@@ -76,6 +85,26 @@ def guarded(function: Callable[P, R]) -> Callable[P, R]:
     call.__signature__ = inspect.signature(function, eval_str=True)  # type: ignore[attr-defined]
     call.__annotations__ = inspect.get_annotations(function, eval_str=True)
     return call
+
+
+def taken_by_another(run: UUID, own: str | None) -> str | None:
+    """Returns the worker that a flow run was given to after `own`, whose process this is.
+
+    None where it is this one's, or nobody knows: the server is away, or no worker has that name.
+    """
+    if not own:
+        return None
+    try:
+        with _impatient_client() as client:
+            labels = client.read_flow_run(run).labels
+            last = labels.get(_WORKER_LABEL)
+            if not last or last == own:
+                return None
+            # A variable may name another worker than the one that started this process.
+            workers = client.read_workers_for_work_pool(str(labels.get(_POOL_LABEL)))
+    except Exception:
+        return None
+    return str(last) if {own, last} <= {worker.name for worker in workers} else None
 
 
 @contextmanager

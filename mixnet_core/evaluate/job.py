@@ -50,13 +50,11 @@ class Together:
 
     Attributes:
         ranks: this host's, among those of all.
-        held: this host's devices.
         on_start, on_look: as `processes.launch.run_job`.
         on_end: returns once the other hosts' ranks are done too.
     """
 
     ranks: HostRanks
-    held: HeldDevices
     on_start: Callable[[Path, HostRanks], None]
     on_look: Callable[[Path], None]
     on_end: Callable[[], None]
@@ -72,6 +70,7 @@ def measure(
     attempts: Path,
     workers: int | None = None,
     together: Together | None = None,
+    held: HeldDevices | None = None,
     batch: int = BATCH,
     ema: bool = False,
     keep_open: tuple[int, ...] = (),
@@ -88,6 +87,7 @@ def measure(
         attempts: folder for the child's request and logs; several may measure in it at once.
         workers: processes that share the images; None: `workers_of` the recipe.
         together: with which other hosts; None: on this one alone.
+        held: this host's devices, for all of its ranks; None: they are held for the call.
         batch: images computed at once; any number gives the same counts.
         ema: measure the moving averages in the files, not the weights beside them.
         keep_open: as `processes.launch.run_job`.
@@ -105,12 +105,8 @@ def measure(
         watch(Tick(stage, 0, None, "img", detail=text, milestone=True))
 
     # Of its own: another measurement may be under way in the same folder.
-    with (
-        nullcontext(together.held)
-        if together
-        else devices_held(recipe.devices.target, ranks.each, stage, say) as held,
-        _aside_in(attempts) as own,
-    ):
+    holding = devices_held(recipe.devices.target, ranks.each, stage, say)
+    with nullcontext(held) if held else holding as devices, _aside_in(attempts) as own:
         request = EvaluateRequest(
             recipe=recipe,
             dataset=dataset.root,
@@ -133,13 +129,13 @@ def measure(
                 attempts=attempts,
                 ranks=ranks,
                 threads=threads,
-                env=held.environment,
+                env=devices.environment,
                 progress=Path(request.progress),
                 on_progress=EvaluationTicks(stage, watch),
                 on_start=together.on_start if together else None,
                 on_look=together.on_look if together else None,
                 # The folder is theirs until they are gone, whatever becomes of this process.
-                keep_open=(*keep_open, own.handle, *held.handles),
+                keep_open=(*keep_open, own.handle, *devices.handles),
                 patience=patience_of(recipe),
             )
         )

@@ -37,7 +37,7 @@ from mixnet_core.recipe.recipe import Recipe
 from mixnet_core.runs.lease import Lease, newest_lease, owner_of, said_in, say_in
 from mixnet_core.runs.pulse import Pulse, PulseWatch
 from mixnet_core.runs.run_dir import RunDir
-from mixnet_core.stages.leading import Work, told_to
+from mixnet_core.stages.joint_work import Work, told_to
 from mixnet_core.stages.other_host import expect_told_alike
 from mixnet_core.stages.which_host import local_addresses
 from mixnet_core.storage.files import read_json

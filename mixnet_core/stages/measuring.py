@@ -25,7 +25,8 @@ from mixnet_core.runs.ticks import Tick, Watch
 from mixnet_core.runs.values import PreparedDataset, Value
 from mixnet_core.stages.context import Context
 from mixnet_core.stages.following import follow
-from mixnet_core.stages.leading import Leader, Work, led
+from mixnet_core.stages.joint_work import Work
+from mixnet_core.stages.leading import Leader, led
 
 # A host that trained a moment ago joins within seconds; alone it is measured in minutes.
 _JOIN_SECONDS = 30.0
@@ -42,6 +43,9 @@ class Measuring:
         lock: file descriptor of the run's lock.
         leader: of the hosts; None: there is one.
         held: this host's devices; None: each measurement holds its own.
+
+    Attributes:
+        held: as given: whoever computes in between is not to wait for them.
     """
 
     def __init__(
@@ -54,7 +58,7 @@ class Measuring:
         held: HeldDevices | None = None,
     ) -> None:
         self._context, self._dataset, self._stage = context, dataset, stage
-        self._lock, self._leader, self._held = lock, leader, held
+        self._lock, self._leader, self.held = lock, leader, held
         self._alone = leader is None
 
     def __call__(self, files: Sequence[Path], split: str) -> Measured:
@@ -80,13 +84,8 @@ class Measuring:
         def ignore(attempt: Path) -> None:
             return
 
-        together = Together(
-            leader.ranks,
-            self._held or HeldDevices(),
-            leader.start,
-            leader.looking(ignore),
-            leader.wait_for_others,
-        )
+        look = leader.looking(ignore)
+        together = Together(leader.ranks, leader.start, look, leader.wait_for_others)
         with leader.attempt():
             return self._measure(files, split, together)
 
@@ -100,6 +99,7 @@ class Measuring:
             stage=self._stage,
             attempts=context.run.attempts(self._stage),
             together=together,
+            held=self.held,
             keep_open=(self._lock,),
             watch=context.watch,
         )

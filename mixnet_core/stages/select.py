@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from mixnet_core.evaluate.job import patience_of, threads_of
 from mixnet_core.model.native.choice import choose_operators
-from mixnet_core.processes.held_devices import devices_held
+from mixnet_core.processes.held_devices import HeldDevices, devices_held
 from mixnet_core.processes.host_ranks import HostRanks
 from mixnet_core.processes.launch import run_job
 from mixnet_core.processes.requests import AverageRequest, AverageResult
@@ -53,7 +54,7 @@ def select(
         with measuring(context, dataset, "select", host, lock) as measure:
             candidates = _candidates(measure, trained.checkpoints)
             if parts := members(recipe.selection, candidates):
-                mean = _mean(recipe, run, dataset, parts, lock, context.watch)
+                mean = _mean(recipe, run, dataset, parts, lock, context.watch, measure.held)
                 candidates += _candidates(measure, [mean])
             selection = Selection(
                 chosen=choose(recipe.selection, candidates),
@@ -81,6 +82,7 @@ def _mean(
     parts: Sequence[Checkpoint],
     lock: int,
     watch: Watch,
+    held: HeldDevices | None,
 ) -> Checkpoint:
     """Makes the mean of checkpoints, the oldest first, a checkpoint of its own."""
     attempts = run.attempts("average")
@@ -107,16 +109,17 @@ def _mean(
         watch(Tick("select", row["done"], row["total"], "img", detail=detail))
 
     say = say_of("select", watch)
-    with devices_held(recipe.devices.target, 1, f"select of {run.name}", say) as held:
+    holding = devices_held(recipe.devices.target, 1, f"select of {run.name}", say)
+    with nullcontext(held) if held else holding as devices:
         result = run_job(
             "mixnet_core.train.average",
             request,
             attempts=attempts,
             threads=request.threads,
-            env=held.environment,
+            env=devices.environment,
             progress=Path(request.progress),
             on_progress=on_row,
-            keep_open=(lock, *held.handles),
+            keep_open=(lock, *devices.handles),
             patience=patience_of(recipe),
         )
     return Checkpoint(

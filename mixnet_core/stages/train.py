@@ -32,8 +32,9 @@ from mixnet_core.runs.values import FetchedWeights, PreparedDataset, TrainedRun
 from mixnet_core.stages.context import Context
 from mixnet_core.stages.following import follow
 from mixnet_core.stages.images_here import expect_images_here
+from mixnet_core.stages.joint_work import Work
 from mixnet_core.stages.keeping import kept_in_store
-from mixnet_core.stages.leading import Work, led
+from mixnet_core.stages.leading import led
 from mixnet_core.stages.made_from import Inputs, train_inputs
 from mixnet_core.stages.prepare import another_dataset
 from mixnet_core.stages.restarts import Restarts

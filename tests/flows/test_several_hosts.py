@@ -130,11 +130,12 @@ def test_two_hosts_leave_the_bytes_of_one_host_with_two_ranks(
 
 
 def test_two_hosts_with_four_ranks_leave_the_bytes_of_one_rank(both: Pool, tmp_path: Path) -> None:
-    same = {"training.virtual_ranks": 4}
+    # Two images a rank: one alone leaves a BatchNorm no variance.
+    same = {"training.virtual_ranks": 4, "training.global_batch": 8}
     alone = prepare(tmp_path / "alone", epochs=EPOCHS, **same)
     train_on_one(alone)
     workspace = prepare(tmp_path / "over-hosts", epochs=EPOCHS, **same)
-    flow_run = trains(both, workspace, ranks=2, training__virtual_ranks=4)
+    flow_run = trains(both, workspace, ranks=2, training__virtual_ranks=4, training__global_batch=8)
     assert both.deployed.final_state(flow_run, 300)["type"] == "COMPLETED"
     (attempt,) = run_of(workspace).attempts("train").iterdir()
     assert len(list(attempt.glob("process-*.json"))) == 4

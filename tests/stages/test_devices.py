@@ -10,10 +10,12 @@ import pytest
 from mixnet_core.errors import MixnetError
 from mixnet_core.evaluate.job import measure
 from mixnet_core.processes.held_devices import devices_held
+from mixnet_core.processes.host_ranks import HostRanks
 from mixnet_core.recipe.recipe import Recipe, load_recipe
 from mixnet_core.runs.ticks import Tick
 from mixnet_core.runs.values import PreparedDataset
 from mixnet_core.stages.context import open_context
+from mixnet_core.stages.measuring import measuring
 from mixnet_core.stages.train import train
 
 
@@ -101,3 +103,24 @@ def test_measuring_waits_for_devices_that_another_process_holds(
             attempts=tmp_path / "attempts",
             watch=until_told("waiting for 2 of Ascend"),
         )
+
+
+def test_who_leads_others_in_measuring_holds_its_devices_once_for_all_that_it_computes(
+    recipe: Recipe, dataset: PreparedDataset, tmp_path: Path
+) -> None:
+    hosts = {"hosts": 2, "join_seconds": 0.1}
+    recipe = recipe.model_copy(update={"devices": recipe.devices.model_copy(update=hosts)})
+    context = open_context(recipe, tmp_path / "workspace", run="r")
+    context.run.root.mkdir(parents=True, exist_ok=True)
+    said: list[str] = []
+    watched = context.watched_by(lambda tick: said.append(tick.detail))
+    host = HostRanks(2, 2, 0, "192.0.2.1", join_seconds=0.1)
+    with measuring(watched, dataset, "select", host, lock=0) as measure_all:
+        assert measure_all.held is not None
+        assert measure_all.held.numbers == (0, 1)
+        # There are no such devices, which its job finds out: with the other host, then alone.
+        with pytest.raises(MixnetError):
+            measure_all([tmp_path / "weights.ckpt"], "val")
+    assert [line for line in said if line.startswith("waiting for 2 of Ascend")] == []
+    assert len([line for line in said if line.startswith("on Ascend device")]) == 1
+    assert len(list(context.run.attempts("select").iterdir())) == 2

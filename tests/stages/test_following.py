@@ -15,7 +15,8 @@ from mixnet_core.recipe.recipe import load_recipe
 from mixnet_core.runs.lease import newest_lease, said_in, say_in
 from mixnet_core.runs.run_dir import RunDir
 from mixnet_core.stages.following import follow
-from mixnet_core.stages.leading import Look, Work, led
+from mixnet_core.stages.joint_work import Work
+from mixnet_core.stages.leading import Look, led
 from tests.marked import wait_until
 
 LEADER = HostRanks(each=1, hosts=2, address="192.0.2.1", port=29500)

@@ -13,7 +13,7 @@ from mixnet_core.runs.lease import lease, said_in, say_in
 from mixnet_core.runs.pulse import Pulse
 from mixnet_core.runs.run_dir import RunDir
 from mixnet_core.stages.following import follow
-from mixnet_core.stages.leading import Work, told_to
+from mixnet_core.stages.joint_work import Work, told_to
 
 
 def test_one_that_was_told_otherwise_is_refused_before_the_leader_hears_of_it(

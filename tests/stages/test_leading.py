@@ -18,7 +18,8 @@ from mixnet_core.recipe.recipe import Recipe, load_recipe
 from mixnet_core.runs.lease import newest_lease, said_in, say_in
 from mixnet_core.runs.pulse import Pulse
 from mixnet_core.runs.run_dir import RunDir
-from mixnet_core.stages.leading import Leader, Work, led, told_to
+from mixnet_core.stages.joint_work import Work, told_to
+from mixnet_core.stages.leading import Leader, led
 
 JOIN_SECONDS = 0.4
 

@@ -12,7 +12,8 @@ from mixnet_core.processes import stopping
 from mixnet_core.processes.host_ranks import HostRanks
 from mixnet_core.recipe.recipe import load_recipe
 from mixnet_core.runs.run_dir import RunDir
-from mixnet_core.stages.leading import Leader, Work, led
+from mixnet_core.stages.joint_work import Work
+from mixnet_core.stages.leading import Leader, led
 from mixnet_core.storage.files import write_json
 
 HERE = HostRanks(each=1, hosts=2, address="192.0.2.1", port=29500, join_seconds=10.0)

@@ -52,6 +52,9 @@ PENDING_SECONDS = 300.0
 # Prefect's own cancel gives a process 30 s.
 CANCELLING_SECONDS = 90.0
 _KILL_SECONDS = 30.0
+# A worker says twice that a run crashed, some seconds apart. Meanwhile another worker could have
+# taken the run: called Crashed again it would be scheduled again, and be begun twice.
+_SETTLE_SECONDS = 5.0
 # A worker on another host that is online looks after its own; but nothing is pending for so long.
 _PENDING_ELSEWHERE = 6
 # Of every process that a worker starts for a flow run.
@@ -122,8 +125,11 @@ class Watch:
         run = client.read_flow_run(note.flow_run)
         if run.state is None:
             return False
+        seconds = self._seen_for(run.state, looked)
         if note.alive:
-            self._living(note, run.state, self._seen_for(run.state, looked))
+            self._living(note, run.state, seconds)
+            return False
+        if run.state.is_crashed() and seconds < _SETTLE_SECONDS:
             return False
         return note.flow_run in self.gone and self._gone(client, note, run, run.state)
 
