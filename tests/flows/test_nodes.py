@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -15,15 +12,14 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from prefect.states import Crashed, Running
+from prefect.states import Running
 
 from mixnet_core.errors import MachineError
 from mixnet_core.recipe.recipe import load_recipe
 from mixnet_core.stages.context import Context
 from mixnet_flows import node_runs, nodes
-from mixnet_flows.flow_run_notes import notes_folder
 from mixnet_flows.guarded import taken_by_another
-from mixnet_flows.infra import watch, worker
+from mixnet_flows.infra import worker
 from mixnet_flows.infra.setup import POOL, QUEUES
 from mixnet_flows.infra.worker import address_towards, own_queues, shared_queues
 from mixnet_flows.pool_hosts import OtherHosts, other_hosts
@@ -228,37 +224,3 @@ def test_a_run_is_anothers_once_another_worker_of_the_pool_has_it(
         assert taken_by_another(run.id, None) is None
     finally:
         client.delete_flow_run(run.id)
-
-
-def test_a_run_that_crashed_is_scheduled_again_when_its_worker_has_said_so_twice(
-    client: SyncPrefectClient, deployed: Deployed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MIXNET_CACHE", str(tmp_path))
-    monkeypatch.setenv("PREFECT_API_URL", deployed.api)
-    deployment = client.read_deployment_by_name("mixnet/train")
-    queue = client.read_work_queue_by_name(queue_of("d"), POOL)
-    client.update_work_queue(queue.id, is_paused=True)
-    run = client.create_flow_run_from_deployment(
-        deployment.id, state=Crashed(), work_queue_name=queue_of("d")
-    )
-    program = (
-        "from uuid import UUID; from mixnet_flows.flow_run_notes import hold_note; "
-        f"hold_note(UUID('{run.id}'), 0)"
-    )
-    try:
-        subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
-        assert len(list(notes_folder().iterdir())) == 1
-        looker = watch.Watch(notes_folder(), "d")
-        for _ in range(3):
-            looker.look(client)
-        state = client.read_flow_run(run.id).state
-        assert state is not None
-        assert state.is_crashed()
-        monkeypatch.setattr(watch, "_SETTLE_SECONDS", 0.0)
-        looker.look(client)
-        state = client.read_flow_run(run.id).state
-        assert state is not None
-        assert state.is_scheduled()
-    finally:
-        client.delete_flow_run(run.id)
-        client.update_work_queue(queue.id, is_paused=False)

@@ -132,7 +132,7 @@ def test_a_run_that_is_called_crashed_once_more_by_its_worker_goes_on_all_the_sa
     run = flow_run(Crashed())
     file = note(tmp_path, run.id, 1)
     api = Api(run)
-    watch = Watch(tmp_path, "here", pending_seconds=0.0)
+    watch = Watch(tmp_path, "here", pending_seconds=0.0, settle_seconds=0.0)
 
     def looked(state: State, run_count: int = 1) -> list[str]:
         """What the watch sets where the server has a state."""
@@ -155,6 +155,26 @@ def test_a_run_that_is_called_crashed_once_more_by_its_worker_goes_on_all_the_sa
     # Begun anew, maybe elsewhere.
     assert looked(Running(), run_count=2) == []
     assert not file.exists()
+
+
+def test_a_run_goes_on_once_its_worker_has_had_the_time_to_say_twice_that_it_crashed(
+    tmp_path: Path,
+) -> None:
+    run = flow_run(Crashed())
+    note(tmp_path, run.id, 1)
+    api = Api(run)
+    watch = Watch(tmp_path, "here", settle_seconds=0.5)
+    for _ in range(3):
+        watch.look(api)  # type: ignore[arg-type]
+    # Said again, it is another state.
+    time.sleep(0.6)
+    api.runs[run.id] = run.model_copy(update={"state": Crashed()})
+    for _ in range(2):
+        watch.look(api)  # type: ignore[arg-type]
+    assert api.set == []
+    time.sleep(0.6)
+    watch.look(api)  # type: ignore[arg-type]
+    assert api.set == [(run.id, "AwaitingRetry")]
 
 
 def test_a_run_that_is_deleted_while_it_is_scheduled_again_does_not_end_the_watch(

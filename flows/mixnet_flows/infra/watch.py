@@ -54,7 +54,7 @@ CANCELLING_SECONDS = 90.0
 _KILL_SECONDS = 30.0
 # A worker says twice that a run crashed, some seconds apart. Meanwhile another worker could have
 # taken the run: called Crashed again it would be scheduled again, and be begun twice.
-_SETTLE_SECONDS = 5.0
+SETTLE_SECONDS = 5.0
 # A worker on another host that is online looks after its own; but nothing is pending for so long.
 _PENDING_ELSEWHERE = 6
 # Of every process that a worker starts for a flow run.
@@ -72,6 +72,7 @@ class Watch:
         go_on: how often a run is scheduled again at most.
         pending_seconds: how long a run may take from Pending to its start.
         cancelling_seconds: how long from Cancelling to the end of its process.
+        settle_seconds: how long a run stays Crashed before it goes on.
         gone: runs whose process was gone at the look before. One look could come between the end
             of a process and the state that its worker sets.
         ended: when a process was asked to end, by run.
@@ -84,6 +85,7 @@ class Watch:
     go_on: int = GO_ON
     pending_seconds: float = PENDING_SECONDS
     cancelling_seconds: float = CANCELLING_SECONDS
+    settle_seconds: float = SETTLE_SECONDS
     gone: set[UUID] = field(default_factory=set)
     ended: dict[UUID, float] = field(default_factory=dict)
     seen: dict[UUID, float] = field(default_factory=dict)
@@ -129,7 +131,7 @@ class Watch:
         if note.alive:
             self._living(note, run.state, seconds)
             return False
-        if run.state.is_crashed() and seconds < _SETTLE_SECONDS:
+        if run.state.is_crashed() and seconds < self.settle_seconds:
             return False
         return note.flow_run in self.gone and self._gone(client, note, run, run.state)
 
