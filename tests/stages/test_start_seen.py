@@ -36,7 +36,7 @@ from mixnet_core.runs.values import (
     Validation,
 )
 from mixnet_core.stages import fetch as fetch_module
-from mixnet_core.stages import validate as validate_module
+from mixnet_core.stages import measuring as measuring_module
 from mixnet_core.stages.context import Context
 from mixnet_core.stages.fetch import fetch
 from mixnet_core.stages.made_from import fetch_inputs
@@ -145,7 +145,7 @@ def test_val_images_that_the_initial_weights_saw_are_counted(
     digests = val_digests(Path(dataset.root))
     rows = read_table(run.predictions, dataset.classes).rows
     measured = Measured(predictions=(rows,), engine="openvino", images_per_second=1.0)
-    monkeypatch.setattr(validate_module, "measure", lambda *_, **__: measured)
+    monkeypatch.setattr(measuring_module, "measure", lambda *_, **__: measured)
     own = seen_in_training(Path(dataset.root))
     assert own is not None
 
