@@ -190,6 +190,7 @@ OPENED = {
     ("mixnet_core/release/publish.py", "published.uri"),
     ("mixnet_core/release/registry.py", "storage.uri"),
     ("mixnet_core/release/start.py", "release.uri"),
+    ("mixnet_core/release/unnamed.py", "storage.uri"),
     ("mixnet_core/release/weights.py", "release.uri"),
     ("mixnet_core/stages/release_to_measure.py", "release.uri"),
     ("mixnet_core/revalidation/history.py", "storage.uri"),
