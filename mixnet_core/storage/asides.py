@@ -15,6 +15,7 @@ import logging
 import os
 import shutil
 import tempfile
+import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -24,6 +25,8 @@ from pathlib import Path
 
 ASIDE_PREFIX = ".aside-"
 _HELD = ".held"
+# In which whoever is making or removing one has done so.
+_MOMENT_SECONDS = 0.1
 # In the lock's file where the file system locks nothing: such an aside is never taken for left.
 _UNLOCKED = "unlocked"
 # On these a lock that can be had is nobody's. On a network's, another machine's may not be seen.
@@ -161,8 +164,9 @@ def _remove_if_left(path: Path) -> None:
         except FileNotFoundError:
             return
         except OSError:
-            # Unless it was just being held.
-            if not (path / _HELD).exists():
+            # Unless it was just being held, or removed, of which the lock goes last.
+            time.sleep(_MOMENT_SECONDS)
+            if path.exists() and not (path / _HELD).exists():
                 _say(path, "an earlier version of this program, or another program")
         return
     try:

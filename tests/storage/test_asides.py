@@ -329,3 +329,22 @@ def test_what_is_still_written_into_while_it_is_removed_is_found_by_the_next(
 
 def test_a_folder_that_cannot_be_listed_stops_nothing(tmp_path: Path) -> None:
     remove_left_asides(tmp_path / "missing")
+
+
+def test_one_that_is_being_removed_is_nobodys_that_is_left(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its lock is gone a moment before the folder."""
+    path = tmp_path / f"{ASIDE_PREFIX}x"
+    path.mkdir()
+    (path / "file").touch()
+
+    def remove() -> None:
+        (path / "file").unlink()
+        path.rmdir()
+
+    removing = threading.Timer(asides._MOMENT_SECONDS / 2, remove)
+    removing.start()
+    remove_left_asides(tmp_path)
+    removing.join()
+    assert caplog.messages == []
