@@ -15,6 +15,7 @@ from tests.object_store import object_store, s3_environment  # noqa: F401
 from tests.registries import to  # noqa: F401
 from tests.slow_job import slow_job  # noqa: F401
 from tests.tiny import finished_job  # noqa: F401
+from tests.train.network import hosts  # noqa: F401
 from tests.web_server import plain_network, server  # noqa: F401
 
 # Tests that share something which takes long to make: one of pytest's workers has all of them.

@@ -94,12 +94,15 @@ def publish_release(
     if exists:
         _check_same(read_published(storage, name), manifest)
     with _taken_back_if_ended(storage, manifest) as stored:
-        uploading = _upload(storage, manifest, files, stored, reread=exists, on_bytes=on_bytes)
-        for file in uploading if exists else ():
-            log.warning("%s/%s/%s was missing or damaged: put right", storage.uri, name, file.name)
+        for file in _upload(storage, manifest, files, stored, reread=exists, on_bytes=on_bytes):
+            if exists:
+                log.warning(
+                    "%s/%s/%s was missing or damaged: put right", storage.uri, name, file.name
+                )
         if not exists:
             _require_refusal(storage, manifest, files)
-            _expect_all_there(storage, manifest, files)
+            # Of what another publisher had stored, who has taken it back since.
+            _upload_missing(storage, manifest, files)
     # Not above: a store carries out what it was asked for after whoever asked has given up.
     if not exists and not storage.create(f"{name}/{MANIFEST}", content):
         exists = True
@@ -142,12 +145,13 @@ def _take_back(storage: Storage, name: str, stored: set[str]) -> None:
         remove_unnamed(storage, name, sorted(stored))
 
 
-def _expect_all_there(storage: Storage, manifest: Manifest, files: dict[str, Path]) -> None:
-    """Uploads again what another publisher has taken back after it was found there."""
+def _upload_missing(storage: Storage, manifest: Manifest, files: dict[str, Path]) -> set[str]:
+    """Uploads again what was taken from a folder; returns the names that were in it before."""
     there = set(storage.names(manifest.name))
     for role, file in manifest.files.items():
         if file.name not in there:
             storage.upload(files[role], f"{manifest.name}/{file.name}", file.sha256)
+    return there
 
 
 def _upload(
@@ -218,11 +222,8 @@ def _put_right(storage: Storage, manifest: Manifest, files: dict[str, Path]) -> 
     name = manifest.name
     if not deletion_marks.wait_for_deletions(storage, name):
         log.warning("%s/%s is being deleted: publish it again once that ended", storage.uri, name)
-    stored = set(storage.names(name))
-    for role, file in manifest.files.items():
-        if file.name not in stored:
-            storage.upload(files[role], f"{name}/{file.name}", file.sha256)
-    if MANIFEST not in stored and not storage.exists(f"{name}/{MANIFEST}"):
+    there = _upload_missing(storage, manifest, files)
+    if MANIFEST not in there and not storage.exists(f"{name}/{MANIFEST}"):
         raise TransientError(
             f"release {name} was deleted at {storage.uri} while it was published: publish it again"
         )

@@ -15,6 +15,7 @@ from mixnet_core.errors import IntegrityError
 from mixnet_core.evaluate import job, prediction_files
 from mixnet_core.evaluate.counting import JUDGED
 from mixnet_core.evaluate.prediction_files import write_predictions
+from mixnet_core.processes.host_ranks import HostRanks
 from mixnet_core.processes.requests import EvaluateRequest
 from mixnet_core.recipe.recipe import load_recipe
 from mixnet_core.runs.values import PreparedDataset, Score
@@ -100,6 +101,46 @@ def measured(
         return [set(rows["answer"].tolist()) for rows in found.predictions]
 
     return measured
+
+
+def test_answers_are_read_once_other_hosts_are_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def own_half(module: str, request: EvaluateRequest, **_: object) -> dict[str, object]:
+        asked.append(request)
+        half(request, 0)
+        return {"images_per_second": 1.0, "engine": "e"}
+
+    def half(request: EvaluateRequest, rank: int) -> None:
+        rows = np.zeros(2, JUDGED)
+        rows["position"] = (2 * rank, 2 * rank + 1)
+        write_predictions(request, 0, rank, rows)
+
+    asked: list[EvaluateRequest] = []
+    monkeypatch.setattr(job, "run_job", own_half)
+    dataset = PreparedDataset(
+        root=str(tmp_path),
+        fingerprint="f",
+        classes=("a", "b"),
+        counts={"val": 4},
+        val_fingerprint="v",
+    )
+    together = job.Together(
+        HostRanks(1, 2, 0, "192.0.2.1"),
+        on_start=lambda attempt, ranks: None,
+        on_look=lambda attempt: None,
+        on_end=lambda: half(asked[0], 1),
+    )
+    found = job.measure(
+        load_recipe("digits"),
+        dataset,
+        [Path("1")],
+        split="val",
+        stage="validate",
+        attempts=tmp_path / "attempts",
+        together=together,
+    )
+    assert found.predictions[0]["position"].tolist() == [0, 1, 2, 3]
 
 
 def test_measurements_at_the_same_time_share_nothing_and_leave_nothing(

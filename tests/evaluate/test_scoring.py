@@ -331,3 +331,10 @@ def test_evaluating_that_hangs_is_ended(
     changes = {"answers": str(tmp_path / "answers"), "progress": str(tmp_path / "rows.jsonl")}
     with pytest.raises(Killed):
         evaluate(case.request.model_copy(update=changes))
+
+
+def test_the_first_of_more_workers_than_images_has_one() -> None:
+    """Whose time is the rate's."""
+    shares = [share(2, Ranks(rank, 5)) for rank in range(5)]
+    assert shares[0].tolist() == [0]
+    assert np.concatenate(shares).tolist() == [0, 1]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -12,7 +16,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from prefect.states import Running
+from prefect.states import Pending, Running
 
 from mixnet_core.errors import MachineError
 from mixnet_core.recipe.recipe import load_recipe
@@ -222,5 +226,50 @@ def test_a_run_is_anothers_once_another_worker_of_the_pool_has_it(
         # A variable that was left by something else, or none.
         assert taken_by_another(run.id, "nobody") is None
         assert taken_by_another(run.id, None) is None
+    finally:
+        client.delete_flow_run(run.id)
+
+
+PROGRAM = """
+import sys
+from uuid import UUID
+from prefect import flow, get_client
+from prefect.flow_engine import run_flow
+from mixnet_flows.guarded import guarded
+
+@flow
+@guarded
+def works(recipe: str) -> None:
+    print("it works", flush=True)
+
+with get_client(sync_client=True) as client:
+    run = client.read_flow_run(UUID(sys.argv[1]))
+run_flow(works, flow_run=run)
+"""
+
+
+@pytest.mark.parametrize(("worker", "works"), [("a", False), ("b", True)])
+def test_a_process_whose_run_another_worker_has_ends_without_a_word_to_the_server(
+    worker: str, works: bool, client: SyncPrefectClient, deployed: Deployed, tmp_path: Path
+) -> None:
+    deployment = client.read_deployment_by_name("mixnet/train")
+    run = client.create_flow_run_from_deployment(deployment.id, state=Pending())
+    labels = {"prefect.worker.name": "b", "prefect.work-pool.name": POOL}
+    client.update_flow_run_labels(run.id, labels)
+    own = {"MIXNET_CACHE": str(tmp_path), NAME_VARIABLE: worker, "PREFECT_API_URL": deployed.api}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM, str(run.id)],
+            env={**os.environ, **own},
+            check=False,
+            timeout=120,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        assert ("it works" in done.stdout) == works
+        state = client.read_flow_run(run.id).state
+        assert state is not None
+        assert state.is_final() == works
     finally:
         client.delete_flow_run(run.id)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,22 +25,13 @@ from mixnet_core.stages.check_collective import MODULE
 from tests.data.samples import write_image, write_image_folder
 from tests.marked import marked, wait_until
 from tests.tiny import options
-from tests.train.network import RUN, Host, NotAllowed, prepare, two_hosts
+from tests.train.network import RUN, Host, prepare
 
 pytestmark = pytest.mark.slow
 
 Hosts = tuple[Host, Host]
 ALONE = "--no-collective"
 JOIN_SECONDS = 2
-
-
-@pytest.fixture
-def hosts() -> Iterator[Hosts]:
-    try:
-        with two_hosts() as made:
-            yield made
-    except NotAllowed as error:
-        pytest.skip(f"network namespaces need root and ip: {error}")
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -13,21 +13,12 @@ from mixnet_core.runs.run_dir import Workspace
 from mixnet_core.runs.values import Selection
 from mixnet_core.storage.files import read_json
 from tests.marked import wait_until
-from tests.train.network import Host, NotAllowed, prepare, run_of, train_on_one, two_hosts
+from tests.train.network import Host, prepare, run_of, train_on_one
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 Hosts = tuple[Host, Host]
 MASTER = "10.83.0.1"
-
-
-@pytest.fixture
-def hosts() -> Iterator[Hosts]:
-    try:
-        with two_hosts() as made:
-            yield made
-    except NotAllowed as error:
-        pytest.skip(f"network namespaces need root and ip: {error}")
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
 from mixnet_core.runs.run_dir import RunDir, Workspace
 from tests.faults.job import JOB
@@ -148,6 +149,16 @@ def two_hosts() -> Iterator[tuple[Host, Host]]:
             host.kill()
             with suppress(NotAllowed):
                 ip("netns", "delete", host.namespace)
+
+
+@pytest.fixture
+def hosts() -> Iterator[tuple[Host, Host]]:
+    """Two of them, for one test; skipped where this user may make none."""
+    try:
+        with two_hosts() as made:
+            yield made
+    except NotAllowed as error:
+        pytest.skip(f"network namespaces need root and ip: {error}")
 
 
 def prepare(root: Path, *, epochs: int, **settings: Any) -> Workspace:

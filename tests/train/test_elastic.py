@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,9 @@ from tests.faults.job import differences, outcome
 from tests.marked import wait_until
 from tests.train.network import (
     Host,
-    NotAllowed,
     prepare,
     run_of,
     train_on_one,
-    two_hosts,
 )
 from tests.train.test_hosts import steps
 
@@ -29,15 +27,6 @@ pytestmark = pytest.mark.slow
 # one.
 SETTINGS: dict[str, Any] = {"training.virtual_ranks": 2, "devices.join_seconds": 20}
 EPOCHS = 2
-
-
-@pytest.fixture
-def hosts() -> Iterator[tuple[Host, Host]]:
-    try:
-        with two_hosts() as made:
-            yield made
-    except NotAllowed as error:
-        pytest.skip(f"network namespaces need root and ip: {error}")
 
 
 @pytest.fixture(scope="module")

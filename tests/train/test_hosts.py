@@ -28,11 +28,9 @@ from tests.train.network import (
     MIXNET,
     RUN,
     Host,
-    NotAllowed,
     prepare,
     run_of,
     train_on_one,
-    two_hosts,
 )
 
 pytestmark = pytest.mark.slow
@@ -43,15 +41,6 @@ ROOT = Path(__file__).parents[2]
 # is tried once more. devices.lost_seconds is 5 here, and ending takes ten seconds at most.
 CUT_SECONDS, LOST_SECONDS = 90.0, 20.0
 Hosts = tuple[Host, Host]
-
-
-@pytest.fixture
-def hosts() -> Iterator[Hosts]:
-    try:
-        with two_hosts() as made:
-            yield made
-    except NotAllowed as error:
-        pytest.skip(f"network namespaces need root and ip: {error}")
 
 
 @pytest.fixture(scope="module")
